@@ -1,0 +1,335 @@
+"""Sound types: groups of events that sound alike, found without labels.
+
+Vectors of events come in, each with a content key and the recording it lies in; a label, a
+strength and a few exemplars per group go out. Called by the step that makes the atlas.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOISE = -1
+
+# A new event belongs to the type of its nearest fitted event only if it is no farther from it
+# than 95 % of that type's own events are from their nearest neighbour.
+REACH_PERCENTILE = 95.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """How events are grouped.
+
+    Attributes
+    ----------
+    n_dimensions
+        Leading columns of the vectors that are kept. Rows are scaled to unit length again
+        afterwards: otherwise the events that these columns describe badly gather near the
+        origin and pass for a dense type of their own.
+    min_cluster_size
+        Fewest fitted events that make a sound type; None takes half the square root of their
+        number, and at least 5.
+    min_samples
+        Neighbours that decide how dense the surroundings of an event are.
+    max_fit
+        Most events that the density is fitted on.
+    n_exemplars
+        Most exemplars per sound type.
+    """
+
+    n_dimensions: int = 16
+    min_cluster_size: int | None = None
+    min_samples: int = 5
+    max_fit: int = 50_000
+    n_exemplars: int = 6
+
+    def __post_init__(self) -> None:
+        if self.n_dimensions < 1:
+            raise ValueError(f"n_dimensions must be at least 1, not {self.n_dimensions}")
+        if self.min_cluster_size is not None and self.min_cluster_size < 2:
+            raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
+        if self.min_samples < 1:
+            raise ValueError(f"min_samples must be at least 1, not {self.min_samples}")
+        if self.max_fit < 2:
+            raise ValueError(f"max_fit must be at least 2, not {self.max_fit}")
+        if self.n_exemplars < 1:
+            raise ValueError(f"n_exemplars must be at least 1, not {self.n_exemplars}")
+
+    def smallest_cluster(self, n_fitted: int) -> int:
+        """Fewest events that make a sound type when ``n_fitted`` events are fitted."""
+        if self.min_cluster_size is not None:
+            return self.min_cluster_size
+        return max(5, round(math.sqrt(n_fitted) / 2))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Clusters:
+    """Sound types of N events.
+
+    Attributes
+    ----------
+    labels
+        (N,) int32: 0 is the largest sound type, 1 the next; ``NOISE`` (-1) is not grouped.
+    strengths
+        (N,) float32 in 0 to 1: how firmly an event belongs to its type; 0 where not grouped.
+    exemplars
+        Row numbers for each type, most central first, from different recordings where possible.
+    sizes
+        Number of events of each type.
+    n_fitted
+        Number of events that the density was fitted on.
+    note
+        What a reader of the result must be told (only a sample was fitted, or there were too
+        few events); empty if there is nothing to tell.
+    """
+
+    labels: NDArray[np.int32]
+    strengths: NDArray[np.float32]
+    exemplars: tuple[tuple[int, ...], ...]
+    sizes: tuple[int, ...]
+    n_fitted: int
+    note: str
+
+
+def cluster_vectors(
+    vectors: NDArray[np.float32],
+    keys: Sequence[str],
+    recordings: Sequence[str],
+    config: ClusterConfig,
+) -> Clusters:
+    """Group vectors by density (HDBSCAN).
+
+    Rows are sorted by key first, so each key gets the same result for any order of rows.
+    Above ``config.max_fit`` rows a sample is fitted, drawn from every recording in proportion,
+    and each other row takes the type of its nearest fitted row if it lies within that type's
+    reach.
+
+    Parameters
+    ----------
+    vectors
+        (N, D), whitened, with columns in order of falling variance.
+    keys
+        A unique content key for each row.
+    recordings
+        The recording of each row.
+    config
+        How to group.
+
+    Raises
+    ------
+    ValueError
+        If the three do not fit together, a key comes twice or a value is not finite.
+    """
+    check_rows(vectors, keys, recordings)
+    order = sort_by_key(keys)
+    directions = unit_rows(vectors[order, : config.n_dimensions])
+    sorted_keys = [keys[row] for row in order]
+    sorted_recordings = [recordings[row] for row in order]
+    fitted = stratified_sample(sorted_keys, sorted_recordings, config.max_fit)
+
+    sorted_labels = np.full(len(order), NOISE, dtype=np.int32)
+    sorted_strengths = np.zeros(len(order), dtype=np.float32)
+    smallest = config.smallest_cluster(len(fitted))
+    enough = len(fitted) >= max(smallest, config.min_samples)
+    if enough:
+        sorted_labels[fitted], sorted_strengths[fitted] = _fit_density(
+            directions[fitted], smallest, config.min_samples
+        )
+    if enough and len(fitted) < len(order):
+        rest = np.setdiff1d(np.arange(len(order)), fitted)
+        sorted_labels[rest], sorted_strengths[rest] = _assign_to_nearest(
+            directions[rest], directions[fitted], sorted_labels[fitted], sorted_strengths[fitted]
+        )
+    sorted_labels, sizes = _number_by_size(sorted_labels)
+
+    labels, strengths = np.empty_like(sorted_labels), np.empty_like(sorted_strengths)
+    labels[order], strengths[order] = sorted_labels, sorted_strengths
+    exemplars = tuple(
+        tuple(
+            order[member]
+            for member in _central_members(
+                directions, sorted_labels == label, sorted_recordings, config.n_exemplars
+            )
+        )
+        for label in range(len(sizes))
+    )
+    return Clusters(
+        labels=labels,
+        strengths=strengths,
+        exemplars=exemplars,
+        sizes=sizes,
+        n_fitted=len(fitted),
+        note=_explain(len(order), len(fitted), smallest, enough),
+    )
+
+
+def check_rows(
+    vectors: NDArray[np.float32], keys: Sequence[str], recordings: Sequence[str]
+) -> None:
+    """Refuse rows that cannot be grouped or mapped.
+
+    Raises
+    ------
+    ValueError
+        If the vectors are not (N, D) and finite, or keys and recordings do not name N rows,
+        each key once.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise ValueError(f"vectors must have shape (N, D) with D > 0, not {vectors.shape}")
+    if not len(vectors) == len(keys) == len(recordings):
+        raise ValueError(
+            f"{len(vectors)} vectors, {len(keys)} keys and {len(recordings)} recordings: "
+            "give one key and one recording for each vector"
+        )
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, following in pairwise(sorted(keys)) if key == following)
+        raise ValueError(f"key {twice!r} comes twice: give each event a key of its own")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise ValueError(f"the vector of {keys[bad[0]]!r} is not finite ({len(bad)} such rows)")
+
+
+def sort_by_key(keys: Sequence[str]) -> list[int]:
+    """Sort row numbers by key."""
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows (N, D) to unit length; rows of zeros stay as they are."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def stratified_sample(
+    keys: Sequence[str], recordings: Sequence[str], n_rows: int
+) -> NDArray[np.intp]:
+    """Choose at most ``n_rows`` rows, from each recording in proportion to its rows.
+
+    The choice depends on keys and recordings only, not on their order, and every recording is
+    in it as long as there are no more than ``n_rows`` of them.
+
+    Parameters
+    ----------
+    keys
+        A unique content key for each row.
+    recordings
+        The recording of each row.
+    n_rows
+        Most rows to choose.
+
+    Returns
+    -------
+    NDArray[np.intp]
+        Row numbers, ascending.
+    """
+    if len(keys) <= n_rows:
+        return np.arange(len(keys))
+    # A digest scatters the rows of a recording evenly and needs no random state.
+    scatter = np.array(
+        [int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) for key in keys],
+        dtype=np.uint64,
+    )
+    numbers = {recording: number for number, recording in enumerate(dict.fromkeys(recordings))}
+    recording = np.array([numbers[name] for name in recordings])
+    by_recording = np.lexsort((scatter, recording))
+    rank, n_in_recording = _rank_in_runs(recording[by_recording])
+    share = rank / n_in_recording
+    chosen = np.lexsort((scatter[by_recording], share))[:n_rows]
+    return np.sort(by_recording[chosen])
+
+
+def _rank_in_runs(groups: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the place of each row in its run of equal groups, and the length of that run."""
+    _, starts, run, lengths = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    return np.arange(len(groups)) - starts[run], lengths[run]
+
+
+def _fit_density(
+    directions: NDArray[np.float32], smallest: int, min_samples: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    from sklearn.cluster import HDBSCAN
+
+    fit = HDBSCAN(
+        min_cluster_size=smallest,
+        min_samples=min_samples,
+        n_jobs=1,
+        copy=True,  # pyright: ignore[reportArgumentType]  (its default is a string)
+    ).fit(directions)
+    return fit.labels_.astype(np.int32), fit.probabilities_.astype(np.float32)
+
+
+def _assign_to_nearest(
+    directions: NDArray[np.float32],
+    fitted: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    strengths: NDArray[np.float32],
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Take type and strength of the nearest fitted row, or noise if out of its type's reach."""
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = NearestNeighbors(n_neighbors=1, algorithm="kd_tree", n_jobs=1).fit(fitted)
+    spacing = neighbours.kneighbors()[0][:, 0]
+    distance, nearest = (found[:, 0] for found in neighbours.kneighbors(directions))
+    reach = np.zeros(len(fitted))
+    for label in range(labels.max() + 1):
+        members = labels == label
+        reach[members] = np.percentile(spacing[members], REACH_PERCENTILE)
+    within = distance <= reach[nearest]
+    return (
+        np.where(within, labels[nearest], NOISE).astype(np.int32),
+        np.where(within, strengths[nearest], 0).astype(np.float32),
+    )
+
+
+def _number_by_size(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], tuple[int, ...]]:
+    """Renumber labels by falling size, equal sizes by their first row; also give the sizes."""
+    old, first_row, size = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
+    by_size = np.lexsort((first_row, -size))
+    renumbered = np.full_like(labels, NOISE)
+    for new, position in enumerate(by_size):
+        renumbered[labels == old[position]] = new
+    return renumbered, tuple(size[by_size].tolist())
+
+
+def _central_members(
+    directions: NDArray[np.float32],
+    is_member: NDArray[np.bool_],
+    recordings: Sequence[str],
+    n_exemplars: int,
+) -> list[int]:
+    """Choose the rows of one type nearest to its mean direction, most central first.
+
+    The most central row of each recording comes before the second of any.
+    """
+    members = np.flatnonzero(is_member)
+    centrality = directions[members] @ directions[members].mean(axis=0)
+    central_first = members[np.argsort(-centrality, kind="stable")].tolist()
+    n_before: Counter[str] = Counter()
+    turns: list[int] = []
+    for row in central_first:
+        turns.append(n_before[recordings[row]])
+        n_before[recordings[row]] += 1
+    chosen = np.argsort(turns, kind="stable")[:n_exemplars]
+    return [central_first[place] for place in np.sort(chosen)]
+
+
+def _explain(n_events: int, n_fitted: int, smallest: int, enough: bool) -> str:
+    if not enough:
+        return (
+            f"{n_events:,} events are too few to be grouped into sound types "
+            f"(a type needs {smallest:,})."
+        )
+    if n_fitted < n_events:
+        return (
+            f"Sound types were found on {n_fitted:,} of {n_events:,} events, drawn from every "
+            "recording in proportion; each other event took the type of its nearest neighbour "
+            "among them, if that was near enough."
+        )
+    return ""

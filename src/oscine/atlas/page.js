@@ -1,0 +1,257 @@
+// The page is whole without this script: it adds the map, the curve, and the playing of sounds.
+// The sound type that is looked at lives in the address (#type-3), so that links and the
+// browser's back button work; everything that shows it follows from there.
+
+const data = JSON.parse(document.getElementById("atlas-data").textContent);
+const { events, recordings, palette, symbols, curve } = data;
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const PLOT_CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  showSendToCloud: false, // Plotly's own button would upload the events to its server.
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+};
+const NOISE = -1;
+
+function plainLayout() {
+  const clear = "rgba(0,0,0,0)";
+  return {
+    paper_bgcolor: clear,
+    plot_bgcolor: clear,
+    modebar: { bgcolor: clear, color: colour("--muted"), activecolor: colour("--accent") },
+    font: { family: "system-ui, sans-serif", color: colour("--ink") },
+  };
+}
+
+function clock(seconds) {
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  const rest = (seconds % 60).toFixed(2).padStart(5, "0");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}`);
+const anchor = (type) => (type === NOISE ? "not-grouped" : `type-${type}`);
+
+function describe(row) {
+  const band = `${(events.low_hz[row] / 1000).toFixed(1)}–${(events.high_hz[row] / 1000).toFixed(1)} kHz`;
+  const span = `${clock(events.start_s[row])} to ${clock(events.stop_s[row])}`;
+  return { recording: recordings[events.recording[row]], span, band };
+}
+
+// --- Map ---------------------------------------------------------------------------------
+
+const mapElement = document.getElementById("map");
+const rowsOfType = new Map();
+events.cluster.forEach((type, row) => {
+  if (!rowsOfType.has(type)) rowsOfType.set(type, []);
+  rowsOfType.get(type).push(row);
+});
+const types = [...rowsOfType.keys()].sort((a, b) => a - b); // Noise first: it lies underneath.
+const hasWebgl = Boolean(document.createElement("canvas").getContext("webgl"));
+const pointSize = Math.max(3.5, 11 - 1.9 * Math.log10(Math.max(events.x.length, 10)));
+const column = (name, rows) => rows.map((row) => events[name][row]);
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+const points = types.map((type) => {
+  const rows = rowsOfType.get(type);
+  return {
+    type: hasWebgl ? "scattergl" : "scatter",
+    mode: "markers",
+    x: column("x", rows),
+    y: column("y", rows),
+    customdata: rows,
+    hoverinfo: "text",
+    text: rows.map((row) => {
+      const { recording, span, band } = describe(row);
+      return `<b>${typeName(type)}</b><br>${escapeHtml(recording)}<br>${span}<br>${band}`;
+    }),
+  };
+});
+
+function drawMap(selected) {
+  const traces = points.map((trace, position) => {
+    const type = types[position];
+    const quiet = selected !== null && type !== selected;
+    const isNoise = type === NOISE;
+    return {
+      ...trace,
+      marker: {
+        size: isNoise ? pointSize * 0.8 : pointSize,
+        color: isNoise ? colour("--noise") : palette[type % palette.length],
+        symbol: isNoise ? "circle" : symbols[Math.floor(type / palette.length) % symbols.length],
+        opacity: quiet ? 0.1 : isNoise && selected === null ? 0.45 : 0.85,
+      },
+    };
+  });
+  const named = types.filter((type) => type !== NOISE).slice(0, 60);
+  traces.push({
+    type: "scatter",
+    mode: "text",
+    x: named.map((type) => median(column("x", rowsOfType.get(type)))),
+    y: named.map((type) => median(column("y", rowsOfType.get(type)))),
+    text: named.map((type) => (selected === null || selected === type ? `<b>${type}</b>` : "")),
+    textfont: { size: 12, color: colour("--ink") },
+    hoverinfo: "skip",
+  });
+  if (ringed !== null) {
+    traces.push({
+      type: "scatter",
+      mode: "markers",
+      x: [events.x[ringed]],
+      y: [events.y[ringed]],
+      marker: { size: pointSize + 9, color: "rgba(0,0,0,0)", line: { width: 2.5, color: colour("--ink") } },
+      hoverinfo: "skip",
+    });
+  }
+  const axis = { visible: false, zeroline: false };
+  Plotly.react(mapElement, traces, {
+    uirevision: "kept", // Zoom survives a change of selection.
+    showlegend: false,
+    margin: { l: 8, r: 8, t: 8, b: 8 },
+    hovermode: "closest",
+    hoverlabel: { align: "left", namelength: -1 },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    xaxis: axis,
+    yaxis: { ...axis, scaleanchor: "x" },
+    ...plainLayout(),
+  }, PLOT_CONFIG);
+}
+
+function showEvent(row) {
+  const { recording, span, band } = describe(row);
+  const level = events.level_db[row];
+  document.getElementById("picked").innerHTML =
+    `<b>${typeName(events.cluster[row])}</b>, event ${escapeHtml(events.event_id[row])}: ` +
+    `<b>${escapeHtml(recording)}</b>, ${span}, ${band}` +
+    (level === null ? "" : `, ${level.toFixed(0)} dB above the floor`);
+}
+
+let ringed = null; // The event last clicked or played, a row number.
+
+function ring(row) {
+  ringed = row;
+  showEvent(row);
+  drawMap(selectedType());
+}
+
+// --- The sound type that is looked at -------------------------------------------------------
+
+function selectedType() {
+  return types.find((type) => location.hash === `#${anchor(type)}`) ?? null;
+}
+
+function followAddress() {
+  const selected = selectedType();
+  for (const card of document.querySelectorAll(".type")) {
+    card.classList.toggle("selected", selected !== null && card.id === anchor(selected));
+  }
+  for (const chip of document.querySelectorAll("a.chip")) {
+    if (chip.hash && chip.hash === location.hash) chip.setAttribute("aria-current", "true");
+    else chip.removeAttribute("aria-current");
+  }
+  document.getElementById("show-all").hidden = selected === null;
+  drawMap(selected);
+}
+
+if (mapElement) {
+  followAddress();
+  addEventListener("hashchange", followAddress);
+  mapElement.on("plotly_click", ({ points: [point] }) => {
+    ring(point.customdata);
+    location.hash = anchor(events.cluster[point.customdata]);
+  });
+  document.getElementById("show-all").addEventListener("click", () => {
+    history.replaceState(null, "", location.href.split("#")[0]);
+    ringed = null;
+    followAddress();
+  });
+  for (const button of document.querySelectorAll("button.show")) {
+    button.addEventListener("click", () => {
+      history.replaceState(null, "", `#${button.closest(".type").id}`);
+      followAddress();
+      const { top, bottom } = mapElement.getBoundingClientRect();
+      if (top < 0 || bottom > innerHeight) mapElement.scrollIntoView({ block: "center" });
+    });
+  }
+}
+
+// --- Loss curve -----------------------------------------------------------------------------
+
+function drawCurve() {
+  const line = (name, y, shade, dash, width) => ({
+    type: "scatter",
+    mode: curve.steps.length === 1 ? "markers" : "lines",
+    name,
+    x: curve.steps,
+    y,
+    line: { color: colour(shade), dash, width },
+    hovertemplate: "%{y:.4f}",
+  });
+  const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), zeroline: false };
+  Plotly.react("curve", [
+    line("each patch's own mean", curve.loss_mean, "--second", "dash", 2),
+    line("interpolation from visible neighbours", curve.loss_interpolation, "--third", "dot", 2),
+    line("model", curve.loss, "--accent", "solid", 2.5),
+  ], {
+    margin: { l: 60, r: 16, t: 40, b: 60 },
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: colour("--panel") },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+    xaxis: { ...axis, title: { text: "step" } },
+    yaxis: { ...axis, title: { text: "loss" }, rangemode: "tozero" },
+    ...plainLayout(),
+  }, PLOT_CONFIG);
+}
+
+const hasCurve = document.getElementById("curve") !== null;
+if (hasCurve) drawCurve();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  if (mapElement) drawMap(selectedType());
+  if (hasCurve) drawCurve();
+});
+
+// --- Playing ----------------------------------------------------------------------------------
+
+let playing = null; // {button, audio} while a sound plays.
+
+function stop() {
+  if (playing === null) return;
+  playing.audio.pause();
+  playing.button.classList.remove("playing");
+  playing = null;
+}
+
+function moveCursor() {
+  if (playing === null) return;
+  const { button, audio } = playing;
+  const share = Math.min(1, audio.currentTime / Number(button.dataset.duration));
+  button.querySelector(".cursor").style.left = `${100 * share}%`;
+  requestAnimationFrame(moveCursor);
+}
+
+function play(button) {
+  const audio = button.parentElement.querySelector("audio");
+  audio.currentTime = 0;
+  audio.onended = stop;
+  playing = { button, audio };
+  button.classList.add("playing");
+  audio.play().catch(stop);
+  moveCursor();
+  const row = events.event_id.indexOf(button.dataset.event);
+  if (mapElement && row >= 0) ring(row);
+}
+
+for (const button of document.querySelectorAll("button.picture")) {
+  button.addEventListener("click", () => {
+    const again = playing?.button === button;
+    stop();
+    if (!again) play(button);
+  });
+}

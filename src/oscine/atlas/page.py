@@ -1,0 +1,523 @@
+"""The atlas as one HTML file: map, sound types that can be heard, training, skipped files.
+
+Plain frozen values come in, a file goes out that needs no network and nothing beside it. Called
+by the step that writes the report.
+"""
+
+import base64
+import io
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from string import Template
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Twenty colours as far apart as OKLab allows at a lightness that shows on white and on black;
+# a map with more types goes through them again with the next symbol.
+PALETTE = (
+    "#377ec1", "#ff8509", "#b60254", "#25d367", "#ee7ef6", "#277e09", "#80bbd3",
+    "#8c39bc", "#9b6f52", "#e85883", "#9e9f13", "#2fa188", "#9e71fd", "#e09aaf",
+    "#72577f", "#d63907", "#a879aa", "#2b7068", "#3b51d3", "#05a92e",
+)  # fmt: skip
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
+
+WIDTH_PER_SECOND_PX = 150
+NARROWEST_PX, WIDEST_PX = 100, 560
+FREQUENCY_TICKS_KHZ = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+# Share of a picture's height or width that two labels must keep between them.
+TICK_SPACING = 0.12
+# The colours of a spectrogram span at least 20 dB (in natural logarithms of power), so that
+# near silence does not look like noise.
+SMALLEST_SPAN = 2 * math.log(10)
+OPEN_TABLE_ROWS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageEvent:
+    """One event: where it lies on the map (``x``, ``y``), in time, and in frequency.
+
+    ``cluster`` is -1 and ``strength`` 0 for an event that is not grouped; ``level_db`` is its
+    level above the noise floor.
+    """
+
+    event_id: str
+    x: float
+    y: float
+    cluster: int
+    strength: float
+    recording: str
+    start_s: float
+    stop_s: float
+    low_hz: float
+    high_hz: float
+    level_db: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PageExemplar:
+    """A picture of an event, with what lies around it, and its sound.
+
+    Attributes
+    ----------
+    event_id
+        The event shown; its extent is drawn into the picture.
+    recording
+        Path of the recording, as shown to the reader.
+    start_s, stop_s
+        Interval of the recording that picture and sound cover.
+    spectrogram
+        (T, F) natural logarithm of power; values that are not finite are left transparent.
+    audio
+        Bytes of an MP3 file, or None if there is nothing to play.
+    """
+
+    event_id: str
+    recording: str
+    start_s: float
+    stop_s: float
+    spectrogram: NDArray[np.floating]
+    audio: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossCurve:
+    """Loss and its two baselines at some steps of training; all of one length."""
+
+    steps: Sequence[int] = ()
+    loss: Sequence[float] = ()
+    loss_mean: Sequence[float] = ()
+    loss_interpolation: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(column)
+            for column in (self.steps, self.loss, self.loss_mean, self.loss_interpolation)
+        }
+        if len(lengths) > 1:
+            raise ValueError("steps, loss and both baselines must be of one length")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AtlasPage:
+    """Everything that the page shows.
+
+    Attributes
+    ----------
+    title
+        Heading of the page.
+    summary
+        (name, value) pairs shown at the top.
+    events
+        All events, in any order.
+    exemplars
+        For each sound type, its exemplars, most central first.
+    band_hz
+        (F,) centre frequency of each band of the exemplars' spectrograms, ascending.
+    loss_curve
+        Course of training; empty if there was none.
+    reconstruction_png
+        Picture of what the model was shown and what it drew, or None.
+    skipped
+        (path, state, reason) for each file that was not used in full.
+    notes
+        Sentences that a reader should know of.
+    """
+
+    title: str
+    summary: Sequence[tuple[str, str]]
+    events: Sequence[PageEvent]
+    exemplars: Sequence[Sequence[PageExemplar]]
+    band_hz: NDArray[np.floating]
+    loss_curve: LossCurve = field(default_factory=LossCurve)
+    reconstruction_png: bytes | None = None
+    skipped: Sequence[tuple[str, str, str]] = ()
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        n_types = 1 + max((event.cluster for event in self.events), default=-1)
+        if len(self.exemplars) != n_types:
+            raise ValueError(
+                f"the events have {n_types} sound types, but exemplars are given for "
+                f"{len(self.exemplars)}"
+            )
+        for exemplar in (exemplar for group in self.exemplars for exemplar in group):
+            shape = exemplar.spectrogram.shape
+            if len(shape) != 2 or shape[0] == 0 or shape[1] != len(self.band_hz):
+                raise ValueError(
+                    f"the spectrogram of event {exemplar.event_id} has shape {shape}; it must be "
+                    f"(T, {len(self.band_hz)}) with T > 0, a column for each band"
+                )
+            if not exemplar.start_s < exemplar.stop_s:
+                raise ValueError(f"the exemplar of event {exemplar.event_id} has no duration")
+
+
+def write_page(path: str | os.PathLike[str], page: AtlasPage) -> None:
+    """Write the page as one HTML file that needs no network.
+
+    The same page gives the same bytes. The file appears whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    # File names need not be valid text; what cannot be written shows as a question mark.
+    part.write_bytes(_render(page).encode("utf-8", errors="replace"))
+    part.replace(path)
+
+
+def spectrogram_png(log_power: NDArray[np.floating]) -> bytes:
+    """Draw a spectrogram, one pixel for each frame and band, low frequencies at the bottom.
+
+    Black is the median and white the 99.8th percentile, or at least 20 dB above it.
+
+    Parameters
+    ----------
+    log_power
+        (T, F) natural logarithm of power; values that are not finite become transparent.
+
+    Returns
+    -------
+    bytes
+        A PNG file of T by F pixels.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    picture = np.asarray(log_power, dtype=np.float64).T[::-1]
+    finite = np.isfinite(picture)
+    low, high = np.percentile(picture[finite], (50, 99.8)) if finite.any() else (0.0, 0.0)
+    high = max(high, low + SMALLEST_SPAN)
+    transparent = 255
+    level = np.clip((np.where(finite, picture, low) - low) / (high - low), 0, 1)
+    index = np.where(finite, np.round(level * (transparent - 1)), transparent).astype(np.uint8)
+
+    colours = colormaps["magma"](np.linspace(0, 1, transparent + 1), bytes=True)[:, :3]
+    image = Image.fromarray(index)
+    image.putpalette(np.ascontiguousarray(colours).tobytes())
+    file = io.BytesIO()
+    image.save(file, format="PNG", transparency=transparent, optimize=True)
+    return file.getvalue()
+
+
+def _render(page: AtlasPage) -> str:
+    from plotly.offline import get_plotlyjs
+
+    room = files("oscine.atlas")
+    return Template((room / "page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(page.title),
+        style=(room / "page.css").read_text(encoding="utf-8"),
+        summary="".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+            for name, value in page.summary
+        ),
+        map=_map_panel(page),
+        types=_type_cards(page),
+        training=_training(page),
+        skipped=_skipped(page.skipped),
+        notes=_notes(page.notes),
+        plotly=get_plotlyjs(),
+        data=_script_json(_script_data(page)),
+        script=(room / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _script_data(page: AtlasPage) -> dict[str, object]:
+    """Gather what the script draws, in columns."""
+    numbers = {
+        name: number
+        for number, name in enumerate(dict.fromkeys(event.recording for event in page.events))
+    }
+
+    def column(name: str, digits: int) -> list[float | None]:
+        return _finite((getattr(event, name) for event in page.events), digits)
+
+    return {
+        "events": {
+            "event_id": [event.event_id for event in page.events],
+            "recording": [numbers[event.recording] for event in page.events],
+            "cluster": [event.cluster for event in page.events],
+            "x": column("x", 4),
+            "y": column("y", 4),
+            "start_s": column("start_s", 3),
+            "stop_s": column("stop_s", 3),
+            "low_hz": column("low_hz", 1),
+            "high_hz": column("high_hz", 1),
+            "level_db": column("level_db", 1),
+        },
+        "recordings": list(numbers),
+        "palette": PALETTE,
+        "symbols": SYMBOLS,
+        "curve": {
+            "steps": [int(step) for step in page.loss_curve.steps],
+            "loss": _finite(page.loss_curve.loss, 6),
+            "loss_mean": _finite(page.loss_curve.loss_mean, 6),
+            "loss_interpolation": _finite(page.loss_curve.loss_interpolation, 6),
+        },
+    }
+
+
+def _finite(values: Iterable[float], digits: int) -> list[float | None]:
+    """Round numbers; None stands where JSON has none."""
+    return [round(float(value), digits) if math.isfinite(value) else None for value in values]
+
+
+def _script_json(value: object) -> str:
+    """Write JSON for a script element: no text in it can close the element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _map_panel(page: AtlasPage) -> str:
+    if not page.events:
+        return '<p class="hint">No events were found, so there is nothing to map.</p>'
+    sizes = Counter(event.cluster for event in page.events)
+    chips = "".join(
+        f'<li><a class="chip" href="#type-{label}">{_swatch(label)}{label} '
+        f"<small>{sizes[label]:,}</small></a></li>"
+        for label in range(len(page.exemplars))
+    )
+    if sizes[-1]:
+        chips += (
+            f'<li><a class="chip" href="#not-grouped">{_swatch(-1)}not grouped '
+            f"<small>{sizes[-1]:,}</small></a></li>"
+        )
+    return (
+        '<p class="hint">Each point is an event; events that sound alike lie close together. '
+        "Distances between far groups mean little.</p>"
+        '<div class="plot" id="map" role="img" aria-label="Map of events, coloured by sound type">'
+        "</div>"
+        '<p class="picked" id="picked" aria-live="polite">Point at an event to see where it is '
+        "in which file; click it to see its sound type.</p>"
+        '<ul class="legend" aria-label="Sound types by size">'
+        '<li><button type="button" class="chip" id="show-all" hidden>show all</button></li>'
+        f"{chips}</ul>"
+        '<noscript><p class="hint">The map needs scripts to be allowed.</p></noscript>'
+    )
+
+
+def _swatch(label: int) -> str:
+    if label < 0:
+        return '<i class="swatch circle"></i>'
+    symbol = SYMBOLS[label // len(PALETTE) % len(SYMBOLS)]
+    return f'<i class="swatch {symbol}" style="--tint:{PALETTE[label % len(PALETTE)]}"></i>'
+
+
+def _type_cards(page: AtlasPage) -> str:
+    members: defaultdict[int, list[PageEvent]] = defaultdict(list)
+    for event in page.events:
+        members[event.cluster].append(event)
+    by_id = {event.event_id: event for event in page.events}
+    hint = (
+        "A sound type is an acoustic grouping, not a meaning: its events sound alike to the "
+        "model. Types are numbered by size. Click a picture to hear it; the frame in it is the "
+        "event."
+    )
+    cards = "".join(
+        _type_card(label, members[label], exemplars, by_id, page.band_hz)
+        for label, exemplars in enumerate(page.exemplars)
+    )
+    if not page.exemplars:
+        cards = "<p>No sound types were found.</p>"
+    return f'<p class="hint">{hint}</p>{cards}{_not_grouped_card(members[-1], len(page.events))}'
+
+
+def _type_card(
+    label: int,
+    events: Sequence[PageEvent],
+    exemplars: Sequence[PageExemplar],
+    by_id: dict[str, PageEvent],
+    band_hz: NDArray[np.floating],
+) -> str:
+    pictures = "".join(
+        _exemplar(exemplar, by_id.get(exemplar.event_id), band_hz) for exemplar in exemplars
+    )
+    return (
+        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {label}</h3>'
+        f"<p>{_describe(events)}</p>"
+        f'<button type="button" class="show" aria-label="Show type {label} on the map">'
+        f'show on map</button></header><div class="exemplars">{pictures}</div></article>'
+    )
+
+
+def _not_grouped_card(events: Sequence[PageEvent], n_events: int) -> str:
+    if not events:
+        return ""
+    share = len(events) / n_events
+    return (
+        f'<article class="type" id="not-grouped"><header>{_swatch(-1)}<h3>Not grouped</h3>'
+        f"<p>{_describe(events)}</p>"
+        '<button type="button" class="show" aria-label="Show events not grouped on the map">'
+        "show on map</button></header>"
+        f"<p>{share:.0%} of all events are like too few others to form a type.</p></article>"
+    )
+
+
+def _describe(events: Sequence[PageEvent]) -> str:
+    """Sum up some events in a line of HTML: counts and medians."""
+    if not events:
+        return "no events"
+    n_recordings = len({event.recording for event in events})
+    duration_s = median(event.stop_s - event.start_s for event in events)
+    low_khz = median(event.low_hz for event in events) / 1000
+    high_khz = median(event.high_hz for event in events) / 1000
+    return (
+        f"{_count(len(events), 'event')} in {_count(n_recordings, 'recording')}, "
+        f"median {duration_s:.2f} s, {low_khz:.1f}–{high_khz:.1f} kHz"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _exemplar(
+    exemplar: PageExemplar, event: PageEvent | None, band_hz: NDArray[np.floating]
+) -> str:
+    duration_s = exemplar.stop_s - exemplar.start_s
+    width_px = min(max(duration_s * WIDTH_PER_SECOND_PX, NARROWEST_PX), WIDEST_PX)
+    where = escape(f"{exemplar.recording}, {_clock(exemplar.start_s)} to {_clock(exemplar.stop_s)}")
+    image = _image(spectrogram_png(exemplar.spectrogram), f"Spectrogram of {where}")
+    inside = image + (_extent(exemplar, event, band_hz) if event else "")
+    if exemplar.audio is None:
+        picture = f'<div class="picture">{inside}</div>'
+    else:
+        picture = (
+            f'<button type="button" class="picture" aria-label="Play {where}" '
+            f'data-event="{escape(exemplar.event_id)}" data-duration="{duration_s:.4f}">{inside}'
+            '<span class="sign"></span><span class="cursor"></span></button>'
+            '<audio preload="none" src="data:audio/mpeg;base64,'
+            f'{base64.b64encode(exemplar.audio).decode()}"></audio>'
+        )
+    return (
+        f'<figure class="exemplar" style="--width:{width_px:.0f}px"><div class="axes">{picture}'
+        f"{_frequency_ticks(band_hz)}{_time_ticks(duration_s, width_px)}</div>"
+        f'<figcaption title="{where}"><span>{escape(Path(exemplar.recording).name)}</span>'
+        f"<span>{_clock(exemplar.start_s)}</span></figcaption></figure>"
+    )
+
+
+def _extent(exemplar: PageExemplar, event: PageEvent, band_hz: NDArray[np.floating]) -> str:
+    """Frame the event within its picture."""
+    duration_s = exemplar.stop_s - exemplar.start_s
+    left, right = (
+        min(max((at_s - exemplar.start_s) / duration_s, 0), 1)
+        for at_s in (event.start_s, event.stop_s)
+    )
+    bottom, top = (_height(at_hz, band_hz) for at_hz in (event.low_hz, event.high_hz))
+    return (
+        f'<span class="extent" style="left:{left:.2%};width:{right - left:.2%};'
+        f'bottom:{bottom:.2%};height:{top - bottom:.2%}"></span>'
+    )
+
+
+def _height(at_hz: float, band_hz: NDArray[np.floating]) -> float:
+    """Place a frequency in a picture, as a share of its height from the bottom."""
+    middles = (np.arange(len(band_hz)) + 0.5) / len(band_hz)
+    return float(np.interp(at_hz, band_hz, middles, left=0.0, right=1.0))
+
+
+def _frequency_ticks(band_hz: NDArray[np.floating]) -> str:
+    ticks, below = '<span class="khz unit">kHz</span>', -1.0
+    for khz in FREQUENCY_TICKS_KHZ:
+        height = _height(khz * 1000, band_hz)
+        if band_hz[0] <= khz * 1000 <= band_hz[-1] and height - below >= TICK_SPACING:
+            ticks += f'<span class="khz" style="bottom:{height:.2%}">{khz:g}</span>'
+            below = height
+    return ticks
+
+
+def _time_ticks(duration_s: float, width_px: float) -> str:
+    """Label round times, as many as have room."""
+    step_s = next(
+        step
+        for power in range(-3, 6)
+        for step in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
+        if step / duration_s * width_px >= 34
+    )
+    times_s = [number * step_s for number in range(int(duration_s / step_s + 1e-6) + 1)]
+    return "".join(
+        f'<span class="second" style="left:{time_s / duration_s:.2%}">{time_s:g}'
+        f"{' s' if time_s == times_s[-1] else ''}</span>"
+        for time_s in times_s
+    )
+
+
+def _clock(seconds: float) -> str:
+    """Write a time within a recording: ``m:ss.ss`` or ``h:mm:ss.ss``."""
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    within_minute = f"{rest // 100:02d}.{rest % 100:02d}"
+    return f"{hours}:{minutes:02d}:{within_minute}" if hours else f"{minutes}:{within_minute}"
+
+
+def _image(png: bytes, alt: str) -> str:
+    """Make an image element; ``alt`` is HTML already."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f'<img alt="{alt}" decoding="async" src="{source}">'
+
+
+def _training(page: AtlasPage) -> str:
+    figures = ""
+    if page.loss_curve.steps:
+        figures += (
+            '<figure><div class="plot" id="curve" role="img" '
+            'aria-label="Loss of the model and of two baselines over the steps of training">'
+            '</div><figcaption class="hint">Loss on hidden patches, with two baselines on the '
+            "same patches. Below both, the model has learned more than to blur."
+            "</figcaption></figure>"
+        )
+    if page.reconstruction_png is not None:
+        image = _image(
+            page.reconstruction_png, "Spectrograms, what the model saw of them, what it drew"
+        )
+        figures += (
+            f'<figure>{image}<figcaption class="hint">Each clip as it is, what the model saw of '
+            "it, and what it drew.</figcaption></figure>"
+        )
+    if not figures:
+        return '<p class="hint">No training was recorded for this model.</p>'
+    return f'<div class="training">{figures}</div>'
+
+
+def _skipped(skipped: Sequence[tuple[str, str, str]]) -> str:
+    if not skipped:
+        return "<p>None skipped.</p>"
+    states = Counter(state for _, state, _ in skipped)
+    counts = "".join(
+        f"<li><b>{number:,}</b> {escape(state)}</li>" for state, number in states.most_common()
+    )
+    rows = "".join(
+        f'<tr><td>{escape(path)}</td><td class="state">{escape(state)}</td>'
+        f"<td>{escape(reason)}</td></tr>"
+        for path, state, reason in skipped
+    )
+    is_open = " open" if len(skipped) <= OPEN_TABLE_ROWS else ""
+    return (
+        f'<ul class="counts">{counts}</ul><details{is_open}>'
+        f"<summary>{_count(len(skipped), 'file')}, with the reason</summary>"
+        '<div class="table"><table><thead><tr><th scope="col">File</th><th scope="col">State</th>'
+        f'<th scope="col">Reason</th></tr></thead><tbody>{rows}</tbody></table></div></details>'
+    )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        '<section aria-labelledby="notes-heading"><h2 id="notes-heading">Notes</h2>'
+        f'<ul class="notes">{items}</ul></section>'
+    )

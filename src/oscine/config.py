@@ -1,0 +1,319 @@
+"""What can be set, in one place: frozen dataclasses, and their way to TOML and back.
+
+In comes a TOML file or a few dotted overrides (``model.depth=6``); out go frozen values and a
+fingerprint. Every room takes its own section; :mod:`oscine.steps` reads and writes the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureConfig:
+    """How a waveform becomes a log-mel picture. The defaults are those of the tape."""
+
+    sample_rate_hz: int = 32_000
+    channels: Literal["mean", "first", "each"] = "mean"
+    n_fft: int = 1024
+    hop_samples: int = 320
+    n_mels: int = 128
+    low_hz: float = 50.0
+    high_hz: float = 16_000.0
+    power_floor: float = 1e-10
+    """Added to the power before the logarithm: one constant for every clip, everywhere."""
+    min_duration_s: float = 0.1
+    """Shorter recordings are 'too short': fewer than ten frames hold no call."""
+    window_frames: int = 256
+    """Length of the fixed windows that are learned from and embedded."""
+
+    def __post_init__(self) -> None:
+        if self.n_fft < self.hop_samples or (self.n_fft - self.hop_samples) % 2:
+            raise ValueError(
+                f"n_fft ({self.n_fft}) must be at least hop_samples ({self.hop_samples}) and "
+                "differ from it by an even number, so that frames centre on whole samples"
+            )
+        if not 0 <= self.low_hz < self.high_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"bands must lie within 0 to {self.sample_rate_hz / 2:g} Hz, "
+                f"not {self.low_hz:g} to {self.high_hz:g} Hz"
+            )
+        if self.power_floor <= 0 or self.n_mels < 1 or self.min_duration_s < 0:
+            raise ValueError("power_floor and n_mels must be positive, min_duration_s not negative")
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames in a second."""
+        return self.sample_rate_hz / self.hop_samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActivityConfig:
+    """When something stands out of the background. Levels are above the floor of each band."""
+
+    floor_percentile: float = 20.0
+    floor_window_s: float = 30.0
+    on_db: float = 10.0
+    off_db: float = 5.0
+    valley_db: float = 6.0
+    drop_db: float = 15.0
+    min_gap_s: float = 0.08
+    min_duration_s: float = 0.04
+    max_duration_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor_percentile < 100:
+            raise ValueError(f"floor_percentile must lie in 0 to 100, not {self.floor_percentile}")
+        if not 0 < self.off_db <= self.on_db:
+            raise ValueError(
+                f"off_db ({self.off_db}) must be positive and at most on_db ({self.on_db})"
+            )
+        if min(self.valley_db, self.drop_db) <= 0:
+            raise ValueError("valley_db and drop_db must be positive")
+        if self.min_duration_s > self.max_duration_s:
+            raise ValueError("min_duration_s must not exceed max_duration_s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Sizes of the masked autoencoder."""
+
+    patch_frames: int = 16
+    patch_bands: int = 16
+    width: int = 192
+    depth: int = 6
+    heads: int = 3
+    decoder_width: int = 96
+    decoder_depth: int = 2
+    decoder_heads: int = 3
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, width, heads in (
+            ("width", self.width, self.heads),
+            ("decoder_width", self.decoder_width, self.decoder_heads),
+        ):
+            if width % heads or width % 4:
+                raise ValueError(f"{name} ({width}) must divide by its heads ({heads}) and by 4")
+        if min(self.depth, self.decoder_depth, self.patch_frames, self.patch_bands) < 1:
+            raise ValueError("depths and patch sizes must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """One run of masked reconstruction."""
+
+    batch_size: int = 32
+    steps: int = 0
+    """0: as many as fit into ``minutes``, settled once by a short trial."""
+    minutes: float = 8.0
+    mask_ratio: float = 0.75
+    mask_block_share: float = 0.5
+    """Share of the samples whose masks are made of 2 x 2 blocks; the others' are random."""
+    target: Literal["damped", "raw"] = "damped"
+    target_damping: float = 0.1
+    """Deviation, in corpus deviations, below which a patch's own deviation stops counting."""
+    active_share: float = 0.7
+    gain_db: float = 6.0
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warmup_share: float = 0.05
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.3 <= self.mask_ratio <= 0.8:
+            raise ValueError(f"mask_ratio must lie in 0.3 to 0.8, not {self.mask_ratio}")
+        for name in ("mask_block_share", "active_share", "warmup_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0 to 1, not {getattr(self, name)}")
+        if self.steps < 0 or self.batch_size < 1 or self.checkpoint_every < 1:
+            raise ValueError("steps must not be negative; batch_size and checkpoint_every positive")
+        if self.steps == 0 and self.minutes <= 0:
+            raise ValueError("give a positive number of steps or of minutes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadoutConfig:
+    """How the layers of the frozen encoder become one vector."""
+
+    layers: tuple[int, ...] = (1, 3, -1)
+    """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
+    activity_sharpness: float = 2.0
+    """Exponent per corpus deviation of a frame's level above its clip's floor."""
+    block_dimensions: int = 48
+    """Kept of each layer and frequency row in the first of the two PCAs."""
+    dimensions: int = 64
+    shrinkage: float = 0.3
+    """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept."""
+    max_fit: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError("layers must name at least one layer")
+        if self.dimensions < 1 or self.block_dimensions < 1 or self.max_fit < 2:
+            raise ValueError("dimensions must be positive and max_fit at least 2")
+        if self.shrinkage < 0 or self.activity_sharpness < 0:
+            raise ValueError("shrinkage and activity_sharpness must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """How vectors become sound types."""
+
+    n_dimensions: int = 16
+    """Leading dimensions of the vectors that are clustered."""
+    min_cluster_size: int = 0
+    """0: the square root of half the number of events, at least 5."""
+    min_samples: int = 5
+    max_fit: int = 50_000
+    n_exemplars: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.n_dimensions, self.min_samples, self.n_exemplars) < 1 or self.max_fit < 2:
+            raise ValueError("dimensions, min_samples and n_exemplars must be positive")
+        if self.min_cluster_size != 0 and self.min_cluster_size < 2:
+            raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OscineConfig:
+    """Everything that can be set."""
+
+    picture: PictureConfig = field(default_factory=PictureConfig)
+    activity: ActivityConfig = field(default_factory=ActivityConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+
+def read_config(file: Path, kind: type[T]) -> T:
+    """Read a configuration from TOML; what it leaves out keeps its default.
+
+    Parameters
+    ----------
+    file : Path
+    kind : type
+        A dataclass of this module.
+
+    Raises
+    ------
+    ValueError
+        A key is unknown, a value has the wrong type or lies out of range, or the file is no TOML.
+    """
+    try:
+        with open(file, "rb") as source:
+            values = tomllib.load(source)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file} is not valid TOML: {error}") from error
+    try:
+        return from_mapping(kind, values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def to_toml(config: Any) -> str:
+    """Return a configuration as TOML that :func:`read_config` reads back to the same values."""
+    return tomli_w.dumps(to_mapping(config))
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain nested dictionaries and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def with_overrides(config: T, overrides: Iterable[str]) -> T:
+    """Return a configuration changed by dotted overrides such as ``model.depth=6``.
+
+    Parameters
+    ----------
+    config : dataclass
+    overrides : iterable of str
+        The value is read as TOML; what is no TOML counts as a string.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`read_config`, or an override has no ``=``.
+    """
+    values = to_mapping(config)
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals:
+            raise ValueError(f"{override!r} sets nothing: write it as model.depth=6")
+        *sections, key = name.strip().split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{name.strip()!r}: {section!r} is a value and has no parts")
+        try:
+            place[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            place[key] = text.strip()
+    return from_mapping(type(config), values)
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Build a configuration from nested mappings, strictly.
+
+    Raises
+    ------
+    ValueError
+        A key is unknown (the nearest known one is named), or a value is of the wrong type.
+    """
+    assert is_dataclass(kind)
+    hints = get_type_hints(kind)
+    known = [one.name for one in fields(kind)]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise ValueError(f"there is no setting {prefix}{key}{hint}")
+        arguments[key] = _checked(hints[key], value, f"{prefix}{key}")
+    return kind(**arguments)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hexadecimal digits that stand for some values.
+
+    Parameters
+    ----------
+    *parts
+        Dataclasses of this module, or anything that JSON can hold.
+    """
+    plain = [to_mapping(part) if is_dataclass(part) else part for part in parts]
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _checked(hint: Any, value: Any, name: str) -> Any:
+    """Return a value in the type that a field asks for, or say why it does not fit."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} is a section with settings of its own, not a value")
+        return from_mapping(hint, value, prefix=f"{name}.")
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(hint))}, not {value!r}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name} must be a list, not {value!r}")
+        return tuple(_checked(get_args(hint)[0], one, name) for one in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number:
+        return float(value)
+    if hint is int and number and float(value).is_integer():
+        return int(value)
+    if hint is str and isinstance(value, str):
+        return value
+    raise ValueError(f"{name} must be of type {hint.__name__}, not {value!r}")

@@ -1,0 +1,1 @@
+"""The masked model: patches, masks, transformer, autoencoder, checkpoint."""

@@ -1,0 +1,215 @@
+"""Label-free events: when something stands out of the background, in which bands, by how much.
+
+In come frames of the tape; out come the level of each frame above its background, and events.
+Called once for each recording while it is indexed.
+
+Axes: T frames, F mel bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from scipy import ndimage, signal
+
+from oscine.config import ActivityConfig, PictureConfig
+
+DB_PER_NAT = 10 / np.log(10)
+SMOOTH_FRAMES = 5
+SMOOTH_BANDS = 5
+FLOOR_STEP_FRAMES = 4
+"""The floor looks at every fourth frame: neighbours overlap by two thirds and say the same."""
+SHORT_S = 3.0
+"""A neighbourhood shorter than this may be nothing but call, so its floor is capped."""
+CAP_DB = 6.0
+SILENCE_DB = -75.0
+"""Frames with every band below the rounding noise of 16 bits hold digital silence."""
+RANGE_DB = 50.0
+BAND_SHARE = 0.5
+"""A band belongs to an event when it rises at least this share as high as the highest band."""
+
+
+class Frames(Protocol):
+    """Log-mel frames [shape=(T, F)] that are read by slices, so that they may stay on disk."""
+
+    shape: tuple[int, int]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frames: slice, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Frames [start_frame, stop_frame) and bands [low_band, high_band) that stand out."""
+
+    start_frame: int
+    stop_frame: int
+    low_band: int
+    high_band: int
+    level_db: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Background:
+    """The floor of each band, block by block, and how far each frame stands above it.
+
+    Attributes
+    ----------
+    floor_db : np.ndarray of float32 [shape=(blocks, F)]
+    block_frames : int
+        Frames that share a floor.
+    level_db : np.ndarray of float32 [shape=(T,)]
+        Of the band that stands highest above its floor; not below 0.
+    """
+
+    floor_db: np.ndarray
+    block_frames: int
+    level_db: np.ndarray
+
+
+def find_background(
+    log_mel: Frames, picture: PictureConfig, activity: ActivityConfig
+) -> Background:
+    """Measure the background of a recording and how far each frame stands above it.
+
+    The picture is smoothed over 5 frames x 5 bands. The floor of a band is a low percentile over
+    ``floor_window_s`` around each block. Where so little is there that it may hold nothing but a
+    call (under 3 s), the floor is at most 6 dB above the lower quartile of the bands' floors.
+    Digital silence counts for no floor, and none lies more than 50 dB below the loudest sound
+    around: further down are the holes that lossy codecs leave, not background.
+
+    Parameters
+    ----------
+    log_mel : Frames [shape=(T, F)]
+        Valid bands only, in nats: an array, or anything that gives one by slices of frames.
+    picture : PictureConfig
+    activity : ActivityConfig
+
+    Returns
+    -------
+    Background
+    """
+    n_frames, n_bands = log_mel.shape
+    block = max(1, round(activity.floor_window_s * picture.frames_per_s / 2))
+    starts = range(0, n_frames, block)
+    floors = np.empty((len(starts), n_bands), np.float32)
+    levels = np.empty(n_frames, np.float32)
+    for number, start in enumerate(starts):
+        stop = min(n_frames, start + block)
+        low, high = max(0, start - block // 2), min(n_frames, stop + block // 2)
+        smooth = _smooth_db(log_mel, low, high)
+        sounding = smooth[smooth.max(axis=1) > SILENCE_DB][::FLOOR_STEP_FRAMES]
+        if not len(sounding):
+            floors[number], levels[start:stop] = SILENCE_DB, 0
+            continue
+        floor = np.percentile(sounding, activity.floor_percentile, axis=0)
+        floor = np.maximum(floor, smooth.max() - RANGE_DB)
+        if high - low < SHORT_S * picture.frames_per_s:
+            floor = np.minimum(floor, np.percentile(floor, 25) + CAP_DB)
+        floors[number] = floor
+        excess = smooth[start - low : stop - low] - floors[number]
+        levels[start:stop] = np.maximum(excess.max(axis=1), 0)
+    return Background(floor_db=floors, block_frames=block, level_db=levels)
+
+
+def find_events(
+    log_mel: Frames,
+    background: Background,
+    picture: PictureConfig,
+    activity: ActivityConfig,
+) -> list[Event]:
+    """Find the stretches that stand out of the background.
+
+    Every peak of the level that reaches ``on_db`` and is parted from higher ones by a valley of
+    ``valley_db`` is the heart of an event, which lasts while the level stays above ``off_db`` and
+    within ``drop_db`` of the peak (so that a loud call ends before its echo does). Gaps shorter
+    than ``min_gap_s`` are bridged; what lasts longer than ``max_duration_s`` is cut where it is
+    quietest. A recording under 3 s in which nothing stands out, because it was cut to the call,
+    is one event.
+
+    Parameters
+    ----------
+    log_mel : Frames [shape=(T, F)]
+        As for :func:`find_background`.
+    background : Background
+    picture : PictureConfig
+    activity : ActivityConfig
+
+    Returns
+    -------
+    list of Event
+        In order of time, not overlapping.
+    """
+    if not len(log_mel):
+        return []
+    spans = _spans(background.level_db, picture, activity)
+    if not spans and len(log_mel) < SHORT_S * picture.frames_per_s:
+        spans = [(0, len(log_mel))]
+    return [_event(log_mel, background, start, stop) for start, stop in spans]
+
+
+def _spans(
+    level_db: np.ndarray, picture: PictureConfig, activity: ActivityConfig
+) -> list[tuple[int, int]]:
+    """Return the frames [start, stop) around each peak of the level, bridged and parted."""
+    fps = picture.frames_per_s
+    # The ends count as quiet, so that a recording cut to its call still has a peak.
+    padded = np.concatenate(([0.0], level_db, [0.0]))
+    peaks, _ = signal.find_peaks(padded, height=activity.on_db, prominence=activity.valley_db)
+    peaks = peaks - 1
+    if not len(peaks):
+        return []
+    valleys = [0]
+    valleys += [int(left + np.argmin(level_db[left:right])) for left, right in pairwise(peaks)]
+    spans: list[tuple[int, int]] = []
+    for peak, low, high in zip(peaks, valleys, [*valleys[1:], len(level_db)], strict=True):
+        quiet = level_db[low:high] < max(activity.off_db, level_db[peak] - activity.drop_db)
+        before, after = np.flatnonzero(quiet[: peak - low]), np.flatnonzero(quiet[peak - low :])
+        start = low + int(before[-1]) + 1 if len(before) else low
+        stop = int(peak + after[0]) if len(after) else high
+        if spans and start - spans[-1][1] < activity.min_gap_s * fps:
+            spans[-1] = (spans[-1][0], stop)
+        else:
+            spans.append((start, stop))
+    long_enough = [s for s in spans if s[1] - s[0] >= activity.min_duration_s * fps]
+    longest = max(2, round(activity.max_duration_s * fps))
+    return [piece for span in long_enough for piece in _parted(level_db, *span, longest)]
+
+
+def _parted(level_db: np.ndarray, start: int, stop: int, longest: int) -> list[tuple[int, int]]:
+    """Cut a span at the quietest frame of its middle half until no piece is too long."""
+    if stop - start <= longest:
+        return [(start, stop)]
+    quarter = (stop - start) // 4
+    middle = start + quarter
+    cut = middle + int(np.argmin(level_db[middle : stop - quarter]))
+    return _parted(level_db, start, cut, longest) + _parted(level_db, cut, stop, longest)
+
+
+def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Event:
+    """Measure in which bands, and how far, a stretch stands out."""
+    margin = SMOOTH_FRAMES // 2
+    low, high = max(0, start - margin), min(len(log_mel), stop + margin)
+    smooth = _smooth_db(log_mel, low, high)[start - low : stop - low]
+    blocks = np.arange(start, stop) // background.block_frames
+    rise = (smooth - background.floor_db[blocks]).max(axis=0)  # (F,)
+    bands = np.flatnonzero(rise >= BAND_SHARE * max(rise.max(), 0.0))
+    return Event(
+        start_frame=start,
+        stop_frame=stop,
+        low_band=int(bands[0]),
+        high_band=int(bands[-1]) + 1,
+        level_db=round(float(rise.max()), 2),
+    )
+
+
+def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
+    """Return frames [start, stop) in decibels, smoothed."""
+    nats = np.asarray(log_mel[start:stop], dtype=np.float32)
+    smooth = ndimage.uniform_filter1d(nats, SMOOTH_FRAMES, axis=0, mode="nearest")
+    smooth = ndimage.uniform_filter1d(smooth, SMOOTH_BANDS, axis=1, mode="nearest")
+    return smooth * np.float32(DB_PER_NAT)

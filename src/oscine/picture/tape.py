@@ -1,0 +1,319 @@
+"""The tape: the log-mel of an archive on disk, eight bits a value.
+
+In comes one audio file; out come a part file for each channel and what was found in it. The steps
+append the parts to the tape in the order of the archive, so the tape's bytes do not depend on the
+number of workers. Windows are read back by memory map.
+
+A value is stored as ``round((log_mel - TAPE_LOW) / TAPE_STEP)``: steps of 0.14 nats (0.6 dB).
+``benchmarks/tape.py`` measures what that does to neighbours, beside float16.
+
+Axes: T frames, F mel bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oscine.config import ActivityConfig, PictureConfig
+from oscine.picture.activity import Event, find_background, find_events
+from oscine.picture.mel import (
+    FRAMES_AT_ONCE,
+    band_edges_hz,
+    frame_margin_samples,
+    log_mel_of_frames,
+    n_valid_bands,
+)
+from oscine.sound.audio import Audio, UnreadableAudio, open_audio
+from oscine.workspace.arrays import ArrayReader, ArrayWriter
+from oscine.workspace.catalogue import HEARD
+
+TAPE_LOW = float(np.log(1e-10))
+TAPE_STEP = 0.14
+LEVEL_STEP_DB = 0.25
+"""Step of a frame's level above the background, one byte a frame."""
+SILENT_PEAK = 2.0**-15
+"""A recording that never exceeds one step of 16 bits is silent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """One channel on its way to the tape.
+
+    Attributes
+    ----------
+    channel : int
+        -1 where the channels were mixed.
+    codes, levels : Path
+        Part files: n_mels bytes a frame, and one. Absent without frames.
+    n_frames : int
+    events : tuple of Event
+    """
+
+    channel: int
+    codes: Path
+    levels: Path
+    n_frames: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """What one file gave: its state in plain words, and its channels."""
+
+    state: str
+    reason: str
+    encoding: str
+    sample_rate_hz: int
+    n_channels: int
+    n_samples: int
+    n_promised: int
+    n_valid_bands: int
+    channels: tuple[Channel, ...]
+
+
+def draw_recording(
+    file: Path, part: Path, picture: PictureConfig, activity: ActivityConfig
+) -> Drawn:
+    """Draw the log-mel of a file, block by block, and find its events.
+
+    Parameters
+    ----------
+    file : Path
+    part : Path
+        How the names of the part files begin.
+    picture : PictureConfig
+    activity : ActivityConfig
+
+    Returns
+    -------
+    Drawn
+        ``state`` is one of whole, damaged, silent, too short, unreadable.
+    """
+    torch.set_num_threads(1)  # sums must not depend on how many cores the machine has
+    try:
+        audio = open_audio(file, channels=picture.channels)
+    except UnreadableAudio as error:
+        return _unreadable(error.reason)
+    with audio:
+        n_tracks = audio.n_channels if picture.channels == "each" else 1
+        parts = [part.with_name(f"{part.name}.{track}.codes") for track in range(n_tracks)]
+        n_frames = _write_codes(audio, parts, picture)
+    state, reason = _state(audio, n_frames, picture)
+    enough = n_frames >= picture.min_duration_s * picture.frames_per_s
+    if state not in HEARD or not enough or audio.peak < SILENT_PEAK:
+        n_frames = 0
+    n_bands = n_valid_bands(audio.sample_rate_hz, picture)
+    numbers = range(n_tracks) if picture.channels == "each" else [-1]
+    return Drawn(
+        state=state,
+        reason=reason,
+        encoding=audio.encoding,
+        sample_rate_hz=audio.sample_rate_hz,
+        n_channels=audio.n_channels,
+        n_samples=audio.n_read,
+        n_promised=audio.n_promised or 0,
+        n_valid_bands=n_bands,
+        channels=tuple(
+            _channel(number, part, n_frames, n_bands, picture, activity)
+            for number, part in zip(numbers, parts, strict=True)
+        ),
+    )
+
+
+def decoded(codes: np.ndarray) -> np.ndarray:
+    """Return the log-mel (float32, natural logarithm of power) of codes of the tape."""
+    return codes.astype(np.float32) * np.float32(TAPE_STEP) + np.float32(TAPE_LOW)
+
+
+def coded(log_mel: np.ndarray) -> np.ndarray:
+    """Return the codes of a log-mel picture: the nearest of 256 steps of 0.14 nats."""
+    steps = np.rint((log_mel - TAPE_LOW) / TAPE_STEP)
+    return np.clip(steps, 0, 255).astype(np.uint8)
+
+
+class Tape:
+    """The tape of a workspace: append parts, read frames.
+
+    Parameters
+    ----------
+    folder : Path
+    picture : PictureConfig
+    n_rows : int
+        Frames that are whole, as the catalogue says.
+
+    Raises
+    ------
+    ValueError
+        The files hold fewer frames than that.
+    """
+
+    def __init__(self, folder: Path, picture: PictureConfig, n_rows: int) -> None:
+        self._codes = ArrayReader(folder / "codes", np.dtype(np.uint8), (picture.n_mels,), n_rows)
+        self._levels = ArrayReader(folder / "levels", np.dtype(np.uint8), (), n_rows)
+
+    def log_mel(self, start: int, stop: int) -> np.ndarray:
+        """Return frames [start, stop) as float32 [shape=(T, F)]."""
+        return decoded(self._codes.rows(start, stop))
+
+    def level_db(self, start: int, stop: int) -> np.ndarray:
+        """Return how far frames [start, stop) stand above their background [shape=(T,)]."""
+        return self._levels.rows(start, stop).astype(np.float32) * np.float32(LEVEL_STEP_DB)
+
+
+class TapeWriter:
+    """Appends part files to the tape, after the frames that the catalogue vouches for."""
+
+    def __init__(self, folder: Path, picture: PictureConfig, n_rows: int) -> None:
+        self._codes = ArrayWriter(folder / "codes", np.dtype(np.uint8), (picture.n_mels,), n_rows)
+        self._levels = ArrayWriter(folder / "levels", np.dtype(np.uint8), (), n_rows)
+
+    @property
+    def n_rows(self) -> int:
+        """Frames on the tape."""
+        return self._codes.n_rows
+
+    def append(self, channel: Channel) -> int:
+        """Append a channel's part files and return the row of its first frame."""
+        first = self.n_rows
+        if channel.n_frames:
+            self._codes.append_file(channel.codes)
+            self._levels.append_file(channel.levels)
+        return first
+
+
+def band_limits_hz(event: Event, picture: PictureConfig) -> tuple[float, float]:
+    """Return the lowest and the highest frequency of an event's bands."""
+    edges = band_edges_hz(picture)
+    return round(float(edges[event.low_band]), 1), round(float(edges[event.high_band + 1]), 1)
+
+
+def _write_codes(audio: Audio, parts: list[Path], picture: PictureConfig) -> int:
+    """Draw all frames into the part files; return their number."""
+    n_frames = 0
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(part, "wb")) for part in parts]
+        for pictures in _pictures(audio, picture):  # (C, T, F)
+            n_frames += pictures.shape[1]
+            for file, channel in zip(files, coded(pictures.numpy()), strict=True):
+                file.write(channel.tobytes())
+    return n_frames
+
+
+def _pictures(audio: Audio, picture: PictureConfig) -> Iterator[Tensor]:
+    """Yield log-mel in chunks of `FRAMES_AT_ONCE` frames, counted from the start of the file.
+
+    The chunks are the same however the decoder's blocks fall: sums over many values come out
+    alike only when they are made in the same portions.
+    """
+    hop, margin = picture.hop_samples, frame_margin_samples(picture)
+    reach = (FRAMES_AT_ONCE - 1) * hop + picture.n_fft
+    waiting: list[np.ndarray] = []
+    n_waiting = n_samples = n_frames = 0
+    for block in audio.blocks(picture.sample_rate_hz):  # (C, S)
+        if not waiting:
+            waiting = [np.zeros((len(block), margin), np.float32)]
+            n_waiting = margin
+        waiting.append(block.copy())
+        n_waiting += block.shape[1]
+        n_samples += block.shape[1]
+        if n_waiting < reach:
+            continue
+        samples = np.concatenate(waiting, axis=1)
+        start = 0
+        while samples.shape[1] - start >= reach:
+            piece = torch.from_numpy(samples[:, start : start + reach])
+            yield log_mel_of_frames(piece, FRAMES_AT_ONCE, picture)
+            n_frames += FRAMES_AT_ONCE
+            start += FRAMES_AT_ONCE * hop
+        waiting = [samples[:, start:].copy()]
+        n_waiting = waiting[0].shape[1]
+    rest = n_samples // hop - n_frames
+    if rest > 0:
+        samples = np.concatenate(waiting, axis=1)
+        need = (rest - 1) * hop + picture.n_fft
+        samples = np.pad(samples, ((0, 0), (0, max(0, need - samples.shape[1]))))
+        yield log_mel_of_frames(torch.from_numpy(samples[:, :need]), rest, picture)
+
+
+def _channel(
+    number: int,
+    part: Path,
+    n_frames: int,
+    n_bands: int,
+    picture: PictureConfig,
+    activity: ActivityConfig,
+) -> Channel:
+    """Find the events of a part file and write down each frame's level."""
+    levels = part.with_suffix(".levels")
+    if not n_frames:
+        part.unlink(missing_ok=True)
+        return Channel(channel=number, codes=part, levels=levels, n_frames=0, events=())
+    with _PartRows(part, n_frames, picture.n_mels, n_bands) as rows:
+        background = find_background(rows, picture, activity)
+        events = find_events(rows, background, picture, activity)
+    steps = np.clip(np.rint(background.level_db / LEVEL_STEP_DB), 0, 255)
+    levels.write_bytes(steps.astype(np.uint8).tobytes())
+    return Channel(
+        channel=number, codes=part, levels=levels, n_frames=n_frames, events=tuple(events)
+    )
+
+
+class _PartRows:
+    """The valid bands of a part file, read by slices of frames: it may be larger than memory."""
+
+    def __init__(self, part: Path, n_frames: int, n_mels: int, n_bands: int) -> None:
+        self.shape = (n_frames, n_bands)
+        self._n_mels = n_mels
+        self._file = part.open("rb")
+
+    def __enter__(self) -> _PartRows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        start, stop, _ = frames.indices(len(self))
+        self._file.seek(start * self._n_mels)
+        codes = np.frombuffer(self._file.read((stop - start) * self._n_mels), np.uint8)
+        return decoded(codes.reshape(-1, self._n_mels)[:, : self.shape[1]])
+
+
+def _state(audio: Audio, n_frames: int, picture: PictureConfig) -> tuple[str, str]:
+    """Say in plain words how much of a file was heard."""
+    seconds = audio.n_read / audio.sample_rate_hz
+    if audio.n_missing or audio.problem:
+        promised = (audio.n_promised or audio.n_read) / audio.sample_rate_hz
+        lost = f"{seconds:.3f} s of {promised:.3f} s could be read"
+        return "damaged", f"{lost}; {audio.problem}" if audio.problem else lost
+    if audio.n_read == 0:
+        return "unreadable", "holds no samples"
+    if n_frames < picture.min_duration_s * picture.frames_per_s:
+        return "too short", f"{seconds:.3f} s; at least {picture.min_duration_s:g} s are needed"
+    if audio.peak < SILENT_PEAK:
+        return "silent", f"{seconds:.1f} s of digital silence"
+    return "whole", ""
+
+
+def _unreadable(reason: str) -> Drawn:
+    return Drawn(
+        state="unreadable",
+        reason=reason,
+        encoding="",
+        sample_rate_hz=0,
+        n_channels=0,
+        n_samples=0,
+        n_promised=0,
+        n_valid_bands=0,
+        channels=(),
+    )

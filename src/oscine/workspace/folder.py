@@ -1,0 +1,105 @@
+"""The folder of a workspace: where everything lies.
+
+In comes a path; out go the paths inside it and its catalogue. Used by the steps and in notebooks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from oscine.workspace.arrays import ArrayReader
+from oscine.workspace.catalogue import Catalogue, EventRow
+
+VECTORS_SET = "default"
+
+
+class Workspace:
+    """One workspace folder.
+
+    Parameters
+    ----------
+    folder : Path or str
+    create : bool
+        Make it if it is not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no workspace at the folder, and `create` is false.
+    NotADirectoryError
+        Something else is in its place.
+    """
+
+    def __init__(self, folder: Path | str, *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"{self.folder} is a file: name a folder as the workspace")
+        if create:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        elif not self.catalogue_file.exists():
+            raise FileNotFoundError(
+                f"{self.folder} is no workspace: make one with `oscine learn ARCHIVE "
+                f"-w {self.folder}` or name another with -w"
+            )
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.folder / "oscine.toml"
+
+    @property
+    def catalogue_file(self) -> Path:
+        """The catalogue."""
+        return self.folder / "catalogue.sqlite"
+
+    @property
+    def reports(self) -> Path:
+        """Reports for people and programs."""
+        return self.folder / "reports"
+
+    def tape(self, fingerprint: str) -> Path:
+        """Return the folder of the tape drawn with one configuration."""
+        return self.folder / "tape" / fingerprint
+
+    def run(self, name: str) -> Path:
+        """Return the folder of a training run."""
+        return self.folder / "runs" / name
+
+    def embeddings(self, name: str = VECTORS_SET) -> Path:
+        """Return the folder of a set of vectors."""
+        return self.folder / "embeddings" / name
+
+    def catalogue(self) -> Catalogue:
+        """Open the catalogue."""
+        return Catalogue(self.catalogue_file)
+
+    def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
+        """Return the vectors of all events, and the events, row by row.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        vectors : np.ndarray of float32 [shape=(N, D)]
+            Of unit length; a read-only memory map where it lies in one shard.
+        events : list of EventRow
+
+        Raises
+        ------
+        ValueError
+            There are none yet, or the files are shorter than the catalogue says.
+        """
+        with self.catalogue() as catalogue:
+            stage = catalogue.stage("embed")
+            if stage is None or not stage.finished:
+                raise ValueError(f"{self.folder} holds no vectors yet: run `oscine embed`")
+            events = catalogue.events()
+        shape = (stage.facts["dimensions"],)
+        reader = ArrayReader(
+            self.embeddings(name) / "events", np.dtype(np.float32), shape, len(events)
+        )
+        return reader.rows(0, len(events)), events
