@@ -14,6 +14,7 @@ const PLOT_CONFIG = {
   modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
 };
 const NOISE = -1;
+const MOST_NUMBERS = 60; // More numbers than this would hide the map.
 
 function plainLayout() {
   const clear = "rgba(0,0,0,0)";
@@ -75,6 +76,19 @@ const points = types.map((type) => {
   };
 });
 
+// Annotations, because they lie above the points; a text trace would lie below.
+function typeNumbers(selected) {
+  return types
+    .filter((type) => type !== NOISE && (selected === null ? type < MOST_NUMBERS : type === selected))
+    .map((type) => ({
+      x: median(column("x", rowsOfType.get(type))),
+      y: median(column("y", rowsOfType.get(type))),
+      text: `<b>${type}</b>`,
+      showarrow: false,
+      font: { size: 12, color: colour("--ink") },
+    }));
+}
+
 function drawMap(selected) {
   const traces = points.map((trace, position) => {
     const type = types[position];
@@ -89,16 +103,6 @@ function drawMap(selected) {
         opacity: quiet ? 0.1 : isNoise && selected === null ? 0.45 : 0.85,
       },
     };
-  });
-  const named = types.filter((type) => type !== NOISE).slice(0, 60);
-  traces.push({
-    type: "scatter",
-    mode: "text",
-    x: named.map((type) => median(column("x", rowsOfType.get(type)))),
-    y: named.map((type) => median(column("y", rowsOfType.get(type)))),
-    text: named.map((type) => (selected === null || selected === type ? `<b>${type}</b>` : "")),
-    textfont: { size: 12, color: colour("--ink") },
-    hoverinfo: "skip",
   });
   if (ringed !== null) {
     traces.push({
@@ -120,6 +124,7 @@ function drawMap(selected) {
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     xaxis: axis,
     yaxis: { ...axis, scaleanchor: "x" },
+    annotations: typeNumbers(selected),
     ...plainLayout(),
   }, PLOT_CONFIG);
 }

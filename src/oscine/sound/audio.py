@@ -432,7 +432,7 @@ class _LongerFile(io.FileIO):
         return super().tell() * (64 if self._is_at_end else 1)
 
     def is_used_up(self) -> bool:
-        """Whether all its bytes were read: what fails then is only the search for more."""
+        """Whether all its bytes were read: what fails then is only a last frame that is cut."""
         return super().tell() >= os.fstat(self.fileno()).st_size
 
 

@@ -24,7 +24,6 @@ CREATE TABLE recordings (
     root TEXT NOT NULL,
     path TEXT NOT NULL,
     channel INTEGER NOT NULL,
-    file BLOB NOT NULL,
     n_bytes INTEGER NOT NULL,
     modified_s REAL NOT NULL,
     content_hash TEXT NOT NULL,
@@ -87,7 +86,6 @@ class RecordingRow:
     root: str
     path: str
     channel: int
-    file: bytes
     n_bytes: int
     modified_s: float
     content_hash: str

@@ -1,0 +1,1 @@
+"""Self-supervised audio learning for bioacoustics."""
