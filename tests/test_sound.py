@@ -224,6 +224,17 @@ def test_garbage_in_a_flac_keeps_what_comes_before(tmp_path):
     assert np.array_equal(resampled[0], soxr.resample(part[0], 44_100, 32_000, quality="HQ"))
 
 
+def test_garbage_in_an_ogg_leaves_a_gap_that_is_counted(tmp_path):
+    path = write(tmp_path / "a.ogg", noise(10.0, 44_100), 44_100)
+    overwrite(path, path.stat().st_size // 2, np.random.default_rng(1).bytes(4096))
+    part, audio = read(path)
+    assert audio.n_promised == 10 * 44_100
+    assert 0 < audio.n_missing < 2 * 44_100
+    assert audio.problem is not None
+    at_once, _ = soundfile.read(path, dtype="float32")
+    assert np.array_equal(part[0], at_once)
+
+
 @pytest.mark.parametrize("n_bytes", [0, 0xFFFFFFFF, 0x7FFFF000, 12_345])
 def test_a_wav_that_does_not_know_its_length_promises_nothing(tmp_path, n_bytes):
     path = write(tmp_path / "a.wav", noise(1.0, 8_000), 8_000, "PCM_16")

@@ -310,7 +310,7 @@ def _central_members(
     """
     members = np.flatnonzero(is_member)
     centrality = directions[members] @ directions[members].mean(axis=0)
-    central_first = members[np.argsort(-centrality, kind="stable")].tolist()
+    central_first: list[int] = members[np.argsort(-centrality, kind="stable")].tolist()
     n_before: Counter[str] = Counter()
     turns: list[int] = []
     for row in central_first:

@@ -14,7 +14,7 @@ const PLOT_CONFIG = {
   modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
 };
 const NOISE = -1;
-const MOST_NUMBERS = 60; // More numbers than this would hide the map.
+const MOST_NUMBERS = 20; // More numbers than this would hide the map.
 
 function plainLayout() {
   const clear = "rgba(0,0,0,0)";
@@ -23,13 +23,20 @@ function plainLayout() {
     plot_bgcolor: clear,
     modebar: { bgcolor: clear, color: colour("--muted"), activecolor: colour("--accent") },
     font: { family: "system-ui, sans-serif", color: colour("--ink") },
+    hoverlabel: {
+      align: "left",
+      bgcolor: colour("--panel"),
+      bordercolor: colour("--muted"),
+      font: { color: colour("--ink") },
+    },
   };
 }
 
 function clock(seconds) {
-  const hours = Math.floor(seconds / 3600);
-  const minutes = Math.floor(seconds / 60) % 60;
-  const rest = (seconds % 60).toFixed(2).padStart(5, "0");
+  const hundredths = Math.round(seconds * 100);
+  const hours = Math.floor(hundredths / 360_000);
+  const minutes = Math.floor(hundredths / 6_000) % 60;
+  const rest = ((hundredths % 6_000) / 100).toFixed(2).padStart(5, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
@@ -53,6 +60,7 @@ events.cluster.forEach((type, row) => {
 const types = [...rowsOfType.keys()].sort((a, b) => a - b); // Noise first: it lies underneath.
 const hasWebgl = Boolean(document.createElement("canvas").getContext("webgl"));
 const pointSize = Math.max(3.5, 11 - 1.9 * Math.log10(Math.max(events.x.length, 10)));
+let ringed = null; // The event last clicked or played, a row number.
 const column = (name, rows) => rows.map((row) => events[name][row]);
 
 function median(values) {
@@ -77,9 +85,9 @@ const points = types.map((type) => {
 });
 
 // Annotations, because they lie above the points; a text trace would lie below.
-function typeNumbers(selected) {
+function typeNumbers() {
   return types
-    .filter((type) => type !== NOISE && (selected === null ? type < MOST_NUMBERS : type === selected))
+    .filter((type) => type !== NOISE && type < MOST_NUMBERS)
     .map((type) => ({
       x: median(column("x", rowsOfType.get(type))),
       y: median(column("y", rowsOfType.get(type))),
@@ -120,25 +128,26 @@ function drawMap(selected) {
     showlegend: false,
     margin: { l: 8, r: 8, t: 8, b: 8 },
     hovermode: "closest",
-    hoverlabel: { align: "left", namelength: -1 },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     xaxis: axis,
     yaxis: { ...axis, scaleanchor: "x" },
-    annotations: typeNumbers(selected),
+    annotations: selected === null ? typeNumbers() : [],
     ...plainLayout(),
   }, PLOT_CONFIG);
 }
 
 function showEvent(row) {
   const { recording, span, band } = describe(row);
-  const level = events.level_db[row];
-  document.getElementById("picked").innerHTML =
-    `<b>${typeName(events.cluster[row])}</b>, event ${escapeHtml(events.event_id[row])}: ` +
-    `<b>${escapeHtml(recording)}</b>, ${span}, ${band}` +
-    (level === null ? "" : `, ${level.toFixed(0)} dB above the floor`);
+  const type = events.cluster[row];
+  const parts = [
+    `<b>${typeName(type)}</b>, event ${escapeHtml(events.event_id[row])}: <b>${escapeHtml(recording)}</b>`,
+    span,
+    band,
+  ];
+  if (events.level_db[row] !== null) parts.push(`${events.level_db[row].toFixed(0)} dB above the floor`);
+  if (type !== NOISE) parts.push(`belongs to its type with strength ${events.strength[row]} of 1`);
+  document.getElementById("picked").innerHTML = parts.join(", ");
 }
-
-let ringed = null; // The event last clicked or played, a row number.
 
 function ring(row) {
   ringed = row;
@@ -205,14 +214,13 @@ function drawCurve() {
     line("interpolation from visible neighbours", curve.loss_interpolation, "--third", "dot", 2),
     line("model", curve.loss, "--accent", "solid", 2.5),
   ], {
-    margin: { l: 60, r: 16, t: 40, b: 60 },
+    margin: { l: 60, r: 16, t: 40, b: 56 },
     hovermode: "x unified",
-    hoverlabel: { bgcolor: colour("--panel") },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     xaxis: { ...axis, title: { text: "step" } },
     yaxis: { ...axis, title: { text: "loss" }, rangemode: "tozero" },
     ...plainLayout(),
-  }, PLOT_CONFIG);
+  }, { ...PLOT_CONFIG, displayModeBar: false });
 }
 
 const hasCurve = document.getElementById("curve") !== null;
@@ -247,7 +255,9 @@ function play(button) {
   audio.onended = stop;
   playing = { button, audio };
   button.classList.add("playing");
-  audio.play().catch(stop);
+  audio.play().catch(() => {
+    if (playing?.audio === audio) stop(); // Another sound may have started since.
+  });
   moveCursor();
   const row = events.event_id.indexOf(button.dataset.event);
   if (mapElement && row >= 0) ring(row);

@@ -45,8 +45,8 @@ OPEN_TABLE_ROWS = 20
 class PageEvent:
     """One event: where it lies on the map (``x``, ``y``), in time, and in frequency.
 
-    ``cluster`` is -1 and ``strength`` 0 for an event that is not grouped; ``level_db`` is its
-    level above the noise floor.
+    ``cluster`` is -1 for an event that is not grouped; ``strength`` (0 to 1) says how firmly it
+    belongs to its type; ``level_db`` is its level above the noise floor.
     """
 
     event_id: str
@@ -247,7 +247,8 @@ def _script_data(page: AtlasPage) -> dict[str, object]:
         "events": {
             "event_id": [event.event_id for event in page.events],
             "recording": [numbers[event.recording] for event in page.events],
-            "cluster": [event.cluster for event in page.events],
+            "cluster": [int(event.cluster) for event in page.events],
+            "strength": column("strength", 2),
             "x": column("x", 4),
             "y": column("y", 4),
             "start_s": column("start_s", 3),

@@ -10,24 +10,34 @@ L layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from oscine.config import ModelConfig
-from oscine.model.masks import NO_PATCH, Masks
-from oscine.model.patches import PatchGrid, positions
+from oscine.config import ModelConfig, PictureConfig
+from oscine.model.masks import NO_PATCH, Masks, all_visible
+from oscine.model.patches import PatchGrid, patchify, positions, valid_patches, valid_values
 from oscine.model.transformer import Block
 
 
 class Encoder(nn.Module):
-    """Visible patches to layers of features. Frozen, it is what all later floors use."""
+    """Visible patches to layers of features. Frozen, it is what all later floors use.
 
-    def __init__(self, config: ModelConfig) -> None:
+    It carries the front end it was trained on, and the mean and deviation of the log-mel.
+    """
+
+    log_mel_mean: Tensor
+    log_mel_std: Tensor
+
+    def __init__(self, config: ModelConfig, picture: PictureConfig) -> None:
         super().__init__()
         self.config = config
+        self.picture = picture
+        self.register_buffer("log_mel_mean", torch.tensor(0.0))
+        self.register_buffer("log_mel_std", torch.tensor(1.0))
         self.embed = nn.Linear(config.patch_frames * config.patch_bands, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
@@ -68,6 +78,60 @@ class Encoder(nn.Module):
                 found[number] = x
         normed = {n: self._normed(n, features) for n, features in found.items()}
         return torch.stack([normed[number] for number in wanted])  # (L, B, K, D)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Encoder:
+        """Return the frozen encoder of a checkpoint folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder is no checkpoint.
+        ValueError
+            It is damaged.
+        """
+        from oscine.model.checkpoint import load_encoder  # it imports this module
+
+        return load_encoder(Path(folder))
+
+    def layers(self, log_mel: Tensor, layers: Sequence[int]) -> Tensor:
+        """Encode whole pictures, nothing hidden: for notebooks and for the embedding.
+
+        Parameters
+        ----------
+        log_mel : Tensor [shape=(B, T, F)]
+            As of :func:`oscine.picture.mel.log_mel`; all of it sound. T is padded to whole
+            patches, of which those that are half empty are left out.
+        layers : sequence of int
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor [shape=(L, B, K, D)]
+            K patches, time-major.
+        """
+        B, T, F = log_mel.shape
+        grid = self.grid(T)
+        values = valid_values(torch.full((B,), T), torch.full((B,), F), grid)
+        visible = all_visible(valid_patches(values).numpy())
+        patches = patchify(self.standardised(log_mel, grid), grid)
+        return self(patches, grid, visible, layers)
+
+    def grid(self, n_frames: int) -> PatchGrid:
+        """Return the patch grid over a picture of so many frames."""
+        return PatchGrid.covering(
+            n_frames,
+            self.picture.n_mels,
+            patch_frames=self.config.patch_frames,
+            patch_bands=self.config.patch_bands,
+        )
+
+    def standardised(self, log_mel: Tensor, grid: PatchGrid) -> Tensor:
+        """Return pictures (B, T, F) in corpus deviations, padded with silence to the grid."""
+        short = grid.n_frames - log_mel.shape[1]
+        silence = float(torch.tensor(self.picture.power_floor).log())
+        padded = functional.pad(log_mel, (0, 0, 0, short), value=silence)
+        return (padded - self.log_mel_mean) / self.log_mel_std
 
     def layer_number(self, layer: int) -> int:
         """Return a layer's number in 0 to depth; negative ones count from the last block.
@@ -133,10 +197,10 @@ class Decoder(nn.Module):
 class MaskedAutoencoder(nn.Module):
     """Encoder and decoder, as trained together."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, picture: PictureConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, picture)
         self.decoder = Decoder(config)
 
     def forward(self, patches: Tensor, grid: PatchGrid, masks: Masks) -> Tensor:
