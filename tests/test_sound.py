@@ -497,9 +497,7 @@ def test_a_name_that_is_no_utf8_can_be_stored_and_opened(tmp_path):
 # Real files
 
 
-def test_formats_of_real_files():
-    if "OSCINE_DATA" not in os.environ:
-        pytest.skip("OSCINE_DATA does not name the folder of real recordings")
+def test_formats_of_real_files(real_data):
     expected = {
         "audiomoth_comment.wav": ("WAV PCM_16", 32_000, 1, 479_022, 479_022),
         "audiomoth_gps.wav": ("WAV PCM_16", 48_000, 1, 95_999, 95_999),
@@ -509,7 +507,7 @@ def test_formats_of_real_files():
         "truncated.wav": ("WAVEX PCM_32", 44_100, 1, 4_410, 236),
         "veryshort.wav": ("WAV PCM_16", 44_100, 1, 6_266, 6_266),
     }
-    found, problems = find_recordings([Path(os.environ["OSCINE_DATA"]) / "formats"])
+    found, problems = find_recordings([real_data / "formats"])
     assert [row.path for row in found] == sorted(expected)
     assert problems == []
     for row in found:

@@ -10,9 +10,11 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -34,8 +36,8 @@ class PictureConfig:
     high_hz: float = 16_000.0
     power_floor: float = 1e-10
     """Added to the power before the logarithm: one constant for every clip, everywhere."""
-    min_duration_s: float = 0.1
-    """Shorter recordings are 'too short': fewer than ten frames hold no call."""
+    min_duration_s: float = 0.16
+    """Shorter recordings are 'too short': they do not fill one patch of 16 frames."""
     window_frames: int = 256
     """Length of the fixed windows that are learned from and embedded."""
 
@@ -50,8 +52,10 @@ class PictureConfig:
                 f"bands must lie within 0 to {self.sample_rate_hz / 2:g} Hz, "
                 f"not {self.low_hz:g} to {self.high_hz:g} Hz"
             )
-        if self.power_floor <= 0 or self.n_mels < 1 or self.min_duration_s < 0:
-            raise ValueError("power_floor and n_mels must be positive, min_duration_s not negative")
+        if min(self.hop_samples, self.n_mels, self.window_frames) < 1 or self.power_floor <= 0:
+            raise ValueError("hop_samples, n_mels, window_frames and power_floor must be positive")
+        if self.min_duration_s < 0:
+            raise ValueError(f"min_duration_s must not be negative, not {self.min_duration_s}")
 
     @property
     def frames_per_s(self) -> float:
@@ -105,7 +109,7 @@ class ModelConfig:
             ("width", self.width, self.heads),
             ("decoder_width", self.decoder_width, self.decoder_heads),
         ):
-            if width % heads or width % 4:
+            if heads < 1 or width < 1 or width % heads or width % 4:
                 raise ValueError(f"{name} ({width}) must divide by its heads ({heads}) and by 4")
         if min(self.depth, self.decoder_depth, self.patch_frames, self.patch_bands) < 1:
             raise ValueError("depths and patch sizes must be at least 1")
@@ -173,22 +177,33 @@ class ReadoutConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterConfig:
-    """How vectors become sound types."""
+    """How vectors become sound types, and the map."""
 
     n_dimensions: int = 16
-    """Leading dimensions of the vectors that are clustered."""
+    """Leading columns of the vectors that are kept, scaled to unit length again: otherwise the
+    events that these columns describe badly gather near the origin and pass for a dense type."""
     min_cluster_size: int = 0
-    """0: the square root of half the number of events, at least 5."""
+    """Fewest fitted events that make a sound type; 0 takes half the square root of their number,
+    and at least 5."""
     min_samples: int = 5
+    """Neighbours that decide how dense the surroundings of an event are."""
     max_fit: int = 50_000
+    """Most events that density and map are fitted on."""
     n_exemplars: int = 6
     seed: int = 0
+    """Of the map; the sound types need none."""
 
     def __post_init__(self) -> None:
         if min(self.n_dimensions, self.min_samples, self.n_exemplars) < 1 or self.max_fit < 2:
-            raise ValueError("dimensions, min_samples and n_exemplars must be positive")
+            raise ValueError(
+                "n_dimensions, min_samples and n_exemplars must be positive, max_fit at least 2"
+            )
         if self.min_cluster_size != 0 and self.min_cluster_size < 2:
             raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
+
+    def smallest_cluster(self, n_fitted: int) -> int:
+        """Return the fewest events that make a sound type when `n_fitted` events are fitted."""
+        return self.min_cluster_size or max(5, round(math.sqrt(n_fitted) / 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,12 +230,13 @@ def read_config(file: Path, kind: type[T]) -> T:
     Raises
     ------
     ValueError
-        A key is unknown, a value has the wrong type or lies out of range, or the file is no TOML.
+        A key is unknown or missing, a value has the wrong type or lies out of range, or the file
+        is no TOML.
     """
     try:
         with open(file, "rb") as source:
             values = tomllib.load(source)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also where the bytes are no UTF-8
         raise ValueError(f"{file} is not valid TOML: {error}") from error
     try:
         return from_mapping(kind, values)
@@ -276,7 +292,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     Raises
     ------
     ValueError
-        A key is unknown (the nearest known one is named), or a value is of the wrong type.
+        A key is unknown (the nearest known one is named), one without a default is missing, or a
+        value is of the wrong type.
     """
     assert is_dataclass(kind)
     hints = get_type_hints(kind)
@@ -288,6 +305,10 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
             hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
             raise ValueError(f"there is no setting {prefix}{key}{hint}")
         arguments[key] = _checked(hints[key], value, f"{prefix}{key}")
+    for one in fields(kind):
+        is_required = one.default is MISSING and one.default_factory is MISSING
+        if is_required and one.name not in arguments:
+            raise ValueError(f"{prefix}{one.name} is missing")
     return kind(**arguments)
 
 
@@ -318,10 +339,12 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{name} must be a list, not {value!r}")
         return tuple(_checked(get_args(hint)[0], one, name) for one in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and number:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
+    if hint is float and is_number:
         return float(value)
-    if hint is int and number and float(value).is_integer():
+    if hint is int and is_number and value == int(value):
         return int(value)
     if hint is str and isinstance(value, str):
         return value

@@ -5,7 +5,6 @@ strength and a few exemplars per group go out. Called by the step that makes the
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,57 +13,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from oscine.config import ClusterConfig
+
 NOISE = -1
 
 # A new event belongs to the type of its nearest fitted event only if it is no farther from it
 # than 95 % of that type's own events are from their nearest neighbour.
 REACH_PERCENTILE = 95.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterConfig:
-    """How events are grouped.
-
-    Attributes
-    ----------
-    n_dimensions
-        Leading columns of the vectors that are kept. Rows are scaled to unit length again
-        afterwards: otherwise the events that these columns describe badly gather near the
-        origin and pass for a dense type of their own.
-    min_cluster_size
-        Fewest fitted events that make a sound type; None takes half the square root of their
-        number, and at least 5.
-    min_samples
-        Neighbours that decide how dense the surroundings of an event are.
-    max_fit
-        Most events that the density is fitted on.
-    n_exemplars
-        Most exemplars per sound type.
-    """
-
-    n_dimensions: int = 16
-    min_cluster_size: int | None = None
-    min_samples: int = 5
-    max_fit: int = 50_000
-    n_exemplars: int = 6
-
-    def __post_init__(self) -> None:
-        if self.n_dimensions < 1:
-            raise ValueError(f"n_dimensions must be at least 1, not {self.n_dimensions}")
-        if self.min_cluster_size is not None and self.min_cluster_size < 2:
-            raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
-        if self.min_samples < 1:
-            raise ValueError(f"min_samples must be at least 1, not {self.min_samples}")
-        if self.max_fit < 2:
-            raise ValueError(f"max_fit must be at least 2, not {self.max_fit}")
-        if self.n_exemplars < 1:
-            raise ValueError(f"n_exemplars must be at least 1, not {self.n_exemplars}")
-
-    def smallest_cluster(self, n_fitted: int) -> int:
-        """Fewest events that make a sound type when ``n_fitted`` events are fitted."""
-        if self.min_cluster_size is not None:
-            return self.min_cluster_size
-        return max(5, round(math.sqrt(n_fitted) / 2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -113,7 +113,7 @@ class Encoder(nn.Module):
         B, T, F = log_mel.shape
         grid = self.grid(T)
         values = valid_values(torch.full((B,), T), torch.full((B,), F), grid)
-        visible = all_visible(valid_patches(values).numpy())
+        visible = all_visible(valid_patches(values).numpy()).to(log_mel.device)
         patches = patchify(self.standardised(log_mel, grid), grid)
         return self(patches, grid, visible, layers)
 

@@ -109,8 +109,8 @@ def load_checkpoint(folder: Path) -> tuple[MaskedAutoencoder, RunConfig, dict[st
     model = MaskedAutoencoder(run.model, run.picture)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (SafetensorError, RuntimeError, json.JSONDecodeError) as error:
+        provenance = load_provenance(folder)
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise ValueError(f"{folder} is damaged and cannot be loaded: {error}") from error
     return model, run, provenance
 
@@ -133,6 +133,11 @@ def load_encoder(folder: Path) -> Encoder:
     """Return the frozen encoder of a checkpoint, in evaluation mode and without gradients."""
     model, _, _ = load_checkpoint(folder)
     return model.encoder.eval().requires_grad_(False)
+
+
+def load_provenance(folder: Path) -> dict[str, Any]:
+    """Return how a checkpoint came about: step, versions, the fingerprint of its archive."""
+    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
 
 
 def weights_fingerprint(folder: Path) -> str:

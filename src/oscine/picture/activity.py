@@ -64,11 +64,14 @@ class Background:
         Frames that share a floor.
     level_db : np.ndarray of float32 [shape=(T,)]
         Of the band that stands highest above its floor; not below 0.
+    is_sounding : np.ndarray of bool [shape=(T,)]
+        False in digital silence.
     """
 
     floor_db: np.ndarray
     block_frames: int
     level_db: np.ndarray
+    is_sounding: np.ndarray
 
 
 def find_background(
@@ -77,7 +80,7 @@ def find_background(
     """Measure the background of a recording and how far each frame stands above it.
 
     The picture is smoothed over 5 frames x 5 bands. The floor of a band is a low percentile over
-    ``floor_window_s`` around each block. Where so little is there that it may hold nothing but a
+    ``floor_window_s`` around each block. Where so little sounds that it may be nothing but a
     call (under 3 s), the floor is at most 6 dB above the lower quartile of the bands' floors.
     Digital silence counts for no floor, and none lies more than 50 dB below the loudest sound
     around: further down are the holes that lossy codecs leave, not background.
@@ -98,22 +101,25 @@ def find_background(
     starts = range(0, n_frames, block)
     floors = np.empty((len(starts), n_bands), np.float32)
     levels = np.empty(n_frames, np.float32)
+    is_sounding = np.empty(n_frames, bool)
     for number, start in enumerate(starts):
         stop = min(n_frames, start + block)
         low, high = max(0, start - block // 2), min(n_frames, stop + block // 2)
         smooth = _smooth_db(log_mel, low, high)
-        sounding = smooth[smooth.max(axis=1) > SILENCE_DB][::FLOOR_STEP_FRAMES]
-        if not len(sounding):
+        around = smooth.max(axis=1) > SILENCE_DB
+        is_sounding[start:stop] = around[start - low : stop - low]
+        if not around.any():
             floors[number], levels[start:stop] = SILENCE_DB, 0
             continue
-        floor = np.percentile(sounding, activity.floor_percentile, axis=0)
+        sounding = smooth[around]
+        floor = np.percentile(sounding[::FLOOR_STEP_FRAMES], activity.floor_percentile, axis=0)
         floor = np.maximum(floor, smooth.max() - RANGE_DB)
-        if high - low < SHORT_S * picture.frames_per_s:
+        if len(sounding) < SHORT_S * picture.frames_per_s:
             floor = np.minimum(floor, np.percentile(floor, 25) + CAP_DB)
         floors[number] = floor
         excess = smooth[start - low : stop - low] - floors[number]
         levels[start:stop] = np.maximum(excess.max(axis=1), 0)
-    return Background(floor_db=floors, block_frames=block, level_db=levels)
+    return Background(floor_db=floors, block_frames=block, level_db=levels, is_sounding=is_sounding)
 
 
 def find_events(
@@ -128,8 +134,8 @@ def find_events(
     ``valley_db`` is the heart of an event, which lasts while the level stays above ``off_db`` and
     within ``drop_db`` of the peak (so that a loud call ends before its echo does). Gaps shorter
     than ``min_gap_s`` are bridged; what lasts longer than ``max_duration_s`` is cut where it is
-    quietest. A recording under 3 s in which nothing stands out, because it was cut to the call,
-    is one event.
+    quietest. Where less than 3 s sound and nothing stands out, because the recording was cut to
+    the call, what sounds is one event.
 
     Parameters
     ----------
@@ -144,18 +150,22 @@ def find_events(
     list of Event
         In order of time, not overlapping.
     """
-    if not len(log_mel):
-        return []
     spans = _spans(background.level_db, picture, activity)
-    if not spans and len(log_mel) < SHORT_S * picture.frames_per_s:
-        spans = [(0, len(log_mel))]
-    return [_event(log_mel, background, start, stop) for start, stop in spans]
+    sounding = np.flatnonzero(background.is_sounding)
+    if not spans and 0 < len(sounding) < SHORT_S * picture.frames_per_s:
+        spans = [(int(sounding[0]), int(sounding[-1]) + 1)]
+    longest = max(2, round(activity.max_duration_s * picture.frames_per_s))
+    return [
+        _event(log_mel, background, start, stop)
+        for span in spans
+        for start, stop in _parted(background.level_db, *span, longest)
+    ]
 
 
 def _spans(
     level_db: np.ndarray, picture: PictureConfig, activity: ActivityConfig
 ) -> list[tuple[int, int]]:
-    """Return the frames [start, stop) around each peak of the level, bridged and parted."""
+    """Return the frames [start, stop) around each peak of the level, short gaps bridged."""
     fps = picture.frames_per_s
     # The ends count as quiet, so that a recording cut to its call still has a peak.
     padded = np.concatenate(([0.0], level_db, [0.0]))
@@ -175,16 +185,14 @@ def _spans(
             spans[-1] = (spans[-1][0], stop)
         else:
             spans.append((start, stop))
-    long_enough = [s for s in spans if s[1] - s[0] >= activity.min_duration_s * fps]
-    longest = max(2, round(activity.max_duration_s * fps))
-    return [piece for span in long_enough for piece in _parted(level_db, *span, longest)]
+    return [s for s in spans if s[1] - s[0] >= activity.min_duration_s * fps]
 
 
 def _parted(level_db: np.ndarray, start: int, stop: int, longest: int) -> list[tuple[int, int]]:
     """Cut a span at the quietest frame of its middle half until no piece is too long."""
     if stop - start <= longest:
         return [(start, stop)]
-    quarter = (stop - start) // 4
+    quarter = max(1, (stop - start) // 4)
     middle = start + quarter
     cut = middle + int(np.argmin(level_db[middle : stop - quarter]))
     return _parted(level_db, start, cut, longest) + _parted(level_db, cut, stop, longest)
@@ -197,7 +205,7 @@ def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Ev
     smooth = _smooth_db(log_mel, low, high)[start - low : stop - low]
     blocks = np.arange(start, stop) // background.block_frames
     rise = (smooth - background.floor_db[blocks]).max(axis=0)  # (F,)
-    bands = np.flatnonzero(rise >= BAND_SHARE * max(rise.max(), 0.0))
+    bands = np.flatnonzero(rise >= min(BAND_SHARE * rise.max(), rise.max()))
     return Event(
         start_frame=start,
         stop_frame=stop,
@@ -208,8 +216,12 @@ def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Ev
 
 
 def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
-    """Return frames [start, stop) in decibels, smoothed."""
-    nats = np.asarray(log_mel[start:stop], dtype=np.float32)
-    smooth = ndimage.uniform_filter1d(nats, SMOOTH_FRAMES, axis=0, mode="nearest")
-    smooth = ndimage.uniform_filter1d(smooth, SMOOTH_BANDS, axis=1, mode="nearest")
-    return smooth * np.float32(DB_PER_NAT)
+    """Return frames [start, stop) in decibels, smoothed; digital silence blurs into no sound."""
+    level_db = np.asarray(log_mel[start:stop], dtype=np.float32) * np.float32(DB_PER_NAT)
+    is_sounding = level_db.max(axis=1, keepdims=True) > SILENCE_DB  # (T, 1)
+    total, share = (
+        ndimage.uniform_filter1d(x, SMOOTH_FRAMES, axis=0, mode="nearest")
+        for x in (level_db * is_sounding, is_sounding.astype(np.float32))
+    )
+    smooth = np.where(is_sounding, total / np.maximum(share, 1 / SMOOTH_FRAMES), level_db)
+    return ndimage.uniform_filter1d(smooth, SMOOTH_BANDS, axis=1, mode="nearest")

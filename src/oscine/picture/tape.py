@@ -13,7 +13,7 @@ Axes: T frames, F mel bands.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,9 @@ TAPE_LOW = float(np.log(1e-10))
 TAPE_STEP = 0.14
 LEVEL_STEP_DB = 0.25
 """Step of a frame's level above the background, one byte a frame."""
-SILENT_PEAK = 2.0**-15
-"""A recording that never exceeds one step of 16 bits is silent."""
+SILENT_PEAK = 1e-3
+"""A recording that stays below -60 dB of full scale is silent: what lossy codecs make of silence
+can reach half of that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,12 +97,11 @@ def draw_recording(
     Drawn
         ``state`` is one of whole, damaged, silent, too short, unreadable.
     """
-    torch.set_num_threads(1)  # sums must not depend on how many cores the machine has
     try:
         audio = open_audio(file, channels=picture.channels)
     except UnreadableAudio as error:
         return _unreadable(error.reason)
-    with audio:
+    with audio, _one_thread():
         n_tracks = audio.n_channels if picture.channels == "each" else 1
         parts = [part.with_name(f"{part.name}.{track}.codes") for track in range(n_tracks)]
         n_frames = _write_codes(audio, parts, picture)
@@ -180,18 +180,36 @@ class TapeWriter:
         return self._codes.n_rows
 
     def append(self, channel: Channel) -> int:
-        """Append a channel's part files and return the row of its first frame."""
+        """Append a channel's part files, remove them, and return the row of its first frame."""
         first = self.n_rows
         if channel.n_frames:
             self._codes.append_file(channel.codes)
             self._levels.append_file(channel.levels)
+            channel.codes.unlink()
+            channel.levels.unlink()
         return first
+
+    def flush(self) -> None:
+        """See to it that all frames are on the disk."""
+        self._codes.flush()
+        self._levels.flush()
 
 
 def band_limits_hz(event: Event, picture: PictureConfig) -> tuple[float, float]:
     """Return the lowest and the highest frequency of an event's bands."""
     edges = band_edges_hz(picture)
     return round(float(edges[event.low_band]), 1), round(float(edges[event.high_band + 1]), 1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sum on one thread: the sums must not depend on how many cores the machine has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _write_codes(audio: Audio, parts: list[Path], picture: PictureConfig) -> int:
@@ -292,16 +310,17 @@ class _PartRows:
 def _state(audio: Audio, n_frames: int, picture: PictureConfig) -> tuple[str, str]:
     """Say in plain words how much of a file was heard."""
     seconds = audio.n_read / audio.sample_rate_hz
+    if n_valid_bands(audio.sample_rate_hz, picture) == 0:
+        return "unreadable", f"a rate of {audio.sample_rate_hz} Hz is too low for the lowest band"
     if audio.n_missing or audio.problem:
         promised = (audio.n_promised or audio.n_read) / audio.sample_rate_hz
-        lost = f"{seconds:.3f} s of {promised:.3f} s could be read"
-        return "damaged", f"{lost}; {audio.problem}" if audio.problem else lost
+        return "damaged", audio.problem or f"{seconds:.3f} s of {promised:.3f} s could be read"
     if audio.n_read == 0:
         return "unreadable", "holds no samples"
     if n_frames < picture.min_duration_s * picture.frames_per_s:
         return "too short", f"{seconds:.3f} s; at least {picture.min_duration_s:g} s are needed"
     if audio.peak < SILENT_PEAK:
-        return "silent", f"{seconds:.1f} s of digital silence"
+        return "silent", "never rises above -60 dB of full scale"
     return "whole", ""
 
 

@@ -53,22 +53,29 @@ class ArrayWriter:
         self.n_rows = n_rows
         self.rows_per_shard = rows_per_shard
         self._row_bytes = self.dtype.itemsize * math.prod(row_shape)
+        self._unsynced: set[int] = set()
         folder.mkdir(parents=True, exist_ok=True)
         self._cut_to(n_rows)
 
     def append(self, rows: np.ndarray) -> None:
-        """Write rows [shape=(n, *row_shape)] behind the last; they count once flushed and noted."""
+        """Write rows [shape=(n, *row_shape)] behind the last."""
         rows = np.ascontiguousarray(rows, dtype=self.dtype).reshape(-1, *self.row_shape)
         start = 0
         while start < len(rows):
-            shard, within = divmod(self.n_rows, self.rows_per_shard)
+            number, within = divmod(self.n_rows, self.rows_per_shard)
             n = min(len(rows) - start, self.rows_per_shard - within)
-            with open(_shard(self.folder, shard), "ab") as file:
+            with open(_shard(self.folder, number), "ab") as file:
                 file.write(rows[start : start + n].tobytes())
-                file.flush()
-                os.fsync(file.fileno())
+            self._unsynced.add(number)
             start += n
             self.n_rows += n
+
+    def flush(self) -> None:
+        """See to it that all rows are on the disk: from here on the catalogue may count them."""
+        for number in sorted(self._unsynced):
+            with open(_shard(self.folder, number), "rb") as file:
+                os.fsync(file.fileno())
+        self._unsynced.clear()
 
     def append_file(self, file: Path) -> None:
         """Append all rows of a flat file, a portion at a time."""
@@ -78,20 +85,14 @@ class ArrayWriter:
 
     def _cut_to(self, n_rows: int) -> None:
         """Truncate the shards to `n_rows` rows in all."""
-        full, within = divmod(n_rows, self.rows_per_shard)
-        number = 0
-        while (path := _shard(self.folder, number)).exists() or number < full:
-            keep = self.rows_per_shard if number < full else (within if number == full else 0)
-            held = path.stat().st_size if path.exists() else 0
-            if held < keep * self._row_bytes:
-                raise ValueError(f"{path} is shorter than the catalogue says: index again from new")
-            if keep == 0:
+        n_shards = _n_shards(n_rows, self.rows_per_shard)
+        for number in range(n_shards):
+            keep = min(self.rows_per_shard, n_rows - number * self.rows_per_shard)
+            path = _whole_shard(self.folder, number, keep * self._row_bytes)
+            os.truncate(path, keep * self._row_bytes)
+        for path in self.folder.glob("*.bin"):
+            if path.stem.isdecimal() and int(path.stem) >= n_shards:
                 path.unlink()
-            elif held > keep * self._row_bytes:
-                os.truncate(path, keep * self._row_bytes)
-            number += 1
-        if within and not _shard(self.folder, full).exists():
-            raise ValueError(f"{_shard(self.folder, full)} is missing: index again from new")
 
 
 class ArrayReader:
@@ -126,14 +127,9 @@ class ArrayReader:
         self.rows_per_shard = rows_per_shard
         self._shards: list[np.ndarray] = []
         row_bytes = self.dtype.itemsize * math.prod(row_shape)
-        for number in range(-(-n_rows // rows_per_shard)):
+        for number in range(_n_shards(n_rows, rows_per_shard)):
             rows = min(rows_per_shard, n_rows - number * rows_per_shard)
-            path = _shard(folder, number)
-            if not path.exists() or path.stat().st_size < rows * row_bytes:
-                raise ValueError(
-                    f"{path} is missing or shorter than the catalogue says: "
-                    "run the step that makes it again"
-                )
+            path = _whole_shard(folder, number, rows * row_bytes)
             self._shards.append(
                 np.memmap(path, dtype=self.dtype, mode="r", shape=(rows, *row_shape))
             )
@@ -186,3 +182,18 @@ class NewFile:
 
 def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.bin"
+
+
+def _n_shards(n_rows: int, rows_per_shard: int) -> int:
+    return -(-n_rows // rows_per_shard)
+
+
+def _whole_shard(folder: Path, number: int, n_bytes: int) -> Path:
+    """Return a shard of at least so many bytes, or say that it is not there."""
+    path = _shard(folder, number)
+    if not path.exists() or path.stat().st_size < n_bytes:
+        raise ValueError(
+            f"{path} is missing or shorter than the catalogue says: "
+            "begin a new workspace, or put the file back"
+        )
+    return path

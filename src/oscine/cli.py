@@ -1,0 +1,509 @@
+"""The command line: arguments and tables, no logic.
+
+Every verb is a function here whose docstring is its help. The steps are imported when a verb runs,
+so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+if TYPE_CHECKING:
+    from oscine.steps import LearnReport, Progress
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+SHOWN_FILES = 12
+"""Skipped files that a table names; the report has them all."""
+DOING = {
+    "index": "listening",
+    "pretrain": "learning",
+    "embed": "embedding",
+    "cluster": "grouping",
+    "report": "drawing the report",
+    "synth": "writing recordings",
+}
+
+app = App(
+    name="oscine",
+    help="From unlabelled field recordings to a map of their sounds.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]
+Archives = Annotated[list[Path], Parameter(negative=())]
+Settings = Annotated[list[str], Parameter(name="--set", negative=())]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+
+DEFAULT_WORKSPACE = Path("oscine-workspace")
+
+
+class WrongUse(Exception):
+    """The arguments do not make sense."""
+
+
+@app.command(sort_key=0)
+def learn(
+    archives: Archives,
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    minutes: float | None = None,
+    steps: int | None = None,
+    model: Path | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    fresh: Flag = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Do the main job: index, pretrain, embed, cluster, map, report.
+
+    Example: oscine learn ~/recordings -w crows.oscine --minutes 8
+
+    Parameters
+    ----------
+    archives
+        Folders of recordings (or single files).
+    workspace
+        Where everything is kept.
+    minutes
+        How long to train (8 if neither minutes nor steps are given).
+    steps
+        How many training steps to take, instead of minutes.
+    model
+        A checkpoint folder to use instead of training.
+    seed
+        Of everything that depends on chance.
+    workers
+        Processes that decode; one a core if not given.
+    fresh
+        Train again from new weights; the old run is kept aside.
+    settings
+        Any other setting, as section.name=value; may be repeated.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    _check(archives, settings, minutes, steps, workers)
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.learn(
+            archives,
+            workspace,
+            minutes=minutes,
+            steps=steps,
+            seed=seed,
+            model=model,
+            workers=workers,
+            fresh=fresh,
+            settings=settings,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(report)
+    _print_learned(report)
+    _print_skipped(verbs.status(workspace).skipped)
+
+
+@app.command(sort_key=1)
+def index(
+    archives: Archives,
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    workers: int | None = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Catalogue recordings, draw their log-mel and find their events.
+
+    Example: oscine index ~/recordings -w crows.oscine
+
+    Parameters
+    ----------
+    archives
+        Folders of recordings (or single files).
+    workspace
+        Where everything is kept.
+    workers
+        Processes that decode; one a core if not given.
+    settings
+        Any other setting, as section.name=value; may be repeated.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    _check(archives, settings, workers=workers)
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.index(
+            archives, workspace, workers=workers, settings=settings, progress=progress
+        )
+    if as_json:
+        return _print_json(report)
+    rows = [
+        ("hours heard", f"{report.hours:.2f}"),
+        ("files", f"{report.files:,}"),
+        ("new in this run", f"{report.new_files:,}"),
+        *((state, f"{count:,}") for state, count in report.states.items()),
+        ("events", f"{report.events:,}"),
+    ]
+    if report.changed_files:
+        rows.append(("changed since they were indexed", f"{report.changed_files:,}"))
+    _print_table(rows)
+    _print_skipped(report.skipped)
+
+
+@app.command(sort_key=2)
+def pretrain(
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    name: str = "default",
+    fresh: Flag = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Learn the archive by masked reconstruction.
+
+    Example: oscine pretrain -w crows.oscine --minutes 8
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    minutes
+        How long to train (8 if neither minutes nor steps are given).
+    steps
+        How many training steps to take, instead of minutes.
+    seed
+        Of weights, windows and masks.
+    name
+        Of the run.
+    fresh
+        Train again from new weights; the old run is kept aside.
+    settings
+        Any other setting, such as model.depth=6; may be repeated.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    _check([], settings, minutes, steps)
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.pretrain(
+            workspace,
+            minutes=minutes,
+            steps=steps,
+            seed=seed,
+            name=name,
+            fresh=fresh,
+            settings=settings,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("steps", f"{report.steps:,}"),
+            ("loss", f"{report.loss:.4f}"),
+            ("loss of each patch's mean", f"{report.loss_mean:.4f}"),
+            ("loss of interpolation", f"{report.loss_interpolation:.4f}"),
+            ("checkpoint", report.checkpoint),
+        ],
+        report.notes,
+    )
+
+
+@app.command(sort_key=3)
+def embed(
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    refit: Flag = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Compute the vector of every event and every window.
+
+    Example: oscine embed -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    refit
+        Fit the readout again, and renew all vectors.
+    settings
+        Any other setting, such as readout.dimensions=32; may be repeated.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    _check([], settings)
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.embed(workspace, refit=refit, settings=settings, progress=progress)
+    if as_json:
+        return _print_json(report)
+    fitted = f"fitted on {report.fitted_on:,}" if report.refitted else "kept as it was"
+    _print_table(
+        [
+            ("events", f"{report.events:,}"),
+            ("windows", f"{report.windows:,}"),
+            ("dimensions", f"{report.dimensions}"),
+            ("readout", fitted),
+        ]
+    )
+
+
+@app.command(sort_key=4)
+def cluster(
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    seed: int | None = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Group the events into sound types and draw their map.
+
+    A sound type is an acoustic grouping: what it is for is not to be heard in it.
+
+    Example: oscine cluster -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    seed
+        Of the map.
+    settings
+        Any other setting, such as cluster.min_samples=3; may be repeated.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    _check([], settings)
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.cluster(workspace, seed=seed, settings=settings, progress=progress)
+        written = verbs.report(workspace, progress=progress)
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("events", f"{report.events:,}"),
+            ("sound types", f"{report.clusters:,}"),
+            ("not grouped", f"{report.noise_share:.0%}"),
+            ("largest", ", ".join(str(size) for size in report.sizes[:8]) or "-"),
+            ("report", written.report),
+        ],
+        report.notes,
+    )
+
+
+@app.command(sort_key=5)
+def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Say what a workspace holds, what is missing or stale, what failed and why.
+
+    Example: oscine status -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    report = verbs.status(workspace)
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("workspace", report.workspace),
+            ("hours heard", f"{report.hours:.2f}"),
+            ("files", f"{report.files:,}"),
+            *((state, f"{count:,}") for state, count in report.states.items()),
+            ("events", f"{report.events:,}"),
+            *report.stages.items(),
+        ]
+    )
+    _print_skipped(report.skipped)
+
+
+@app.command(sort_key=6)
+def synth(
+    folder: Path,
+    /,
+    *,
+    minutes: float = 12.0,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a synthetic archive with known truth: for tests and the tour, never for claims.
+
+    Example: oscine synth made-up-forest --minutes 12
+
+    Parameters
+    ----------
+    folder
+        Where to write it.
+    minutes
+        Of recordings, in all.
+    seed
+        Of everything that depends on chance.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+    from oscine.synth import SynthConfig
+
+    try:
+        config = SynthConfig(minutes=minutes, seed=seed)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    with _progress() as progress:
+        report = verbs.synth(folder, config, progress)
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("recordings", f"{report.n_recordings:,}"),
+            ("calls", f"{report.n_events:,}"),
+            ("minutes", f"{report.duration_s / 60:.1f}"),
+            ("truth", str(report.truth_path)),
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with 0 (done), 1 (failed) or 2 (wrong use)."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what went wrong is said on standard error."""
+    try:
+        app(list(arguments), exit_on_error=False, print_error=False, error_console=None)
+    except (CycloptsError, WrongUse) as error:
+        _complain(f"{error}\nTry `oscine --help`.")
+        return WRONG_USE
+    except KeyboardInterrupt:
+        _complain("stopped; run the same command again to go on from here")
+        return FAILED
+    except (ValueError, OSError, RuntimeError) as error:
+        _complain(str(error) or type(error).__name__)
+        return FAILED
+    return DONE
+
+
+def _check(
+    archives: Sequence[Path],
+    settings: Sequence[str],
+    minutes: float | None = None,
+    steps: int | None = None,
+    workers: int | None = None,
+) -> None:
+    """Refuse arguments that cannot be meant, before anything is begun."""
+    from oscine.config import OscineConfig, with_overrides
+
+    for archive in archives:
+        if not archive.exists():
+            raise WrongUse(f"{archive} is not there: name a folder of recordings")
+    if minutes is not None and steps is not None:
+        raise WrongUse("give --minutes or --steps, not both")
+    if minutes is not None and not minutes > 0:
+        raise WrongUse(f"--minutes must be positive, not {minutes:g}")
+    if steps is not None and steps < 1:
+        raise WrongUse(f"--steps must be at least 1, not {steps}")
+    if workers is not None and workers < 1:
+        raise WrongUse(f"--workers must be at least 1, not {workers}")
+    try:
+        with_overrides(OscineConfig(), settings)
+    except ValueError as error:
+        raise WrongUse(f"--set {error}") from error
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar a step on standard error: what, how far, how long still."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("of which left"),
+        Remaining(),
+        TextColumn("{task.fields[word]}", style="dim"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(step: str, done: int, total: int, word: str) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(DOING[step], total=total, word="")
+            bars.update(tasks[step], completed=done, total=total, word=word[-40:])
+
+        yield tell
+
+
+def _print_json(report: object) -> None:
+    print(json.dumps(asdict(report), default=str))  # type: ignore[call-overload]
+
+
+def _print_learned(report: LearnReport) -> None:
+    _print_table(
+        [
+            ("hours heard", f"{report.hours:.2f}"),
+            ("files", f"{report.files:,}"),
+            ("loss", f"{report.loss:.3f} after {report.steps:,} steps"),
+            ("loss of each patch's mean", f"{report.loss_mean:.3f}"),
+            ("loss of interpolation", f"{report.loss_interpolation:.3f}"),
+            ("events", f"{report.events:,}"),
+            ("sound types", f"{report.clusters:,} ({report.noise_share:.0%} not grouped)"),
+            ("report", report.report),
+        ],
+        report.notes,
+    )
+
+
+def _print_table(rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _print_skipped(skipped: Sequence[tuple[str, str, str]]) -> None:
+    """Name the files that were not heard whole, and why."""
+    if not skipped:
+        return
+    print(f"\n{len(skipped):,} files were not heard whole:")
+    for path, state, reason in skipped[:SHOWN_FILES]:
+        print(f"  {path}: {state}: {reason}")
+    if len(skipped) > SHOWN_FILES:
+        print(
+            f"  ... and {len(skipped) - SHOWN_FILES:,} more (`oscine status --json` has them all)"
+        )
+
+
+def _complain(message: str) -> None:
+    print(f"oscine: {message}", file=sys.stderr)

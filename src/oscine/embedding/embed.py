@@ -1,0 +1,236 @@
+"""The frozen encoder over intervals of recordings: pooled features, ready for the readout.
+
+In come excerpts of log-mel and an encoder; out come features, mean and deviation over time of each
+layer and frequency row. A patch belongs to an interval when half of it lies inside; at least one
+column of patches always does. Only those are shown to the encoder: no background from outside an
+event reaches its features.
+
+Axes: N excerpts, B crops, T frames, L layers, M frequency rows, K patches, P values, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from oscine.config import ReadoutConfig
+from oscine.model.autoencoder import Encoder
+from oscine.model.masks import all_visible
+from oscine.model.patches import patchify, valid_patches, valid_values
+from oscine.picture.activity import DB_PER_NAT
+from oscine.picture.tape import TAPE_LOW, Tape
+from oscine.workspace.catalogue import RecordingRow
+
+CROPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Excerpt:
+    """The patch columns of one interval.
+
+    Attributes
+    ----------
+    log_mel : np.ndarray of float32 [shape=(T, F)]
+        T is a whole number of patches; silence where the recording has ended.
+    weights : np.ndarray of float64 [shape=(T,)]
+        How much each frame counts; 0 outside the interval.
+    n_bands : int
+        Valid bands.
+    """
+
+    log_mel: np.ndarray
+    weights: np.ndarray
+    n_bands: int
+
+
+def patch_columns(start: int, stop: int, n_frames: int, patch_frames: int) -> tuple[int, int]:
+    """Return the frames of the patch columns of an interval, centred on it.
+
+    As many columns as come nearest to its length, and at least one; moved to begin inside the
+    recording (they may end beyond it, when the recording is shorter than one column).
+
+    Parameters
+    ----------
+    start, stop : int
+        Frames of the interval, within the recording.
+    n_frames : int
+        Of the recording.
+    patch_frames : int
+
+    Returns
+    -------
+    start, stop : int
+    """
+    length = max(1, (stop - start + patch_frames // 2) // patch_frames) * patch_frames
+    first = start - (length - (stop - start)) // 2
+    first = max(0, min(first, n_frames - length))
+    return first, first + length
+
+
+def excerpt(
+    log_mel: np.ndarray,
+    level_db: np.ndarray,
+    interval: tuple[int, int],
+    first: int,
+    n_bands: int,
+    encoder: Encoder,
+    config: ReadoutConfig,
+) -> Excerpt:
+    """Cut the patch columns of an interval, with the weight of each frame.
+
+    A frame weighs ``exp(sharpness * (level - highest level) / corpus deviation)``: frames near
+    the background hardly count.
+
+    Parameters
+    ----------
+    log_mel : np.ndarray of float32 [shape=(T, F)]
+        The frames of :func:`patch_columns`, as far as the recording goes.
+    level_db : np.ndarray of float32 [shape=(T,)]
+        How far each stands above the background.
+    interval : (start, stop)
+        Frames of the recording.
+    first : int
+        The frame of the recording at which `log_mel` begins.
+    n_bands : int
+    encoder : Encoder
+    config : ReadoutConfig
+
+    Returns
+    -------
+    Excerpt
+    """
+    start, stop = interval
+    n_frames = encoder.grid(len(log_mel)).n_frames
+    frames = np.arange(first, first + len(log_mel))
+    inside = (frames >= start) & (frames < stop)
+    deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
+    below = (level_db - level_db[inside].max()) / deviation_db
+    weights = np.zeros(n_frames)
+    weights[: len(log_mel)] = np.exp(config.activity_sharpness * below) * inside
+    picture = np.full((n_frames, log_mel.shape[1]), TAPE_LOW, np.float32)
+    picture[: len(log_mel)] = log_mel
+    return Excerpt(log_mel=picture, weights=weights, n_bands=n_bands)
+
+
+def tape_excerpt(
+    tape: Tape,
+    recording: RecordingRow,
+    interval: tuple[int, int],
+    encoder: Encoder,
+    config: ReadoutConfig,
+) -> Excerpt:
+    """Cut the patch columns of an interval of a recording from the tape.
+
+    Parameters
+    ----------
+    tape : Tape
+    recording : RecordingRow
+    interval : (start, stop)
+        Frames of the recording.
+    encoder : Encoder
+    config : ReadoutConfig
+
+    Returns
+    -------
+    Excerpt
+    """
+    first, last = patch_columns(*interval, recording.n_frames, encoder.config.patch_frames)
+    rows = recording.tape_row + first, recording.tape_row + min(last, recording.n_frames)
+    return excerpt(
+        tape.log_mel(*rows),
+        tape.level_db(*rows),
+        interval,
+        first,
+        recording.n_valid_bands,
+        encoder,
+        config,
+    )
+
+
+def pooled_features(
+    encoder: Encoder, excerpts: Sequence[Excerpt], config: ReadoutConfig
+) -> np.ndarray:
+    """Encode excerpts and pool each layer and frequency row over time.
+
+    Excerpts longer than the windows that the encoder was trained on are encoded in pieces and
+    pooled over all of them. Pieces of one size are encoded together, so none is padded.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Frozen; run in float32.
+    excerpts : sequence of N Excerpt
+    config : ReadoutConfig
+
+    Returns
+    -------
+    np.ndarray of float32 [shape=(N, L, M, 2 * D)]
+        Weighted mean, then weighted deviation; NaN in rows that are not valid.
+    """
+    n_layers, width = len(config.layers), encoder.config.width
+    n_rows = encoder.grid(1).n_mel
+    sums = np.zeros((len(excerpts), 3, n_layers, n_rows, width))  # of w, w x, w x^2
+    for crops in _crops_by_size(encoder, excerpts):
+        for start in range(0, len(crops), CROPS_AT_ONCE):
+            _add_sums(sums, encoder, excerpts, crops[start : start + CROPS_AT_ONCE], config)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums[:, 1] / sums[:, 0]
+        square = sums[:, 2] / sums[:, 0]
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return np.concatenate([mean, deviation], axis=-1).astype(np.float32)  # (N, L, M, 2 * D)
+
+
+def _crops_by_size(
+    encoder: Encoder, excerpts: Sequence[Excerpt]
+) -> list[list[tuple[int, int, int]]]:
+    """Return (excerpt, first frame, last frame) in groups of one length and one set of bands."""
+    longest = encoder.picture.window_frames
+    groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for number, one in enumerate(excerpts):
+        for start in range(0, len(one.weights), longest):
+            stop = min(len(one.weights), start + longest)
+            groups.setdefault((stop - start, one.n_bands), []).append((number, start, stop))
+    return [groups[key] for key in sorted(groups)]
+
+
+@torch.no_grad()
+def _add_sums(
+    sums: np.ndarray,
+    encoder: Encoder,
+    excerpts: Sequence[Excerpt],
+    crops: list[tuple[int, int, int]],
+    config: ReadoutConfig,
+) -> None:
+    """Encode crops of one size and add their weighted sums to those of their excerpts."""
+    _, begin, end = crops[0]
+    grid = encoder.grid(end - begin)
+    pictures = np.stack([excerpts[number].log_mel[start:stop] for number, start, stop in crops])
+    weights = np.stack([excerpts[number].weights[start:stop] for number, start, stop in crops])
+    columns = weights.reshape(len(crops), grid.n_time, -1).sum(axis=-1)  # (B, n_time)
+
+    n_frames = torch.full((len(crops),), grid.n_frames)
+    n_bands = torch.tensor([excerpts[number].n_bands for number, _, _ in crops])
+    valid = valid_patches(valid_values(n_frames, n_bands, grid))  # (B, N)
+    patches = patchify(encoder.standardised(torch.from_numpy(pictures), grid), grid)
+    layers = encoder(patches, grid, all_visible(valid.numpy()), config.layers)  # (L, B, K, D)
+
+    # One size and one set of bands: the valid patches are whole columns of the same rows.
+    rows = valid[0].reshape(grid.n_time, grid.n_mel)[0]  # (M,)
+    L, B, _, D = layers.shape
+    layers = layers.reshape(L, B, grid.n_time, -1, D).transpose(2, 3)  # (L, B, rows, n_time, D)
+    share = torch.from_numpy(columns).float()[:, None, None, :]  # (B, 1, 1, n_time)
+    pooled = torch.stack(
+        [
+            share.sum(dim=-1, keepdim=True).expand(L, B, layers.shape[2], 1, D),
+            share @ layers,
+            share @ layers.square(),
+        ]
+    )[..., 0, :]  # (3, L, B, rows, D)
+    numbers = [number for number, _, _ in crops]
+    for kind, values in enumerate(pooled.transpose(1, 2).double().numpy()):  # (B, L, rows, D)
+        into = np.zeros((B, L, grid.n_mel, D))
+        into[:, :, rows.numpy()] = values
+        np.add.at(sums, (numbers, kind), into)

@@ -1,0 +1,232 @@
+"""The readout: pooled layers of the frozen encoder to one vector of unit length.
+
+In come features, mean and deviation over time of each layer and frequency row; out come vectors.
+It is fitted on the archive without labels, once, and kept. NumPy only.
+
+Axes: N intervals, L layers, M frequency rows, D width, C blocks (one a layer and row).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from oscine.config import ReadoutConfig, from_mapping, to_mapping
+from oscine.workspace.arrays import NewFile
+
+READOUT = "readout.safetensors"
+PORTION = 1024
+"""Intervals held in float64 at a time while fitting."""
+
+Features = Callable[[int, int], np.ndarray]
+"""Rows [start, stop) of the features [shape=(n, L, M, 2 * D)]; NaN in rows that are not valid."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Readout:
+    """A fitted readout.
+
+    Every value is standardised; each layer and frequency row is reduced by a PCA of its own, and
+    all of them together by a second one, whose components are divided by
+    ``sqrt(eigenvalue + shrinkage * mean eigenvalue)``; the result has unit length. Two PCAs need
+    a hundredth of the time of one over all values, and memory that does not grow with the model.
+    Values of rows above a recording's Nyquist count as average.
+
+    Attributes
+    ----------
+    config : ReadoutConfig
+    encoder : str
+        Fingerprint of the weights whose features it reads; it refuses others.
+    mean, scale : np.ndarray of float64 [shape=(C, 2 * D)]
+    blocks : np.ndarray of float64 [shape=(C, 2 * D, block_dimensions)]
+    joint : np.ndarray of float64 [shape=(C * block_dimensions, dimensions)]
+        Whitening included.
+    variance_share : float
+        Of the reduced blocks, held by the dimensions kept.
+    """
+
+    config: ReadoutConfig
+    encoder: str
+    mean: np.ndarray
+    scale: np.ndarray
+    blocks: np.ndarray
+    joint: np.ndarray
+    variance_share: float
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors."""
+        return self.joint.shape[1]
+
+    def vectors(self, features: np.ndarray) -> np.ndarray:
+        """Return the vectors of some intervals.
+
+        Parameters
+        ----------
+        features : np.ndarray of float [shape=(N, L, M, 2 * D)]
+
+        Returns
+        -------
+        np.ndarray of float32 [shape=(N, dimensions)]
+            Of unit length (all zeros only where nothing differs from the average).
+        """
+        reduced = _reduced(features, self.mean, self.scale, self.blocks)
+        projected = reduced @ self.joint
+        length = np.linalg.norm(projected, axis=1, keepdims=True)
+        return (projected / np.where(length > 0, length, 1)).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write ``readout.safetensors`` into a folder."""
+        meta = {"config": to_mapping(self.config), "encoder": self.encoder}
+        arrays = {
+            "mean": self.mean,
+            "scale": self.scale,
+            "blocks": self.blocks,
+            "joint": self.joint,
+            "variance_share": np.array(self.variance_share),
+        }
+        with NewFile(folder / READOUT) as path:
+            save_file(
+                {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+                path,
+                metadata={"readout": json.dumps(meta, sort_keys=True)},
+            )
+
+    @classmethod
+    def load(cls, folder: Path) -> Readout:
+        """Read ``readout.safetensors`` from a folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is not there.
+        ValueError
+            It is damaged.
+        """
+        file = folder / READOUT
+        if not file.exists():
+            raise FileNotFoundError(f"{file} is not there: run `oscine embed`")
+        try:
+            with safe_open(file, framework="numpy") as source:
+                meta = json.loads(source.metadata()["readout"])
+                arrays = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{file} is damaged ({error}): run `oscine embed --refit`") from error
+        return cls(
+            config=from_mapping(ReadoutConfig, meta["config"]),
+            encoder=meta["encoder"],
+            mean=arrays["mean"],
+            scale=arrays["scale"],
+            blocks=arrays["blocks"],
+            joint=arrays["joint"],
+            variance_share=float(arrays["variance_share"]),
+        )
+
+
+def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder: str) -> Readout:
+    """Fit a readout on the features of an archive.
+
+    Parameters
+    ----------
+    features : callable
+        Gives rows of features, so that they may stay on disk.
+    n_rows : int
+    config : ReadoutConfig
+    encoder : str
+        Fingerprint of the weights.
+
+    Returns
+    -------
+    Readout
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two rows.
+    """
+    if n_rows < 2:
+        raise ValueError(f"a readout needs at least two events or windows, not {n_rows}")
+    mean, scale = _moments(features, n_rows)
+    blocks = _block_components(features, n_rows, mean, scale, config.block_dimensions)
+    covariance = sum(
+        reduced.T @ reduced / n_rows
+        for reduced in (_reduced(rows, mean, scale, blocks) for rows in _portions(features, n_rows))
+    )
+    values, directions = _leading(np.asarray(covariance), min(config.dimensions, n_rows - 1))
+    whitening = 1 / np.sqrt(values + config.shrinkage * values.mean() + 1e-12)
+    return Readout(
+        config=config,
+        encoder=encoder,
+        mean=mean,
+        scale=scale,
+        blocks=blocks,
+        joint=directions * whitening,
+        variance_share=float(values.sum() / max(np.trace(covariance), 1e-12)),
+    )
+
+
+def _portions(features: Features, n_rows: int) -> Iterator[np.ndarray]:
+    for start in range(0, n_rows, PORTION):
+        yield features(start, min(n_rows, start + PORTION))
+
+
+def _moments(features: Features, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation [shape=(C, 2 * D)] of each value, over the rows that have it."""
+    count = total = square = np.zeros(1)
+    for rows in _portions(features, n_rows):
+        flat = _flat(rows)
+        valid = np.isfinite(flat)
+        flat = np.where(valid, flat, 0)
+        count = count + valid.sum(axis=0)
+        total = total + flat.sum(axis=0)
+        square = square + np.square(flat).sum(axis=0)
+    count = np.maximum(count, 1)
+    mean = total / count
+    variance = np.maximum(square / count - mean**2, 0)
+    return mean, np.sqrt(variance) + 1e-6
+
+
+def _block_components(
+    features: Features, n_rows: int, mean: np.ndarray, scale: np.ndarray, n_kept: int
+) -> np.ndarray:
+    """Return the leading components of each block [shape=(C, 2 * D, n_kept)]."""
+    covariance = np.zeros((mean.shape[0], mean.shape[1], mean.shape[1]))
+    for rows in _portions(features, n_rows):
+        z = _standardised(rows, mean, scale).transpose(1, 0, 2)  # (C, N, 2 * D)
+        covariance += z.transpose(0, 2, 1) @ z / n_rows
+    n_kept = min(n_kept, mean.shape[1])
+    return np.stack([_leading(block, n_kept)[1] for block in covariance])
+
+
+def _leading(covariance: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest eigenvalues, falling, and their vectors with a settled sign."""
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1][:n_kept], vectors[:, ::-1][:, :n_kept]
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return np.maximum(values, 0), vectors * np.where(signs == 0, 1, signs)
+
+
+def _reduced(
+    features: np.ndarray, mean: np.ndarray, scale: np.ndarray, blocks: np.ndarray
+) -> np.ndarray:
+    """Return (N, C * block_dimensions): each block on its own components."""
+    z = _standardised(features, mean, scale)  # (N, C, 2 * D)
+    reduced = z.transpose(1, 0, 2) @ blocks  # (C, N, block_dimensions)
+    return reduced.transpose(1, 0, 2).reshape(len(features), -1)
+
+
+def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    z = (_flat(features) - mean) / scale
+    return np.where(np.isfinite(z), z, 0)
+
+
+def _flat(features: np.ndarray) -> np.ndarray:
+    n, n_layers, n_rows, n_values = features.shape
+    return features.astype(np.float64).reshape(n, n_layers * n_rows, n_values)  # (N, C, 2 * D)

@@ -1,0 +1,265 @@
+"""Vectors of every event and every window of a workspace, in files beside their readout.
+
+In come the tape, the catalogue and an encoder; out come ``readout.safetensors`` and the vectors,
+row by row in the order of the catalogue's numbers. Killed at any moment it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oscine.config import ReadoutConfig, fingerprint
+from oscine.embedding.embed import pooled_features, tape_excerpt
+from oscine.embedding.readout import READOUT, Readout, fit_readout
+from oscine.model.autoencoder import Encoder
+from oscine.picture.tape import Tape
+from oscine.workspace.arrays import ArrayReader, ArrayWriter
+from oscine.workspace.catalogue import Catalogue, EventRow, RecordingRow, Stage, WindowRow
+
+PORTION = 512
+"""Intervals between two notes in the catalogue; also what is encoded together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Interval:
+    """An interval of a recording, whatever it is called."""
+
+    recording: RecordingRow
+    start_frame: int
+    stop_frame: int
+
+    @property
+    def content_key(self) -> tuple[str, int, int]:
+        return self.recording.content_key, self.start_frame, self.stop_frame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """What was embedded.
+
+    Attributes
+    ----------
+    n_events, n_windows : int
+    dimensions : int
+    n_fitted : int
+        Intervals that the readout was fitted on.
+    refitted : bool
+        False where a readout that was there already was used.
+    """
+
+    n_events: int
+    n_windows: int
+    dimensions: int
+    n_fitted: int
+    refitted: bool
+
+
+def embed_archive(
+    catalogue: Catalogue,
+    folder: Path,
+    tape: Tape,
+    encoder: Encoder,
+    config: ReadoutConfig,
+    *,
+    archive: str,
+    weights: str,
+    refit: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embedded:
+    """Embed every event and window.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    folder : Path
+        Of the vectors.
+    tape : Tape
+    encoder : Encoder
+    config : ReadoutConfig
+    archive, weights : str
+        Fingerprints of what the tape holds and of the encoder's weights.
+    refit : bool
+        Fit the readout again even where one for these weights and settings is there.
+    progress : callable, optional
+        Told the intervals done and their number, fitting included.
+
+    Returns
+    -------
+    Embedded
+
+    Raises
+    ------
+    ValueError
+        The archive has too little in it to fit a readout.
+    """
+    recordings = {row.recording_id: row for row in catalogue.recordings()}
+    events = _intervals(catalogue.events(), recordings)
+    windows = _intervals(catalogue.windows(), recordings)
+    wanted = fingerprint(archive, weights, config)
+    stage = catalogue.stage("embed")
+    if stage is None or stage.fingerprint != wanted or refit:
+        stage = _begin(catalogue, folder, wanted, weights, config, refit)
+    facts = dict(stage.facts)
+    if stage.finished:
+        return _embedded(facts, events, windows)
+
+    def note(**changes: int) -> None:
+        facts.update(changes)
+        catalogue.set_stage("embed", Stage(fingerprint=wanted, finished=False, facts=facts))
+        if progress is not None:
+            done = facts["features"] + facts["events"] + facts["windows"]
+            progress(done, (0 if facts["kept"] else n_sample) + len(events) + len(windows))
+
+    sample = sorted([*events, *windows], key=lambda one: one.content_key)
+    sample = _spread(sample, config.max_fit, config.seed)
+    n_sample = len(sample)
+    encode = _Encode(tape, encoder, config)
+    if facts["kept"]:
+        readout = Readout.load(folder)
+    else:
+        stored = _store_features(folder / "features", sample, encode, facts["features"], note)
+        readout = fit_readout(stored.rows, n_sample, config, weights)
+        readout.save(folder)
+        encode.remember(sample, stored)
+    for name, intervals in (("events", events), ("windows", windows)):
+        writer = ArrayWriter(
+            folder / name, np.dtype(np.float32), (readout.dimensions,), facts[name]
+        )
+        for start in range(facts[name], len(intervals), PORTION):
+            portion = intervals[start : start + PORTION]
+            writer.append(readout.vectors(encode(portion)))
+            writer.flush()
+            note(**{name: start + len(portion)})
+    facts |= {"dimensions": readout.dimensions, "digest": _digest(folder / "events")}
+    if not facts["kept"]:
+        facts |= {"fitted": n_sample, "variance_share": readout.variance_share}
+    catalogue.set_stage("embed", Stage(fingerprint=wanted, finished=True, facts=facts))
+    shutil.rmtree(folder / "features", ignore_errors=True)
+    return _embedded(facts, events, windows)
+
+
+def _embedded(
+    facts: dict[str, Any], events: Sequence[_Interval], windows: Sequence[_Interval]
+) -> Embedded:
+    return Embedded(
+        n_events=len(events),
+        n_windows=len(windows),
+        dimensions=facts["dimensions"],
+        n_fitted=facts.get("fitted", 0),
+        refitted=not facts["kept"],
+    )
+
+
+def _begin(
+    catalogue: Catalogue,
+    folder: Path,
+    wanted: str,
+    weights: str,
+    config: ReadoutConfig,
+    refit: bool,
+) -> Stage:
+    """Start from nothing, keeping a readout that was fitted for these weights and settings."""
+    kept = False
+    if (folder / READOUT).exists() and not refit:
+        readout = Readout.load(folder)
+        kept = (readout.encoder, readout.config) == (weights, config)
+    facts: dict[str, Any] = {"features": 0, "events": 0, "windows": 0, "kept": kept}
+    stage = Stage(fingerprint=wanted, finished=False, facts=facts)
+    catalogue.set_stage("embed", stage)
+    return stage
+
+
+def _intervals(
+    rows: Sequence[EventRow] | Sequence[WindowRow], recordings: dict[int, RecordingRow]
+) -> list[_Interval]:
+    return [
+        _Interval(
+            recording=recordings[row.recording_id],
+            start_frame=row.start_frame,
+            stop_frame=row.stop_frame,
+        )
+        for row in rows
+    ]
+
+
+def _spread(intervals: list[_Interval], most: int, seed: int) -> list[_Interval]:
+    """Return at most so many of the intervals, in their order."""
+    if len(intervals) <= most:
+        return intervals
+    chosen = np.random.default_rng(seed).choice(len(intervals), most, replace=False)
+    return [intervals[number] for number in np.sort(chosen)]
+
+
+class _Encode:
+    """Intervals to features, read from disk where they were stored for the fit."""
+
+    def __init__(self, tape: Tape, encoder: Encoder, config: ReadoutConfig) -> None:
+        self._tape, self._encoder, self._config = tape, encoder, config
+        self._rows: dict[_Interval, int] = {}
+        self._stored: ArrayReader | None = None
+
+    def remember(self, intervals: Sequence[_Interval], stored: ArrayReader) -> None:
+        """Read these intervals from an array from now on."""
+        self._rows = {one: row for row, one in enumerate(intervals)}
+        self._stored = stored
+
+    def __call__(self, intervals: Sequence[_Interval]) -> np.ndarray:
+        """Return the features of some intervals [shape=(n, L, M, 2 * D)]."""
+        unknown = [one for one in intervals if one not in self._rows]
+        fresh = iter(self._encoded(unknown)) if unknown else iter(())
+        return np.stack(
+            [self._read(one) if one in self._rows else next(fresh) for one in intervals]
+        )
+
+    def _read(self, interval: _Interval) -> np.ndarray:
+        assert self._stored is not None
+        row = self._rows[interval]
+        return self._stored.rows(row, row + 1)[0]
+
+    def _encoded(self, intervals: Sequence[_Interval]) -> np.ndarray:
+        excerpts = [
+            tape_excerpt(
+                self._tape,
+                one.recording,
+                (one.start_frame, one.stop_frame),
+                self._encoder,
+                self._config,
+            )
+            for one in intervals
+        ]
+        return pooled_features(self._encoder, excerpts, self._config)
+
+
+def _store_features(
+    folder: Path,
+    sample: Sequence[_Interval],
+    encode: _Encode,
+    done: int,
+    note: Callable[..., None],
+) -> ArrayReader:
+    """Write the features of the sample to disk, from where it stopped."""
+    shape = encode(sample[:1]).shape[1:]
+    writer = ArrayWriter(folder, np.dtype(np.float32), shape, done, rows_per_shard=PORTION)
+    for start in range(done, len(sample), PORTION):
+        portion = sample[start : start + PORTION]
+        writer.append(encode(portion))
+        writer.flush()
+        note(features=start + len(portion))
+    return ArrayReader(folder, np.dtype(np.float32), shape, len(sample), rows_per_shard=PORTION)
+
+
+def _digest(folder: Path) -> str:
+    """Return what stands for the bytes of an array: later steps tell by it whether it changed."""
+    digest = hashlib.blake2b(digest_size=8)
+    for shard in sorted(folder.glob("*.bin")):
+        with open(shard, "rb") as file:
+            while portion := file.read(2**24):
+                digest.update(portion)
+    return digest.hexdigest()

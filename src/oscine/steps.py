@@ -1,0 +1,902 @@
+"""Each verb as a function, and `learn`, which is all of them: the only place where floors meet.
+
+In come plain values (folders, numbers, a progress callback); out come frozen reports that the
+command line prints. Rooms that need torch or scikit-learn are imported by the step that uses them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oscine.config import OscineConfig, fingerprint, read_config, to_toml, with_overrides
+from oscine.sound.archive import located
+from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.recording import Interval
+from oscine.synth import SynthConfig, SynthReport, write_archive
+from oscine.workspace.arrays import NewFile
+from oscine.workspace.catalogue import (
+    HEARD,
+    Catalogue,
+    EventRow,
+    RecordingRow,
+    SoundTypeRow,
+    Stage,
+)
+from oscine.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    from oscine.atlas.page import AtlasPage, PageExemplar
+    from oscine.picture.tape import Tape
+    from oscine.training.pretrain import Losses
+
+Progress = Callable[[str, int, int, str], None]
+"""Told the step, how far it is, how far it goes, and a word on what is at hand."""
+
+RUN_NAME = "default"
+GIVEN_RUN = "given"
+SKIPPED = ("damaged", "silent", "too short", "unreadable", "duplicate")
+PAD_S = 0.3
+"""Sound and picture of an exemplar reach this far beyond it on either side."""
+REPORT, LEARNED = "atlas.html", "learn.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexReport:
+    """What the archive holds."""
+
+    hours: float
+    files: int
+    new_files: int
+    changed_files: int
+    states: dict[str, int]
+    skipped: list[tuple[str, str, str]]
+    """Path, state, reason."""
+    events: int
+    windows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainReport:
+    """What was learned; the losses are on the same windows and masks."""
+
+    run: str
+    steps: int
+    loss: float
+    loss_mean: float
+    loss_interpolation: float
+    checkpoint: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedReport:
+    """What was embedded."""
+
+    events: int
+    windows: int
+    dimensions: int
+    fitted_on: int
+    refitted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterReport:
+    """Which sound types there are."""
+
+    events: int
+    clusters: int
+    sizes: list[int]
+    noise_share: float
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnReport:
+    """What `learn` ends with."""
+
+    hours: float
+    files: int
+    unreadable: int
+    damaged: int
+    silent: int
+    too_short: int
+    duplicates: int
+    events: int
+    steps: int
+    loss: float
+    loss_interpolation: float
+    loss_mean: float
+    clusters: int
+    noise_share: float
+    report: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StatusReport:
+    """What a workspace holds, what is missing or stale, what failed and why."""
+
+    workspace: str
+    hours: float
+    files: int
+    states: dict[str, int]
+    skipped: list[tuple[str, str, str]]
+    events: int
+    stages: dict[str, str]
+    """Each step: missing, begun, stale or done."""
+
+
+def synth(
+    folder: Path, config: SynthConfig | None = None, progress: Progress | None = None
+) -> SynthReport:
+    """Write a synthetic archive with known truth.
+
+    Parameters
+    ----------
+    folder : Path
+    config : SynthConfig, optional
+    progress : callable, optional
+
+    Returns
+    -------
+    SynthReport
+
+    Raises
+    ------
+    ValueError
+        The folder holds something else.
+    """
+    config = config or SynthConfig()
+    tell = None if progress is None else (lambda done, total: progress("synth", done, total, ""))
+    return write_archive(folder, config, tell)
+
+
+def index(
+    archives: Sequence[Path],
+    folder: Path,
+    *,
+    workers: int | None = None,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Catalogue the recordings of some folders, draw their log-mel and find their events.
+
+    Parameters
+    ----------
+    archives : sequence of Path
+    folder : Path
+        Of the workspace; made if it is not there.
+    workers : int, optional
+        Processes that decode; by default one a core.
+    settings : iterable of str
+        Dotted overrides such as ``activity.on_db=12``.
+    progress : callable, optional
+
+    Returns
+    -------
+    IndexReport
+
+    Raises
+    ------
+    FileNotFoundError
+        An archive is not there.
+    ValueError
+        The workspace was made with another front end.
+    """
+    from oscine.picture.indexing import index_archive
+
+    workspace = Workspace(folder, create=True)
+    config = _configured(workspace, settings)
+    indexed = index_archive(
+        workspace,
+        archives,
+        config.picture,
+        config.activity,
+        workers=workers or len(os.sched_getaffinity(0)),
+        progress=_told(progress, "index"),
+    )
+    with workspace.catalogue() as catalogue:
+        report = _index_report(catalogue, indexed.problems)
+        _note_archive(catalogue, config)
+    return replace(report, new_files=indexed.n_new, changed_files=indexed.n_changed)
+
+
+def pretrain(
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    name: str = RUN_NAME,
+    fresh: bool = False,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> PretrainReport:
+    """Learn the archive by masked reconstruction.
+
+    A run that is finished is kept, also when the archive has grown since; a run that was stopped
+    goes on.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    minutes : float, optional
+        Of training; turned into steps once, by a short trial.
+    steps : int, optional
+        Instead of minutes.
+    seed : int, optional
+    name : str
+        Of the run.
+    fresh : bool
+        Begin again; the old run is kept under a numbered name.
+    settings : iterable of str
+        Dotted overrides such as ``model.depth=6``.
+    progress : callable, optional
+
+    Returns
+    -------
+    PretrainReport
+
+    Raises
+    ------
+    ValueError
+        Nothing is indexed, or the run was begun with other settings.
+    TrainingDiverged
+        A step was not finite.
+    """
+    from oscine.model.checkpoint import RunConfig
+    from oscine.training import pretrain as training
+
+    workspace = Workspace(folder)
+    config = _configured(workspace, _overrides(minutes, steps, seed, settings))
+    run_folder = workspace.run(name)
+    if fresh and run_folder.exists():
+        _set_aside(run_folder)
+    run = RunConfig(picture=config.picture, model=config.model, training=config.training)
+    with workspace.catalogue() as catalogue:
+        archive = _archive(catalogue)
+        sampler = _sampler(workspace, catalogue, config)
+        told = _told_loss(progress)
+        last = training.pretrain(run_folder, sampler, run, archive, told)
+        _, losses = training.read_losses(run_folder)
+        return _note_model(workspace, catalogue, name, last, losses[-1])
+
+
+def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) -> PretrainReport:
+    """Use a model that was trained elsewhere, in place of pretraining.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    checkpoint : Path
+        A checkpoint folder; it is copied into the workspace.
+    settings : iterable of str
+
+    Returns
+    -------
+    PretrainReport
+        Its losses on this archive.
+
+    Raises
+    ------
+    ValueError
+        It was trained on pictures made in another way.
+    """
+    from oscine.model.checkpoint import load_checkpoint
+    from oscine.training import pretrain as training
+
+    workspace = Workspace(folder)
+    config = _configured(workspace, settings)
+    model, run, provenance = load_checkpoint(checkpoint)
+    if run.picture != config.picture:
+        raise ValueError(
+            f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
+            "run.toml): index into a new workspace with the same settings"
+        )
+    place = workspace.run(GIVEN_RUN) / "checkpoints" / f"{provenance['step']:08d}"
+    if place.resolve() != checkpoint.resolve():
+        shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
+        shutil.copytree(checkpoint, place)
+    with workspace.catalogue() as catalogue:
+        sampler = _sampler(workspace, catalogue, config)
+        losses = training.evaluate(model, sampler, run.training, provenance["step"])
+        return _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
+
+
+def embed(
+    folder: Path,
+    *,
+    refit: bool = False,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> EmbedReport:
+    """Compute the vector of every event and every window.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    refit : bool
+        Fit the readout again.
+    settings : iterable of str
+    progress : callable, optional
+
+    Returns
+    -------
+    EmbedReport
+
+    Raises
+    ------
+    ValueError
+        There is no model yet, or too little to fit a readout.
+    """
+    from oscine.embedding.vectors import embed_archive
+    from oscine.model.checkpoint import load_encoder
+
+    workspace = Workspace(folder)
+    config = _configured(workspace, settings)
+    with workspace.catalogue() as catalogue:
+        model = _needed(catalogue, "pretrain")
+        tape, _ = _tape(workspace, catalogue, config)
+        done = embed_archive(
+            catalogue,
+            workspace.embeddings(),
+            tape,
+            load_encoder(workspace.folder / model.facts["checkpoint"]),
+            config.readout,
+            archive=_archive(catalogue),
+            weights=model.facts["weights"],
+            refit=refit,
+            progress=_told_plain(progress, "embed"),
+        )
+    return EmbedReport(
+        events=done.n_events,
+        windows=done.n_windows,
+        dimensions=done.dimensions,
+        fitted_on=done.n_fitted,
+        refitted=done.refitted,
+    )
+
+
+def cluster(
+    folder: Path,
+    *,
+    seed: int | None = None,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> ClusterReport:
+    """Group the events into sound types and draw the map.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    seed : int, optional
+        Of the map.
+    settings : iterable of str
+    progress : callable, optional
+
+    Returns
+    -------
+    ClusterReport
+
+    Raises
+    ------
+    ValueError
+        There are no vectors yet.
+    """
+    from oscine.atlas.cluster import cluster_vectors
+    from oscine.atlas.projection import project_vectors
+
+    workspace = Workspace(folder)
+    config = _configured(workspace, _overrides(None, None, seed, settings))
+    with workspace.catalogue() as catalogue:
+        embedded = _needed(catalogue, "embed")
+        wanted = fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
+        stage = catalogue.stage("cluster")
+        if stage is not None and stage.finished and stage.fingerprint == wanted:
+            return ClusterReport(**stage.facts["report"])
+        vectors, events = workspace.vectors()
+        keys, contents = _content_keys(catalogue, events)
+        tell = progress or (lambda *_: None)
+        tell("cluster", 0, 2, "sound types")
+        found = cluster_vectors(vectors, keys, contents, config.cluster)
+        tell("cluster", 1, 2, "map")
+        projected = project_vectors(
+            vectors, keys, contents, seed=config.cluster.seed, max_fit=config.cluster.max_fit
+        )
+        tell("cluster", 2, 2, "")
+        notes = [found.note] if found.note else []
+        if projected.n_fitted < len(events):
+            notes.append(
+                f"The map was fitted on {projected.n_fitted:,} of {len(events):,} events; "
+                "the others were placed among them."
+            )
+        report = ClusterReport(
+            events=len(events),
+            clusters=len(found.sizes),
+            sizes=list(found.sizes),
+            noise_share=round(float(np.mean(found.labels == -1)), 4) if len(events) else 0.0,
+            notes=notes,
+        )
+        exemplars = [[events[row].event_id for row in rows] for rows in found.exemplars]
+        facts = {"report": asdict(report), "exemplars": exemplars}
+        rows = [
+            SoundTypeRow(
+                event_id=event.event_id,
+                cluster=int(label),
+                strength=round(float(strength), 4),
+                map_x=float(x),
+                map_y=float(y),
+            )
+            for event, label, strength, (x, y) in zip(
+                events, found.labels, found.strengths, projected.xy, strict=True
+            )
+        ]
+        stage = Stage(fingerprint=wanted, finished=True, facts=facts)
+        catalogue.set_sound_types(rows, stage)
+    return report
+
+
+def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
+    """Write ``reports/atlas.html`` for people and ``reports/learn.json`` for programs.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    progress : callable, optional
+
+    Returns
+    -------
+    LearnReport
+
+    Raises
+    ------
+    ValueError
+        A step is missing.
+    """
+    from oscine.atlas.page import write_page
+
+    workspace = Workspace(folder)
+    config = _configured(workspace, ())
+    with workspace.catalogue() as catalogue:
+        model = _needed(catalogue, "pretrain").facts
+        clusters = ClusterReport(**_needed(catalogue, "cluster").facts["report"])
+        indexed = _index_report(catalogue, [])
+        summary = LearnReport(
+            hours=indexed.hours,
+            files=indexed.files,
+            unreadable=indexed.states.get("unreadable", 0),
+            damaged=indexed.states.get("damaged", 0),
+            silent=indexed.states.get("silent", 0),
+            too_short=indexed.states.get("too short", 0),
+            duplicates=indexed.states.get("duplicate", 0),
+            events=indexed.events,
+            steps=model["steps"],
+            loss=model["loss"],
+            loss_interpolation=model["loss_interpolation"],
+            loss_mean=model["loss_mean"],
+            clusters=clusters.clusters,
+            noise_share=clusters.noise_share,
+            report=str(workspace.reports / REPORT),
+            notes=[*_model_notes(catalogue), *clusters.notes],
+        )
+        page = _page(workspace, catalogue, config, summary, indexed, progress)
+    with NewFile(workspace.reports / LEARNED) as path:
+        path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+    write_page(workspace.reports / REPORT, page)
+    return summary
+
+
+def learn(
+    archives: Sequence[Path],
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    model: Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> LearnReport:
+    """Do the main job: index, pretrain, embed, cluster, map, report.
+
+    Parameters
+    ----------
+    archives : sequence of Path
+    folder : Path
+        Of the workspace.
+    minutes, steps, seed, fresh
+        As in :func:`pretrain`.
+    model : Path, optional
+        A checkpoint to use instead of pretraining.
+    workers : int, optional
+        As in :func:`index`.
+    settings : iterable of str
+        Dotted overrides.
+    progress : callable, optional
+
+    Returns
+    -------
+    LearnReport
+    """
+    settings = list(settings)
+    index(archives, folder, workers=workers, settings=settings, progress=progress)
+    if model is None:
+        pretrain(
+            folder,
+            minutes=minutes,
+            steps=steps,
+            seed=seed,
+            fresh=fresh,
+            settings=settings,
+            progress=progress,
+        )
+    else:
+        take_model(folder, model, settings=settings)
+    embed(folder, settings=settings, progress=progress)
+    cluster(folder, seed=seed, settings=settings, progress=progress)
+    return report(folder, progress=progress)
+
+
+def status(folder: Path) -> StatusReport:
+    """Say what a workspace holds, what is missing or stale, what failed and why.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    StatusReport
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no workspace.
+    """
+    workspace = Workspace(folder)
+    config = _configured(workspace, ())
+    with workspace.catalogue() as catalogue:
+        indexed = _index_report(catalogue, [])
+        return StatusReport(
+            workspace=str(workspace.folder),
+            hours=indexed.hours,
+            files=indexed.files,
+            states=indexed.states,
+            skipped=indexed.skipped,
+            events=indexed.events,
+            stages=_stages(catalogue, config),
+        )
+
+
+def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
+    """Return the workspace's configuration with overrides, and write down what changed."""
+    file = workspace.config_file
+    known = read_config(file, OscineConfig) if file.exists() else None
+    config = with_overrides(known or OscineConfig(), settings)
+    if config == known:
+        return config
+    if known is not None and (config.picture, config.activity) != (known.picture, known.activity):
+        raise ValueError(
+            f"{workspace.folder} was indexed with other settings of [picture] or [activity] "
+            f"(see {file.name} there): use a new workspace for these"
+        )
+    with NewFile(file) as path:
+        path.write_text(to_toml(config), encoding="utf-8")
+    return config
+
+
+def _overrides(
+    minutes: float | None, steps: int | None, seed: int | None, settings: Iterable[str]
+) -> list[str]:
+    """Return options as dotted overrides; the settings a user typed have the last word."""
+    overrides = []
+    if minutes is not None:
+        overrides += [f"training.minutes={float(minutes)}", "training.steps=0"]
+    if steps is not None:
+        overrides.append(f"training.steps={steps}")
+    if seed is not None:
+        overrides += [f"{section}.seed={seed}" for section in ("training", "readout", "cluster")]
+    return [*overrides, *settings]
+
+
+def _told(progress: Progress | None, step: str) -> Callable[[int, int, str], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total, word: progress(step, done, total, word)
+
+
+def _told_plain(progress: Progress | None, step: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(step, done, total, "")
+
+
+def _told_loss(progress: Progress | None) -> Callable[[int, int, float], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total, loss: progress("pretrain", done, total, f"loss {loss:.3f}")
+
+
+def _index_report(catalogue: Catalogue, problems: Sequence[tuple[str, str]]) -> IndexReport:
+    recordings = catalogue.recordings()
+    files = {(row.root, row.path): row for row in recordings}
+    skipped = [(row.path, row.state, row.reason) for row in files.values() if row.state in SKIPPED]
+    skipped += [(path, "unreadable", reason) for path, reason in problems]
+    heard_s = sum(row.duration_s for row in recordings if row.n_frames)
+    return IndexReport(
+        hours=round(heard_s / 3600, 4),
+        files=len(files),
+        new_files=0,
+        changed_files=0,
+        states=dict(sorted(Counter(row.state for row in files.values()).items())),
+        skipped=skipped,
+        events=catalogue.count("events"),
+        windows=catalogue.count("windows"),
+    )
+
+
+def _heard(catalogue: Catalogue) -> list[RecordingRow]:
+    return [row for row in catalogue.recordings(HEARD) if row.n_frames]
+
+
+def _note_archive(catalogue: Catalogue, config: OscineConfig) -> None:
+    from oscine.picture.indexing import archive_fingerprint
+
+    archive = archive_fingerprint(_heard(catalogue), config.picture, config.activity)
+    catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts={}))
+
+
+def _archive(catalogue: Catalogue) -> str:
+    """Return the fingerprint of all that was heard."""
+    return _needed(catalogue, "index").fingerprint
+
+
+def _needed(catalogue: Catalogue, name: str) -> Stage:
+    """Return a step that must be done."""
+    stage = catalogue.stage(name)
+    if stage is None or not stage.finished:
+        raise ValueError(f"{catalogue.path.parent}: run `oscine {name}` first")
+    return stage
+
+
+def _tape(
+    workspace: Workspace, catalogue: Catalogue, config: OscineConfig
+) -> tuple[Tape, list[RecordingRow]]:
+    from oscine.picture.indexing import tape_fingerprint
+    from oscine.picture.tape import Tape
+
+    folder = workspace.tape(tape_fingerprint(config.picture, config.activity))
+    return Tape(folder, config.picture, catalogue.tape_rows()), _heard(catalogue)
+
+
+def _sampler(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> Any:
+    from oscine.training.windows import WindowSampler
+
+    tape, recordings = _tape(workspace, catalogue, config)
+    return WindowSampler(tape, recordings, catalogue.events(), config.picture, config.training)
+
+
+def _set_aside(run_folder: Path) -> None:
+    """Rename an old run to the first free number."""
+    number = 1
+    while (aside := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
+        number += 1
+    run_folder.rename(aside)
+
+
+def _note_model(
+    workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
+) -> PretrainReport:
+    """Note which model is in use."""
+    from oscine.model.checkpoint import load_provenance, weights_fingerprint
+
+    weights = weights_fingerprint(checkpoint)
+    facts = {
+        "run": name,
+        "checkpoint": checkpoint.relative_to(workspace.folder).as_posix(),
+        "weights": weights,
+        "archive": load_provenance(checkpoint)["archive"],
+        "steps": losses.step,
+        "loss": losses.loss,
+        "loss_mean": losses.loss_mean,
+        "loss_interpolation": losses.loss_interpolation,
+    }
+    catalogue.set_stage("pretrain", Stage(fingerprint=weights, finished=True, facts=facts))
+    return PretrainReport(
+        run=name,
+        steps=losses.step,
+        loss=losses.loss,
+        loss_mean=losses.loss_mean,
+        loss_interpolation=losses.loss_interpolation,
+        checkpoint=str(checkpoint),
+        notes=_model_notes(catalogue),
+    )
+
+
+def _model_notes(catalogue: Catalogue) -> list[str]:
+    model = _needed(catalogue, "pretrain").facts
+    if model["archive"] == _archive(catalogue):
+        return []
+    return [
+        "The model was trained on other recordings than the archive holds now; "
+        "`oscine pretrain --fresh` trains it again."
+    ]
+
+
+def _content_keys(catalogue: Catalogue, events: Sequence[EventRow]) -> tuple[list[str], list[str]]:
+    """Return a key for each event, and one for its recording, that tell nothing but content."""
+    contents = {row.recording_id: row.content_key for row in catalogue.recordings()}
+    of_events = [contents[event.recording_id] for event in events]
+    keys = [f"{key}:{event.start_frame:010d}" for key, event in zip(of_events, events, strict=True)]
+    return keys, of_events
+
+
+def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
+    """Say of each step whether it is missing, begun, stale or done."""
+    states: dict[str, str] = {}
+    archive = catalogue.stage("index")
+    model, embedded = catalogue.stage("pretrain"), catalogue.stage("embed")
+    wanted = {
+        "index": archive.fingerprint if archive else None,
+        "pretrain": model.fingerprint if model else None,
+        "embed": fingerprint(archive.fingerprint, model.fingerprint, config.readout)
+        if archive and model
+        else None,
+        "cluster": fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
+        if embedded and embedded.finished
+        else None,
+    }
+    for name, expected in wanted.items():
+        stage = catalogue.stage(name)
+        if stage is None:
+            states[name] = "missing"
+        elif not stage.finished:
+            states[name] = "begun"
+        elif stage.fingerprint != expected or "stale" in states.values():
+            states[name] = "stale"
+        else:
+            states[name] = "done"
+    if archive and model and model.facts["archive"] != archive.fingerprint:
+        states["pretrain"] = "done, on other recordings than the archive holds now"
+    return states
+
+
+def _page(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: OscineConfig,
+    summary: LearnReport,
+    indexed: IndexReport,
+    progress: Progress | None,
+) -> AtlasPage:
+    """Gather what the page shows."""
+    from oscine.atlas.page import AtlasPage, LossCurve, PageEvent
+    from oscine.picture.mel import band_edges_hz
+    from oscine.training.pretrain import read_losses
+
+    recordings = {row.recording_id: row for row in catalogue.recordings()}
+    events = {event.event_id: event for event in catalogue.events()}
+    page_events = [
+        PageEvent(
+            event_id=str(row.event_id),
+            x=row.map_x,
+            y=row.map_y,
+            cluster=row.cluster,
+            strength=row.strength,
+            recording=recordings[events[row.event_id].recording_id].path,
+            start_s=_seconds(events[row.event_id], recordings)[0],
+            stop_s=_seconds(events[row.event_id], recordings)[1],
+            low_hz=events[row.event_id].low_hz,
+            high_hz=events[row.event_id].high_hz,
+            level_db=events[row.event_id].level_db,
+        )
+        for row in catalogue.sound_types()
+    ]
+    tape, _ = _tape(workspace, catalogue, config)
+    exemplars = _needed(catalogue, "cluster").facts["exemplars"]
+    pages = []
+    for number, event_ids in enumerate(exemplars):
+        pages.append([_exemplar(events[one], recordings, tape, config) for one in event_ids])
+        if progress is not None:
+            progress("report", number + 1, len(exemplars), "")
+    run_folder = workspace.run(_needed(catalogue, "pretrain").facts["run"])
+    _, losses = read_losses(run_folder)
+    drawing = run_folder / "reconstruction.png"
+    return AtlasPage(
+        title=f"Sound atlas of {workspace.folder.name}",
+        summary=_summary_rows(summary),
+        events=page_events,
+        exemplars=pages,
+        band_hz=band_edges_hz(config.picture)[1:-1],
+        loss_curve=LossCurve(
+            steps=[one.step for one in losses],
+            loss=[one.loss for one in losses],
+            loss_mean=[one.loss_mean for one in losses],
+            loss_interpolation=[one.loss_interpolation for one in losses],
+        ),
+        reconstruction_png=drawing.read_bytes() if drawing.exists() else None,
+        skipped=indexed.skipped,
+        notes=summary.notes,
+    )
+
+
+def _summary_rows(summary: LearnReport) -> list[tuple[str, str]]:
+    return [
+        ("hours heard", f"{summary.hours:.2f}"),
+        ("files", f"{summary.files:,}"),
+        ("events", f"{summary.events:,}"),
+        ("sound types", f"{summary.clusters:,}"),
+        ("not grouped", f"{summary.noise_share:.0%}"),
+        ("training steps", f"{summary.steps:,}"),
+        ("loss", f"{summary.loss:.3f}"),
+        ("loss of each patch's mean", f"{summary.loss_mean:.3f}"),
+        ("loss of interpolation", f"{summary.loss_interpolation:.3f}"),
+    ]
+
+
+def _seconds(event: EventRow, recordings: dict[int, RecordingRow]) -> tuple[float, float]:
+    rate = recordings[event.recording_id].sample_rate_hz
+    return event.start_sample / rate, event.stop_sample / rate
+
+
+def _exemplar(
+    event: EventRow, recordings: dict[int, RecordingRow], tape: Tape, config: OscineConfig
+) -> PageExemplar:
+    """Return picture and sound of an event, with a little of what surrounds it."""
+    from oscine.atlas.page import PageExemplar
+
+    recording = recordings[event.recording_id]
+    pad = round(PAD_S * config.picture.frames_per_s)
+    start = max(0, event.start_frame - pad)
+    stop = min(recording.n_frames, event.stop_frame + pad)
+    log_mel = tape.log_mel(recording.tape_row + start, recording.tape_row + stop)
+    frame_s = 1 / config.picture.frames_per_s
+    return PageExemplar(
+        event_id=str(event.event_id),
+        recording=recording.path,
+        start_s=start * frame_s,
+        stop_s=stop * frame_s,
+        spectrogram=log_mel,
+        audio=_mp3(recording, start, stop, config),
+    )
+
+
+def _mp3(
+    recording: RecordingRow, start_frame: int, stop_frame: int, config: OscineConfig
+) -> bytes | None:
+    """Return a stretch of a recording as MP3, loud enough to hear; None where it is gone."""
+    import soundfile
+
+    hop, rate = config.picture.hop_samples, config.picture.sample_rate_hz
+    interval = Interval(start=start_frame * hop, stop=stop_frame * hop, sample_rate_hz=rate)
+    channel = None if recording.channel < 0 else recording.channel
+    file = located(Path(recording.root), recording.path)
+    try:
+        samples = read_interval(
+            file, interval.at(recording.sample_rate_hz), channel=channel, sample_rate_hz=rate
+        )
+    except (UnreadableAudio, OSError, ValueError):
+        return None
+    peak = float(np.abs(samples).max(initial=0))
+    if peak == 0:
+        return None
+    sound = io.BytesIO()
+    soundfile.write(sound, samples * (0.7 / peak), rate, format="MP3")
+    return sound.getvalue()

@@ -1,0 +1,24 @@
+"""What several test files share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("oscine", deadline=None)  # how long a case takes says nothing here
+settings.load_profile("oscine")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real recordings."""
+    if "OSCINE_DATA" not in os.environ:
+        pytest.skip("OSCINE_DATA does not name the folder of real recordings")
+    return Path(os.environ["OSCINE_DATA"])
