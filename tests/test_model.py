@@ -168,6 +168,14 @@ def test_masks_part_the_valid_patches_in_the_exact_ratio(grid, ratio, block_shar
         assert len(hidden) == min(round(ratio * row.sum()), row.sum() - 1)
 
 
+@pytest.mark.parametrize(("n_valid", "n_hidden"), [(1, 0), (2, 1), (3, 2), (5, 4), (10, 8)])
+def test_one_patch_at_least_stays_visible(n_valid, n_hidden):
+    valid = np.arange(GRID.n_patches)[None] < n_valid
+    masks = draw_masks(valid, GRID, ratio=0.8, block_share=0.5, generators=generators(1))
+    assert (masks.hidden != NO_PATCH).sum() == n_hidden
+    assert (masks.visible != NO_PATCH).sum() == n_valid - n_hidden
+
+
 @pytest.mark.parametrize("block_share", [0.0, 0.5, 1.0])
 def test_a_mask_does_not_depend_on_its_neighbours(rng, block_share):
     valid = rng.random((5, GRID.n_patches)) < 0.7

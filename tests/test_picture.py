@@ -205,6 +205,26 @@ def test_the_level_is_the_rise_above_the_floor(rng, rise_db):
     assert abs(event.high_band - 60) <= 2
 
 
+def test_the_floor_is_that_of_the_neighbourhood(rng):
+    picture = rng.normal(-14, 0.3, (6000, 128))
+    picture[3000:] += 20 / DB
+    for start in (500, 5500):
+        picture[start : start + 50, 40:60] += 25 / DB
+    first, *_, last = events_of(picture)
+    assert abs(first.start_frame - 500) <= 2
+    assert abs(last.start_frame - 5500) <= 2
+    assert first.level_db == pytest.approx(last.level_db, abs=1)
+
+
+def test_calls_cut_by_either_end_of_a_recording_are_found():
+    fading = tone(0.5, 3000) * np.geomspace(1, 1e-3, RATE // 2)
+    samples = with_tones(noise(10), (0, fading[RATE // 50 :]), (9.5, fading[RATE // 50 :][::-1]))
+    samples = samples[: round(9.98 * RATE)]
+    first, last = spans_of(drawn_log_mel(samples))
+    assert first[0] == 0
+    assert last[1] == 998
+
+
 @pytest.mark.parametrize("duration_s", [1, 5])
 @pytest.mark.parametrize(("before_s", "after_s"), [(0, 3), (3, 0), (2.01, 6)])
 def test_digital_silence_around_a_recording_changes_no_event(duration_s, before_s, after_s):
@@ -226,9 +246,12 @@ def test_digital_silence_around_a_recording_changes_no_event(duration_s, before_
 def test_a_clip_that_is_all_call_is_one_event(call, padding_s):
     samples = tone(0.2, 4000) + noise(0.2, 1e-3) if call == "tone" else noise(0.2, 0.1)
     samples = np.pad(samples, round(padding_s * RATE))
-    [(start, stop)] = spans_of(drawn_log_mel(samples))
-    assert abs(start - padding_s * FPS) <= 3
-    assert abs(stop - (padding_s + 0.2) * FPS) <= 3
+    [event] = events_of(drawn_log_mel(samples))
+    assert abs(event.start_frame - padding_s * FPS) <= 3
+    assert abs(event.stop_frame - (padding_s + 0.2) * FPS) <= 3
+    if call == "tone":
+        assert event.low_band <= band_at(4000) < event.high_band <= event.low_band + 24
+        assert event.level_db > 15
 
 
 def test_calls_are_parted_by_a_gap_and_joined_over_a_short_one():

@@ -451,7 +451,7 @@ def _progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("of which left"),
         Remaining(),
-        TextColumn("{task.fields[word]}", style="dim"),
+        TextColumn("{task.fields[word]}", style="dim", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}

@@ -96,9 +96,9 @@ class ModelConfig:
 
     patch_frames: int = 16
     patch_bands: int = 16
-    width: int = 192
-    depth: int = 6
-    heads: int = 3
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
     decoder_width: int = 96
     decoder_depth: int = 2
     decoder_heads: int = 3
@@ -119,7 +119,7 @@ class ModelConfig:
 class TrainingConfig:
     """One run of masked reconstruction."""
 
-    batch_size: int = 32
+    batch_size: int = 16
     steps: int = 0
     """0: as many as fit into ``minutes``, settled once by a short trial."""
     minutes: float = 8.0
@@ -148,20 +148,21 @@ class TrainingConfig:
             raise ValueError("steps must not be negative; batch_size and checkpoint_every positive")
         if self.steps == 0 and self.minutes <= 0:
             raise ValueError("give a positive number of steps or of minutes")
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadoutConfig:
     """How the layers of the frozen encoder become one vector."""
 
-    layers: tuple[int, ...] = (1, 3, -1)
+    layers: tuple[int, ...] = (1, 2, -1)
     """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
-    activity_sharpness: float = 2.0
+    activity_sharpness: float = 4.0
     """Exponent per corpus deviation of a frame's level above its clip's floor."""
     block_dimensions: int = 48
     """Kept of each layer and frequency row in the first of the two PCAs."""
     dimensions: int = 64
-    shrinkage: float = 0.3
+    shrinkage: float = 3.0
     """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept."""
     max_fit: int = 20_000
     seed: int = 0
@@ -173,6 +174,7 @@ class ReadoutConfig:
             raise ValueError("dimensions must be positive and max_fit at least 2")
         if self.shrinkage < 0 or self.activity_sharpness < 0:
             raise ValueError("shrinkage and activity_sharpness must not be negative")
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +202,7 @@ class ClusterConfig:
             )
         if self.min_cluster_size != 0 and self.min_cluster_size < 2:
             raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
+        _check_seed(self.seed)
 
     def smallest_cluster(self, n_fitted: int) -> int:
         """Return the fewest events that make a sound type when `n_fitted` events are fitted."""
@@ -323,6 +326,12 @@ def fingerprint(*parts: Any) -> str:
     plain = [to_mapping(part) if is_dataclass(part) else part for part in parts]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _check_seed(seed: int) -> None:
+    """Refuse what some of the libraries take no randomness from."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in 0 to {2**32 - 1}, not {seed}")
 
 
 def _checked(hint: Any, value: Any, name: str) -> Any:

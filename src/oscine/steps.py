@@ -45,6 +45,8 @@ Progress = Callable[[str, int, int, str], None]
 RUN_NAME = "default"
 GIVEN_RUN = "given"
 SKIPPED = ("damaged", "silent", "too short", "unreadable", "duplicate")
+PLAYED_HZ = 32_000
+"""Rate of the sounds on the page: MP3 knows few."""
 PAD_S = 0.3
 """Sound and picture of an exemplar reach this far beyond it on either side."""
 REPORT, LEARNED = "atlas.html", "learn.json"
@@ -202,12 +204,12 @@ def index(
         archives,
         config.picture,
         config.activity,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or _n_cores(),
         progress=_told(progress, "index"),
     )
     with workspace.catalogue() as catalogue:
-        report = _index_report(catalogue, indexed.problems)
-        _note_archive(catalogue, config)
+        _note_archive(catalogue, config, indexed.problems)
+        report = _index_report(catalogue)
     return replace(report, new_files=indexed.n_new, changed_files=indexed.n_changed)
 
 
@@ -259,17 +261,20 @@ def pretrain(
     from oscine.training import pretrain as training
 
     workspace = Workspace(folder)
-    config = _configured(workspace, _overrides(minutes, steps, seed, settings))
     run_folder = workspace.run(name)
-    if fresh and run_folder.exists():
-        _set_aside(run_folder)
+    overrides = [*_length(minutes, steps), *_seeds(seed, "training"), *settings]
+    config = _configured(workspace, overrides)
     run = RunConfig(picture=config.picture, model=config.model, training=config.training)
     with workspace.catalogue() as catalogue:
         archive = _archive(catalogue)
         sampler = _sampler(workspace, catalogue, config)
+        if fresh and run_folder.exists():
+            _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
         last = training.pretrain(run_folder, sampler, run, archive, told)
         _, losses = training.read_losses(run_folder)
+        if not losses:
+            raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
         return _note_model(workspace, catalogue, name, last, losses[-1])
 
 
@@ -401,7 +406,7 @@ def cluster(
     from oscine.atlas.projection import project_vectors
 
     workspace = Workspace(folder)
-    config = _configured(workspace, _overrides(None, None, seed, settings))
+    config = _configured(workspace, [*_seeds(seed, "cluster"), *settings])
     with workspace.catalogue() as catalogue:
         embedded = _needed(catalogue, "embed")
         wanted = fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
@@ -475,7 +480,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
     with workspace.catalogue() as catalogue:
         model = _needed(catalogue, "pretrain").facts
         clusters = ClusterReport(**_needed(catalogue, "cluster").facts["report"])
-        indexed = _index_report(catalogue, [])
+        indexed = _index_report(catalogue)
         summary = LearnReport(
             hours=indexed.hours,
             files=indexed.files,
@@ -521,8 +526,10 @@ def learn(
     archives : sequence of Path
     folder : Path
         Of the workspace.
-    minutes, steps, seed, fresh
+    minutes, steps, fresh
         As in :func:`pretrain`.
+    seed : int, optional
+        Of everything that depends on chance.
     model : Path, optional
         A checkpoint to use instead of pretraining.
     workers : int, optional
@@ -535,14 +542,13 @@ def learn(
     -------
     LearnReport
     """
-    settings = list(settings)
+    settings = [*_seeds(seed, "training", "readout", "cluster"), *settings]
     index(archives, folder, workers=workers, settings=settings, progress=progress)
     if model is None:
         pretrain(
             folder,
             minutes=minutes,
             steps=steps,
-            seed=seed,
             fresh=fresh,
             settings=settings,
             progress=progress,
@@ -550,7 +556,7 @@ def learn(
     else:
         take_model(folder, model, settings=settings)
     embed(folder, settings=settings, progress=progress)
-    cluster(folder, seed=seed, settings=settings, progress=progress)
+    cluster(folder, settings=settings, progress=progress)
     return report(folder, progress=progress)
 
 
@@ -573,7 +579,7 @@ def status(folder: Path) -> StatusReport:
     workspace = Workspace(folder)
     config = _configured(workspace, ())
     with workspace.catalogue() as catalogue:
-        indexed = _index_report(catalogue, [])
+        indexed = _index_report(catalogue)
         return StatusReport(
             workspace=str(workspace.folder),
             hours=indexed.hours,
@@ -602,18 +608,25 @@ def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
     return config
 
 
-def _overrides(
-    minutes: float | None, steps: int | None, seed: int | None, settings: Iterable[str]
-) -> list[str]:
-    """Return options as dotted overrides; the settings a user typed have the last word."""
-    overrides = []
-    if minutes is not None:
-        overrides += [f"training.minutes={float(minutes)}", "training.steps=0"]
+def _length(minutes: float | None, steps: int | None) -> list[str]:
+    """Return how long to train as dotted overrides."""
     if steps is not None:
-        overrides.append(f"training.steps={steps}")
-    if seed is not None:
-        overrides += [f"{section}.seed={seed}" for section in ("training", "readout", "cluster")]
-    return [*overrides, *settings]
+        return [f"training.steps={steps}", "training.minutes=0"]
+    if minutes is not None:
+        return [f"training.minutes={float(minutes)}", "training.steps=0"]
+    return []
+
+
+def _seeds(seed: int | None, *sections: str) -> list[str]:
+    """Return the seed of some sections as dotted overrides."""
+    return [] if seed is None else [f"{section}.seed={seed}" for section in sections]
+
+
+def _n_cores() -> int:
+    """Return the cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _told(progress: Progress | None, step: str) -> Callable[[int, int, str], None] | None:
@@ -634,11 +647,14 @@ def _told_loss(progress: Progress | None) -> Callable[[int, int, float], None] |
     return lambda done, total, loss: progress("pretrain", done, total, f"loss {loss:.3f}")
 
 
-def _index_report(catalogue: Catalogue, problems: Sequence[tuple[str, str]]) -> IndexReport:
+def _index_report(catalogue: Catalogue) -> IndexReport:
     recordings = catalogue.recordings()
+    stage = catalogue.stage("index")
     files = {(row.root, row.path): row for row in recordings}
     skipped = [(row.path, row.state, row.reason) for row in files.values() if row.state in SKIPPED]
-    skipped += [(path, "unreadable", reason) for path, reason in problems]
+    if stage is not None:
+        problems = stage.facts.get("problems", ())
+        skipped += [(path, "unreadable", reason) for path, reason in problems]
     heard_s = sum(row.duration_s for row in recordings if row.n_frames)
     return IndexReport(
         hours=round(heard_s / 3600, 4),
@@ -656,11 +672,15 @@ def _heard(catalogue: Catalogue) -> list[RecordingRow]:
     return [row for row in catalogue.recordings(HEARD) if row.n_frames]
 
 
-def _note_archive(catalogue: Catalogue, config: OscineConfig) -> None:
+def _note_archive(
+    catalogue: Catalogue, config: OscineConfig, problems: Sequence[tuple[str, str]]
+) -> None:
+    """Note what was heard, and the places that could not be looked into."""
     from oscine.picture.indexing import archive_fingerprint
 
     archive = archive_fingerprint(_heard(catalogue), config.picture, config.activity)
-    catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts={}))
+    facts = {"problems": list(problems)}
+    catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 
 def _archive(catalogue: Catalogue) -> str:
@@ -693,8 +713,11 @@ def _sampler(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -
     return WindowSampler(tape, recordings, catalogue.events(), config.picture, config.training)
 
 
-def _set_aside(run_folder: Path) -> None:
-    """Rename an old run to the first free number."""
+def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
+    """Rename an old run to the first free number; its model is in use no more."""
+    stage = catalogue.stage("pretrain")
+    if stage is not None:
+        catalogue.set_stage("pretrain", replace(stage, finished=False))
     number = 1
     while (aside := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
         number += 1
@@ -773,7 +796,8 @@ def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
             states[name] = "stale"
         else:
             states[name] = "done"
-    if archive and model and model.facts["archive"] != archive.fingerprint:
+    is_other = archive and model and model.facts["archive"] != archive.fingerprint
+    if is_other and states["pretrain"] == "done":
         states["pretrain"] = "done, on other recordings than the archive holds now"
     return states
 
@@ -889,14 +913,12 @@ def _mp3(
     channel = None if recording.channel < 0 else recording.channel
     file = located(Path(recording.root), recording.path)
     try:
-        samples = read_interval(
-            file, interval.at(recording.sample_rate_hz), channel=channel, sample_rate_hz=rate
-        )
+        samples = read_interval(file, interval, channel=channel, sample_rate_hz=PLAYED_HZ)
     except (UnreadableAudio, OSError, ValueError):
         return None
     peak = float(np.abs(samples).max(initial=0))
     if peak == 0:
         return None
     sound = io.BytesIO()
-    soundfile.write(sound, samples * (0.7 / peak), rate, format="MP3")
+    soundfile.write(sound, samples * (0.7 / peak), PLAYED_HZ, format="MP3")
     return sound.getvalue()

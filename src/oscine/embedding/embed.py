@@ -187,7 +187,8 @@ def _crops_by_size(
     encoder: Encoder, excerpts: Sequence[Excerpt]
 ) -> list[list[tuple[int, int, int]]]:
     """Return (excerpt, first frame, last frame) in groups of one length and one set of bands."""
-    longest = encoder.picture.window_frames
+    patch_frames = encoder.config.patch_frames
+    longest = max(1, encoder.picture.window_frames // patch_frames) * patch_frames
     groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for number, one in enumerate(excerpts):
         for start in range(0, len(one.weights), longest):
@@ -221,7 +222,9 @@ def _add_sums(
     rows = valid[0].reshape(grid.n_time, grid.n_mel)[0]  # (M,)
     L, B, _, D = layers.shape
     layers = layers.reshape(L, B, grid.n_time, -1, D).transpose(2, 3)  # (L, B, rows, n_time, D)
-    share = torch.from_numpy(columns).float()[:, None, None, :]  # (B, 1, 1, n_time)
+    # In float64: the deviation over one column must be 0, not what float32 leaves of x^2 - x^2.
+    layers = layers.double()
+    share = torch.from_numpy(columns)[:, None, None, :]  # (B, 1, 1, n_time)
     pooled = torch.stack(
         [
             share.sum(dim=-1, keepdim=True).expand(L, B, layers.shape[2], 1, D),
@@ -230,7 +233,7 @@ def _add_sums(
         ]
     )[..., 0, :]  # (3, L, B, rows, D)
     numbers = [number for number, _, _ in crops]
-    for kind, values in enumerate(pooled.transpose(1, 2).double().numpy()):  # (B, L, rows, D)
+    for kind, values in enumerate(pooled.transpose(1, 2).numpy()):  # (B, L, rows, D)
         into = np.zeros((B, L, grid.n_mel, D))
         into[:, :, rows.numpy()] = values
         np.add.at(sums, (numbers, kind), into)

@@ -116,17 +116,17 @@ class Readout:
             with safe_open(file, framework="numpy") as source:
                 meta = json.loads(source.metadata()["readout"])
                 arrays = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            return cls(
+                config=from_mapping(ReadoutConfig, meta["config"]),
+                encoder=meta["encoder"],
+                mean=arrays["mean"],
+                scale=arrays["scale"],
+                blocks=arrays["blocks"],
+                joint=arrays["joint"],
+                variance_share=float(arrays["variance_share"]),
+            )
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is damaged ({error}): run `oscine embed --refit`") from error
-        return cls(
-            config=from_mapping(ReadoutConfig, meta["config"]),
-            encoder=meta["encoder"],
-            mean=arrays["mean"],
-            scale=arrays["scale"],
-            blocks=arrays["blocks"],
-            joint=arrays["joint"],
-            variance_share=float(arrays["variance_share"]),
-        )
 
 
 def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder: str) -> Readout:

@@ -335,8 +335,9 @@ def baseline_losses(
 
 def _interpolated(patches: Tensor, values: Tensor, grid: PatchGrid, masks: Masks) -> Tensor:
     """Return (B, M, P): at each place in the patch, the weighted mean over visible patches."""
-    time = torch.arange(grid.n_time).repeat_interleave(grid.n_mel)
-    mel = torch.arange(grid.n_mel).repeat(grid.n_time)
+    device = patches.device
+    time = torch.arange(grid.n_time, device=device).repeat_interleave(grid.n_mel)
+    mel = torch.arange(grid.n_mel, device=device).repeat(grid.n_time)
     visible, hidden = masks.visible.clamp(min=0), masks.hidden.clamp(min=0)
     square = (time[hidden][:, :, None] - time[visible][:, None, :]).square()  # (B, M, K)
     square = square + (mel[hidden][:, :, None] - mel[visible][:, None, :]).square()

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import signal
 
 from oscine.config import ActivityConfig, PictureConfig
 
@@ -219,9 +219,23 @@ def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
     """Return frames [start, stop) in decibels, smoothed; digital silence blurs into no sound."""
     level_db = np.asarray(log_mel[start:stop], dtype=np.float32) * np.float32(DB_PER_NAT)
     is_sounding = level_db.max(axis=1, keepdims=True) > SILENCE_DB  # (T, 1)
-    total, share = (
-        ndimage.uniform_filter1d(x, SMOOTH_FRAMES, axis=0, mode="nearest")
-        for x in (level_db * is_sounding, is_sounding.astype(np.float32))
-    )
-    smooth = np.where(is_sounding, total / np.maximum(share, 1 / SMOOTH_FRAMES), level_db)
-    return ndimage.uniform_filter1d(smooth, SMOOTH_BANDS, axis=1, mode="nearest")
+    counted = is_sounding.astype(np.float32)
+    smooth = _moving_sum(level_db * counted, SMOOTH_FRAMES)
+    smooth /= np.maximum(_moving_sum(counted, SMOOTH_FRAMES), 1)
+    np.copyto(smooth, level_db, where=~is_sounding)
+    smooth = _moving_sum(smooth.T, SMOOTH_BANDS).T
+    smooth /= SMOOTH_BANDS
+    return smooth
+
+
+def _moving_sum(values: np.ndarray, size: int) -> np.ndarray:
+    """Sum `size` rows around each; the outermost rows are repeated beyond the ends.
+
+    Each sum is made anew: a running one would depend on where the rows begin.
+    """
+    margin = size // 2
+    padded = np.concatenate([values[:1]] * margin + [values] + [values[-1:]] * margin)
+    total = padded[: len(values)].copy()
+    for shift in range(1, size):
+        total += padded[shift : shift + len(values)]
+    return total

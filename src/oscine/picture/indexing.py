@@ -10,12 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oscine.config import ActivityConfig, PictureConfig, fingerprint
 from oscine.picture.tape import Channel, Drawn, TapeWriter, band_limits_hz, draw_recording
@@ -80,10 +82,12 @@ def index_archive(
         A folder is not there.
     """
     found, problems = find_recordings(folders)
-    parts = workspace.folder / "parts"
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    with workspace.catalogue() as catalogue:
+    for left in workspace.folder.glob("parts-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with (
+        TemporaryDirectory(prefix="parts-", dir=workspace.folder) as parts,
+        workspace.catalogue() as catalogue,
+    ):
         known = {(row.root, row.path): row for row in catalogue.recordings()}
         new = [one for one in found if (str(one.root), one.path) not in known]
         n_changed = sum(
@@ -93,13 +97,12 @@ def index_archive(
         )
         note = _Notebook(catalogue, workspace, picture, activity)
         done, total = 0, sum(one.n_bytes for one in new)
-        for one, (digest, drawn) in _drawn(new, parts, picture, activity, workers):
+        for one, (digest, drawn) in _drawn(new, Path(parts), picture, activity, workers):
             note.add(one, digest, drawn)
             done += one.n_bytes
             if progress is not None:
                 progress(done, total, one.path)
         note.write_down()
-    shutil.rmtree(parts)
     return Indexed(n_new=len(new), n_changed=n_changed, problems=problems)
 
 
@@ -256,7 +259,7 @@ def _drawn(
         # A fresh interpreter, not a fork: torch's threads do not survive one.
         context = multiprocessing.get_context("spawn")
         pool = stack.enter_context(
-            ProcessPoolExecutor(workers, mp_context=context, initializer=_hush)
+            ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
         )
         waiting: deque[tuple[Found, Future[tuple[str, Drawn]]]] = deque()
         for one, task in zip(found, tasks, strict=True):
@@ -280,9 +283,20 @@ def _draw(
     return digest, draw_recording(file, part, picture, activity)
 
 
-def _hush() -> None:
-    """Silence a worker's standard error: decoders write there from C, past any handler."""
+def _prepare_worker() -> None:
+    """Silence standard error (decoders write there from C, past any handler); end with the parent.
+
+    A pool leaves its workers behind when its process is killed: they would wait for ever.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _discard(channels: Sequence[Channel]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oscine.config import TrainingConfig, read_config, to_toml
+from oscine.config import TrainingConfig, read_config, to_mapping, to_toml
 from oscine.model.autoencoder import (
     MaskedAutoencoder,
     baseline_losses,
@@ -129,6 +129,7 @@ def pretrain(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     last = last_checkpoint(folder)
     if last is not None and _step_of(last) == steps:
+        _forget_old(folder)
         _draw_figures(folder, last, sampler)
         return last
 
@@ -304,12 +305,10 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig) -> RunConfig:
     file = folder / RUN
     if file.exists():
         kept = read_config(file, RunConfig)
-        wanted = run.training
-        if wanted.steps == 0:
-            wanted = replace(wanted, steps=kept.training.steps)
-        if replace(run, training=wanted) != kept:
+        different = _differences(kept, run)
+        if different:
             raise ValueError(
-                f"{folder} was begun with other settings (see {RUN} there); "
+                f"{folder} was begun with other settings: {', '.join(different)}; give the same, "
                 "train under another --name, or use --fresh to begin again"
             )
         return kept
@@ -319,6 +318,22 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig) -> RunConfig:
     with NewFile(file) as path:
         path.write_text(to_toml(run), encoding="utf-8")
     return run
+
+
+def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
+    """Return the settings of a run that are not as wanted, as section.name=value."""
+    training = wanted.training
+    if training.steps:
+        training = replace(training, minutes=kept.training.minutes)
+    elif training.minutes == kept.training.minutes:
+        training = replace(training, steps=kept.training.steps)
+    asked = to_mapping(replace(wanted, training=training))
+    return [
+        f"{section}.{name}={value}"
+        for section, values in to_mapping(kept).items()
+        for name, value in values.items()
+        if asked[section][name] != value
+    ]
 
 
 def _steps_in_minutes(sampler: WindowSampler, run: RunConfig) -> int:

@@ -71,7 +71,10 @@ class WindowSampler:
         training: TrainingConfig,
     ) -> None:
         if not recordings:
-            raise ValueError("the archive holds no recording that could be heard")
+            raise ValueError(
+                "no recording could be heard: `oscine status` says why of each file, and "
+                "`oscine index FOLDER` adds others"
+            )
         self._tape = tape
         self._picture = picture
         self._training = training

@@ -167,12 +167,16 @@ class Catalogue:
     Raises
     ------
     ValueError
-        The file was made by another version, or is no catalogue.
+        The file was made by another version, or is no catalogue. Leaving the context raises it
+        too, for what SQLite could not do inside: the file is damaged, locked, or the disk full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+        except sqlite3.Error as error:
+            raise ValueError(f"{path} cannot be opened: {error}") from error
         self._connection.row_factory = sqlite3.Row
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -189,8 +193,14 @@ class Catalogue:
     def __enter__(self) -> Catalogue:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise ValueError(
+                f"{self.path} cannot be used: {error}; if it is damaged, begin a new workspace"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -232,8 +242,12 @@ class Catalogue:
         events: Iterable[EventRow],
         windows: Iterable[WindowRow],
     ) -> None:
-        """Add rows in one transaction: all of them or none."""
+        """Add rows in one transaction: all of them or none.
+
+        The step that indexes then counts as unfinished until it is noted again.
+        """
         with self._transaction():
+            self._connection.execute("UPDATE stages SET finished = 0 WHERE stage = 'index'")
             self._insert("recordings", recordings)
             self._insert("events", events)
             self._insert("windows", windows)

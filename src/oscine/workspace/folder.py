@@ -64,7 +64,15 @@ class Workspace:
         return self.folder / "tape" / fingerprint
 
     def run(self, name: str) -> Path:
-        """Return the folder of a training run."""
+        """Return the folder of a training run.
+
+        Raises
+        ------
+        ValueError
+            The name is none that a folder can have.
+        """
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"the name of a run must be that of a folder, not {name!r}")
         return self.folder / "runs" / name
 
     def embeddings(self, name: str = VECTORS_SET) -> Path:

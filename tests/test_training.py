@@ -1,0 +1,418 @@
+"""Windows to learn from, the loop, and what it leaves behind."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.image import imread
+
+from oscine.config import read_config
+from oscine.model.checkpoint import RunConfig, load_provenance
+from oscine.picture.activity import DB_PER_NAT
+from oscine.picture.tape import TAPE_LOW, decoded
+from oscine.training.pretrain import (
+    LAST_RATE,
+    LEAST_STEPS,
+    TrainingDiverged,
+    evaluate,
+    last_checkpoint,
+    make_optimiser,
+    pretrain,
+    rate_share,
+    read_losses,
+)
+from oscine.training.windows import EVALUATE, MEASURE, TRAIN, WindowSampler
+
+FRAMES = tiny.PICTURE.window_frames
+RUN = RunConfig(picture=tiny.PICTURE, model=tiny.MODEL, training=tiny.TRAINING)
+
+
+def make_sampler(folder, lengths, events=(), order=None, kind=WindowSampler, **changes):
+    """Return a sampler over recordings that lie on the tape in some order."""
+    order = range(len(lengths)) if order is None else order
+    pictures = [tiny.codes(lengths[number], number) for number in order]
+    rows, at = [], 0
+    for place, number in enumerate(order):
+        row = tiny.recording(number, lengths[number], at, path=f"{place}.wav")
+        rows.append(replace(row, recording_id=place + 1))
+        at += lengths[number]
+    ids = {number: place + 1 for place, number in enumerate(order)}
+    found = [tiny.event(n, ids[number], start, stop) for n, (number, start, stop) in events]
+    training = replace(tiny.TRAINING, **changes)
+    return kind(tiny.tape(folder, pictures), rows, found, tiny.PICTURE, training)
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory):
+    events = enumerate([(0, 50, 60), (1, 9, 80)])
+    return make_sampler(tmp_path_factory.mktemp("tape"), [300, 200, 30], events)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, sampler):
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    pretrain(folder, sampler, RUN, "archive")
+    return folder
+
+
+# Windows
+
+
+def same_windows(one, other):
+    return (
+        np.array_equal(one.log_mel, other.log_mel)
+        and np.array_equal(one.n_frames, other.n_frames)
+        and np.array_equal(one.n_bands, other.n_bands)
+        and [g.random() for g in one.generators] == [g.random() for g in other.generators]
+    )
+
+
+def test_a_window_depends_on_seed_step_and_sample_alone(sampler):
+    many, few = sampler.draw(TRAIN, 3, 8), sampler.draw(TRAIN, 3, 2)
+    assert np.array_equal(many.log_mel[:2], few.log_mel)
+    assert [g.random() for g in many.generators[:2]] == [g.random() for g in few.generators]
+
+
+@pytest.mark.parametrize(
+    ("stream", "step", "seed"), [(TRAIN, 4, 0), (EVALUATE, 3, 0), (TRAIN, 3, 1)]
+)
+def test_other_steps_streams_and_seeds_give_other_windows(tmp_path, stream, step, seed):
+    lengths = [3000, 2000]
+    one = make_sampler(tmp_path / "one", lengths).draw(TRAIN, 3, 4)
+    other = make_sampler(tmp_path / "other", lengths, seed=seed).draw(stream, step, 4)
+    assert not any(np.array_equal(a, b) for a in one.log_mel for b in other.log_mel)
+
+
+def test_neither_order_nor_names_of_recordings_matter(tmp_path):
+    lengths, events = [300, 200, 30], [(0, 50, 60), (1, 9, 80), (0, 150, 170)]
+    one = make_sampler(tmp_path / "one", lengths, enumerate(events))
+    other = make_sampler(tmp_path / "other", lengths, enumerate(events[::-1]), order=[2, 0, 1])
+    assert same_windows(one.draw(TRAIN, 5, 32), other.draw(TRAIN, 5, 32))
+    assert one.statistics(64) == other.statistics(64)
+
+
+def test_seven_windows_in_ten_show_the_middle_of_an_event(tmp_path):
+    # The bands of the one event are silent, so that windows tell whether they show it.
+    n_frames, middle = 20_000, 9000
+    picture = np.full((n_frames, tiny.PICTURE.n_mels), 100, np.uint8)
+    picture[middle] = 200
+    sampler = WindowSampler(
+        tiny.tape(tmp_path, [picture]),
+        [tiny.recording(0, n_frames)],
+        [tiny.event(0, 1, middle - 5, middle + 5)],
+        tiny.PICTURE,
+        replace(tiny.TRAINING, gain_db=0.0),
+    )
+    n_windows = 2000
+    windows = sampler.draw(TRAIN, 0, n_windows).log_mel[:, :, 0]
+    shown, where = np.nonzero(windows == windows.max())
+    expected = 0.7 + 0.3 * FRAMES / n_frames
+    assert len(shown) / n_windows == pytest.approx(expected, abs=4 * math.sqrt(0.21 / n_windows))
+    # It stands anywhere in the window: each eighth of it has its share, within 5 deviations.
+    counts = np.bincount(where // (FRAMES // 8), minlength=8)
+    expected_count = len(shown) / 8
+    assert np.all(np.abs(counts - expected_count) < 5 * math.sqrt(expected_count))
+
+
+def test_other_windows_are_spread_over_the_time_of_the_archive(tmp_path):
+    lengths = [640, 10_000]
+    pictures = [np.full((n, tiny.PICTURE.n_mels), 50 + 100 * k) for k, n in enumerate(lengths)]
+    rows = [tiny.recording(0, 640), tiny.recording(1, 10_000, 640)]
+    training = replace(tiny.TRAINING, gain_db=0.0)
+    sampler = WindowSampler(tiny.tape(tmp_path, pictures), rows, [], tiny.PICTURE, training)
+    of_long = sampler.draw(TRAIN, 0, 1000).log_mel[:, 0, 0] == decoded(np.array(150))
+    n_places = [length - FRAMES + 1 for length in lengths]
+    assert of_long.mean() == pytest.approx(n_places[1] / sum(n_places), abs=0.03)
+
+
+def test_short_recordings_are_followed_by_silence(tmp_path):
+    sampler = WindowSampler(
+        tiny.tape(tmp_path, [tiny.codes(20, 0)]),
+        [tiny.recording(0, 20, n_valid_bands=24)],
+        [tiny.event(0, 1, 0, 20)],
+        tiny.PICTURE,
+        replace(tiny.TRAINING, gain_db=0.0),
+    )
+    windows = sampler.draw(TRAIN, 0, 4)
+    assert windows.n_frames.tolist() == 4 * [20]
+    assert windows.n_bands.tolist() == 4 * [24]
+    assert np.array_equal(windows.log_mel[:, :20], np.stack(4 * [decoded(tiny.codes(20, 0))]))
+    assert np.all(windows.log_mel[:, 20:] == np.float32(TAPE_LOW))
+
+
+def test_a_window_is_a_stretch_of_the_tape_made_louder_or_softer(tmp_path):
+    picture = tiny.codes(500, 0)
+    picture[:, 3] = 0  # what is silent stays silent when it is made softer
+    sampler = WindowSampler(
+        tiny.tape(tmp_path, [picture]), [tiny.recording(0, 500)], [], tiny.PICTURE, tiny.TRAINING
+    )
+    places = np.lib.stride_tricks.sliding_window_view(decoded(picture), FRAMES, axis=0)
+    places = places.transpose(0, 2, 1)  # (places, FRAMES, F)
+    gains_db = []
+    for window in sampler.draw(TRAIN, 0, 50).log_mel:
+        assert np.all(window[:, 3] >= np.float32(TAPE_LOW))
+        louder = window[:, 4:] - places[:, :, 4:]
+        spread = np.ptp(louder, axis=(1, 2))
+        assert spread.min() < 1e-4
+        gains_db.append(louder[spread.argmin()].mean() * DB_PER_NAT)
+    assert -6 <= min(gains_db) < -4
+    assert 4 < max(gains_db) <= 6
+
+
+def test_statistics_are_those_of_sounding_values(tmp_path):
+    # A flat picture whose invalid bands are full of noise: only the random gain makes it vary.
+    picture = np.full((400, tiny.PICTURE.n_mels), 100, np.uint8)
+    picture[:, 24:] = np.random.default_rng(0).integers(0, 256, (400, 8))
+    row = tiny.recording(0, 400, n_valid_bands=24)
+    short = tiny.recording(1, 30, 370, n_valid_bands=24)
+    sampler = WindowSampler(
+        tiny.tape(tmp_path, [picture]), [row, short], [], tiny.PICTURE, tiny.TRAINING
+    )
+    mean, deviation = sampler.statistics()
+    gain = tiny.TRAINING.gain_db / DB_PER_NAT / math.sqrt(3)  # deviation of a uniform gain
+    assert deviation == pytest.approx(gain, rel=0.05)
+    assert mean == pytest.approx(float(decoded(np.array(100))), abs=0.15)
+
+    windows = [sampler.draw(MEASURE, step, 64) for step in range(2)]
+    values = np.concatenate(
+        [
+            picture[:frames, :bands].ravel()
+            for batch in windows
+            for picture, frames, bands in zip(
+                batch.log_mel, batch.n_frames, batch.n_bands, strict=True
+            )
+        ]
+    )
+    assert sampler.statistics(128) == pytest.approx((values.mean(), values.std()), rel=1e-5)
+
+
+def test_an_archive_without_sound_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no recording could be heard: `oscine status` says why"):
+        WindowSampler(tiny.tape(tmp_path, [tiny.codes(9, 0)]), [], [], tiny.PICTURE, tiny.TRAINING)
+
+
+# Schedule and optimiser
+
+
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_the_rate_rises_to_its_peak_then_falls(steps, warmup_share):
+    shares = np.array([rate_share(step, steps, warmup_share) for step in range(steps)])
+    peak = int(shares.argmax())
+    assert shares[peak] == pytest.approx(1)
+    assert np.all((shares > 0) & (shares <= 1 + 1e-12))
+    assert np.all(np.diff(shares[: peak + 1]) >= 0)
+    assert np.all(np.diff(shares[peak:]) <= 1e-12)
+    assert peak <= max(1, round(warmup_share * steps))
+
+
+def test_the_rate_is_linear_then_half_a_cosine():
+    shares = [rate_share(step, 1000, 0.1) for step in range(1000)]
+    assert shares[:100] == pytest.approx([(step + 1) / 100 for step in range(100)])
+    assert shares[550] == pytest.approx((1 + LAST_RATE) / 2, abs=1e-3)
+    assert shares[-1] == pytest.approx(LAST_RATE, abs=1e-4)
+
+
+def test_matrices_decay_but_biases_norms_and_the_mask_token_do_not():
+    model = tiny.model()
+    optimiser = make_optimiser(model, tiny.TRAINING)
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    decaying, others = (
+        {names[id(weight)] for weight in group["params"]} for group in optimiser.param_groups
+    )
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [
+        tiny.TRAINING.weight_decay,
+        0.0,
+    ]
+    assert decaying | others == set(names.values())
+    assert not decaying & others
+    assert "decoder.mask_token" in others
+    assert all(name.endswith("weight") and "norm" not in name for name in decaying)
+    assert all(name.endswith("bias") or "norm" in name for name in others - {"decoder.mask_token"})
+
+
+# The loop
+
+
+def interrupt_at(step):
+    def progress(done, total, loss):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_learning_lowers_the_loss_below_its_start_and_its_baselines(tmp_path, sampler):
+    training = replace(RUN.training, steps=80, checkpoint_every=20, learning_rate=1e-2)
+    run = replace(RUN, training=training)
+    told = []
+    last = pretrain(tmp_path / "run", sampler, run, "archive", lambda *what: told.append(what))
+    training, evaluation = read_losses(tmp_path / "run")
+
+    assert last == tmp_path / "run" / "checkpoints" / "00000080"
+    assert [what[:2] for what in told] == [(step, 80) for step in range(1, 81)]
+    assert [row["step"] for row in training] == list(range(10, 81, 10))
+    assert [losses.step for losses in evaluation] == [0, 20, 40, 60, 80]
+    first, final = evaluation[0], evaluation[-1]
+    assert final.loss < 0.7 * first.loss
+    assert final.loss < min(final.loss_mean, final.loss_interpolation)
+    assert {losses.loss_mean for losses in evaluation} == {first.loss_mean}
+    assert {losses.loss_interpolation for losses in evaluation} == {first.loss_interpolation}
+    provenance = load_provenance(last)
+    assert (provenance["step"], provenance["archive"]) == (80, "archive")
+
+
+def test_the_measured_loss_does_not_depend_on_the_step_it_is_measured_at(sampler):
+    one, other = (evaluate(tiny.model(), sampler, tiny.TRAINING, step) for step in (0, 7))
+    assert replace(one, step=7) == other
+    better = evaluate(tiny.model(seed=1), sampler, tiny.TRAINING, 0)
+    assert (better.loss_mean, better.loss_interpolation) == (
+        one.loss_mean,
+        one.loss_interpolation,
+    )
+    assert better.loss != one.loss
+
+
+def files(folder):
+    """Return all that a run left, by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 7, 12])
+def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(tmp_path, sampler, whole, stopped_at):
+    torch.manual_seed(stopped_at)  # of no consequence
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(stopped_at))
+    pretrain(tmp_path, sampler, RUN, "archive")
+    # Weights, optimiser, provenance, log and figures alike; and only the newest checkpoints.
+    assert files(tmp_path) == files(whole)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["00000008", "00000012"]
+
+
+@pytest.mark.parametrize("torn", ['{"step": 6, "training_', "{"])
+def test_a_torn_last_line_of_the_log_is_written_again(tmp_path, sampler, whole, torn):
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(5))
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write(torn)
+    pretrain(tmp_path, sampler, RUN, "archive")
+    assert (tmp_path / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+def test_a_finished_run_is_left_alone(sampler, whole):
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    last = pretrain(whole, sampler, RUN, "other", interrupt_at(1))
+    assert last == whole / "checkpoints" / "00000012"
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_a_figure_that_was_removed_is_drawn_again(sampler, whole):
+    before = files(whole)
+    (whole / "reconstruction.png").unlink()
+    pretrain(whole, sampler, RUN, "archive")
+    assert files(whole) == before
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "named"),
+    [
+        ("training", {"learning_rate": 1e-4}, "training.learning_rate=0.003"),
+        ("training", {"steps": 13}, "training.steps=12"),
+        ("training", {"steps": 0, "minutes": 1.0}, "training.steps=12"),
+        ("model", {"width": 32}, "model.width=16"),
+        ("picture", {"low_hz": 100.0}, "picture.low_hz=50.0"),
+    ],
+)
+def test_a_run_of_other_settings_is_refused_and_they_are_named(
+    sampler, whole, section, changes, named
+):
+    other = replace(RUN, **{section: replace(getattr(RUN, section), **changes)})
+    with pytest.raises(ValueError, match=f"begun with other settings: .*{named}.* --fresh"):
+        pretrain(whole, sampler, other, "archive")
+
+
+def test_minutes_become_steps_once(tmp_path, sampler):
+    short = replace(RUN, training=replace(RUN.training, steps=0, minutes=0.001))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, short, "archive", interrupt_at(2))
+    kept = read_config(tmp_path / "run.toml", RunConfig)
+    assert kept.training.minutes == 0.001
+    assert kept.training.steps >= LEAST_STEPS
+
+    # Whatever the file says from now on holds: no second trial.
+    file = tmp_path / "run.toml"
+    text = file.read_text()
+    assert f"steps = {kept.training.steps}\n" in text
+    file.write_text(text.replace(f"steps = {kept.training.steps}\n", "steps = 9\n"))
+    assert pretrain(tmp_path, sampler, short, "archive").name == "00000009"
+    same_steps = replace(RUN, training=replace(RUN.training, steps=9, minutes=5.0))
+    assert pretrain(tmp_path, sampler, same_steps, "archive").name == "00000009"
+    longer = replace(RUN, training=replace(RUN.training, steps=0, minutes=2.0))
+    with pytest.raises(ValueError, match=r"training.minutes=0.001"):
+        pretrain(tmp_path, sampler, longer, "archive")
+
+
+class FailingSampler(WindowSampler):
+    """Gives windows without a number in them at one step of training."""
+
+    fails_at = 0
+
+    def draw(self, stream, step, n_windows):
+        windows = super().draw(stream, step, n_windows)
+        if stream == TRAIN and step == self.fails_at:
+            windows.log_mel[:] = np.nan
+        return windows
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "good"), [(0, "there is no checkpoint yet"), (6, "checkpoints/00000004;")]
+)
+def test_a_step_that_is_not_finite_stops_the_run(tmp_path, fails_at, good):
+    sampler = make_sampler(tmp_path / "tape", [300, 200], kind=FailingSampler)
+    sampler.fails_at = fails_at
+    with pytest.raises(TrainingDiverged, match=rf"step {fails_at + 1} gave .*{good}"):
+        pretrain(tmp_path / "run", sampler, RUN, "archive")
+    last = last_checkpoint(tmp_path / "run")
+    assert (last and last.name) == (f"{fails_at // 4 * 4:08d}" if fails_at else None)
+
+
+# Figures
+
+
+def is_near(picture, colour):
+    return np.all(np.abs(picture[..., :3] - np.array(colour)) < 0.02, axis=-1)
+
+
+def test_the_figures_show_something(whole):
+    curves = imread(whole / "curves.png")
+    assert min(curves.shape[:2]) > 300
+    for colour in ((0.122, 0.467, 0.706), (1.0, 0.498, 0.055), (0.173, 0.627, 0.173)):
+        assert is_near(curves, colour).sum() > 100  # the loss and its two baselines
+
+    drawn = imread(whole / "reconstruction.png")
+    third = drawn.shape[1] // 3
+    # Three hidden quarters are grey in the middle; left and right hold more colours than that.
+    recorded, seen, filled = (
+        is_near(drawn[:, n * third : (n + 1) * third], 3 * (0.85,)).mean() for n in range(3)
+    )
+    assert 0.4 < seen < 0.8
+    assert max(recorded, filled) < 0.5 * seen
+    assert len(np.unique(drawn.reshape(-1, drawn.shape[2]), axis=0)) > 100
+
+
+def test_raw_targets_are_learned_and_drawn_too(tmp_path, sampler):
+    run = replace(RUN, training=replace(RUN.training, target="raw", steps=40))
+    pretrain(tmp_path, sampler, run, "archive")
+    _, evaluation = read_losses(tmp_path)
+    assert evaluation[-1].loss < 0.9 * evaluation[0].loss
+    assert imread(tmp_path / "reconstruction.png").std() > 0.1
