@@ -2,9 +2,9 @@
 
 Each clip is one vector; its neighbours among clips of other folds are looked at: 5-NN accuracy,
 mean average precision of retrieval (mAP), and average precision for crows (8 queries: shown, not
-judged). Compared are statistics of log-mel and MFCC (plain, and with the same activity weights and
-whitening as Oscine's readout), an encoder with random weights, and trained encoders with a plain
-mean and with the default readout.
+judged). Compared are statistics of log-mel and MFCC (plain, and behind the same readout: activity
+weights, and whitening), an encoder with random weights, and trained encoders with a plain mean and
+with the default readout.
 
 The rules: choices are made on folds 1 and 2, each queried against the other (``--dev``); fold 3 is
 queried against both once, for the figure. Three seeds; beside each difference a bootstrap over
@@ -31,7 +31,7 @@ from scipy.fft import dct
 
 from oscine import steps
 from oscine.config import OscineConfig, ReadoutConfig, read_config
-from oscine.embedding.embed import Excerpt, pooled_features, tape_excerpt
+from oscine.embedding.embed import pooled_features, tape_excerpt
 from oscine.embedding.readout import fit_readout
 from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
 from oscine.picture.activity import DB_PER_NAT
@@ -97,6 +97,10 @@ def compare(arguments: argparse.Namespace, archive: str) -> dict[str, object]:
 def trained(arguments: argparse.Namespace, archive: str, seed: int) -> Workspace:
     """Return a workspace that is trained and embedded; made once, then used again."""
     folder = arguments.work / f"{archive}-{seed}-{arguments.steps}"
+    if (folder / "catalogue.sqlite").exists():
+        stage = Workspace(folder).catalogue().stage("pretrain")
+        if stage is not None and stage.finished:
+            return Workspace(folder)
     recordings = listed(arguments.data, arguments.work / f"{archive}-recordings", archive)
     steps.index([recordings], folder)
     steps.pretrain(folder, steps=arguments.steps, seed=seed)
@@ -151,9 +155,13 @@ def all_vectors(
         for name, frames in (("log-mel", lambda x: x), ("MFCC", cepstrum)):
             kinds += [
                 (f"{name}, plain", lambda f=frames: clips.statistics(f, weighted=False)),
-                (f"{name}, same weights and whitening", lambda f=frames: clips.whitened(f)),
+                (f"{name}, same readout", lambda f=frames: clips.whitened(f)),
             ]
     return [(name, dict(zip(clips.paths, make(), strict=True))) for name, make in kinds]
+
+
+Frames = Callable[[np.ndarray], np.ndarray]
+"""Log-mel (T, F) to features of each frame (T, V)."""
 
 
 class Clips:
@@ -181,13 +189,11 @@ class Clips:
     def plain_mean(self, encoder: Encoder) -> np.ndarray:
         """Return the mean of the last layer over all patches: what is usually done."""
         last = replace(self.config, layers=(-1,))
-        even = [replace_weights(one) for one in self.excerpts]
-        features = pooled_features(encoder, even, last)[:, 0]  # (N, M, 2 * D)
+        even = [replace(one, weights=(one.weights > 0).astype(float)) for one in self.excerpts]
+        features = pooled_features(encoder, even, last)[:, 0]  # (N, M, 2 * D + 1)
         return np.nanmean(features[..., : encoder.config.width], axis=1)
 
-    def statistics(
-        self, frames: Callable[[np.ndarray], np.ndarray], *, weighted: bool
-    ) -> np.ndarray:
+    def statistics(self, frames: Frames, *, weighted: bool) -> np.ndarray:
         """Return mean and deviation over time of frame features (of MFCC's differences too)."""
         found = []
         for one, length in zip(self.excerpts, self.lengths, strict=True):
@@ -196,24 +202,29 @@ class Clips:
             found.append(moments(x, weights / weights.sum(), with_change=frames is cepstrum))
         return np.stack(found)
 
-    def whitened(self, frames: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return frame statistics with the activity weights and whitening of the readout."""
+    def whitened(self, frames: Frames) -> np.ndarray:
+        """Return frame statistics behind the readout of the encoders.
+
+        Log-mel keeps the frequency rows of the encoder apart, with their weights; cepstral
+        coefficients have no frequency and are one row.
+        """
         statistics = self.statistics(frames, weighted=True)
-        return self._fitted(statistics[:, None, None, :])
+        if frames is cepstrum:
+            values = statistics[:, None, None, :]
+            below = np.zeros((len(values), 1, 1, 1))
+        else:
+            below = np.stack([one.below for one in self.excerpts])[:, None, :, None]
+            n_rows = below.shape[2]
+            values = statistics.reshape(len(statistics), 2, n_rows, -1)  # mean and deviation
+            values = np.concatenate([values[:, 0], values[:, 1]], axis=-1)[:, None]
+        return self._fitted(np.concatenate([values, below], axis=-1))
 
     def _fitted(self, features: np.ndarray) -> np.ndarray:
-        whole = replace(self.config, block_dimensions=max(self.config.block_dimensions, 48))
+        config = self.config
         if features.shape[1:3] == (1, 1):  # one block: the first PCA must drop nothing
-            whole = replace(whole, block_dimensions=features.shape[-1])
-        readout = fit_readout(lambda start, stop: features[start:stop], len(features), whole, "")
+            config = replace(config, block_dimensions=features.shape[-1])
+        readout = fit_readout(lambda start, stop: features[start:stop], len(features), config, "")
         return readout.vectors(features)
-
-
-def replace_weights(one: Excerpt) -> Excerpt:
-    """Return an excerpt whose frames all count alike."""
-    return Excerpt(
-        log_mel=one.log_mel, weights=(one.weights > 0).astype(float), n_bands=one.n_bands
-    )
 
 
 def cepstrum(log_mel: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.activity import SHORT_S, find_background, find_events
+from oscine.picture.activity import LEVEL_BANDS, SHORT_S, find_background, find_events
 from oscine.picture.mel import (
     FRAMES_AT_ONCE,
     band_edges_hz,
@@ -396,15 +396,21 @@ def test_events_and_levels_of_a_part_file_are_those_of_the_picture_in_memory(tmp
     drawn = draw(write(tmp_path / "a.wav", samples, 22_050))
     [channel] = drawn.channels
     picture = decoded(codes_of(channel))[:, : drawn.n_valid_bands]
-    background = find_background(picture, PICTURE, ACTIVITY)
+    kept = []
+    background = find_background(picture, PICTURE, ACTIVITY, kept.append)
     events = find_events(picture, background, PICTURE, ACTIVITY)
     assert drawn.n_valid_bands == 113
     assert len(events) == 2
     assert channel.events == tuple(events)
-    levels = np.fromfile(channel.levels, np.uint8) * LEVEL_STEP_DB
-    assert np.abs(levels - np.minimum(background.level_db, 255 * LEVEL_STEP_DB)).max() <= (
-        LEVEL_STEP_DB / 2
-    )
+    levels = np.fromfile(channel.levels, np.uint8).reshape(channel.n_frames, 16) * LEVEL_STEP_DB
+    of_groups = np.concatenate(kept)
+    assert np.abs(levels - np.minimum(of_groups, 255 * LEVEL_STEP_DB)).max() <= LEVEL_STEP_DB / 2
+    # A frame stands as high as its liveliest group; groups without a valid band stay at 0.
+    assert np.array_equal(of_groups.max(axis=1), background.level_db)
+    assert not of_groups[:, 15:].any()
+    loudest = np.argmax(background.level_db[300:330]) + 300
+    centres = band_edges_hz(PICTURE)[1:-1]
+    assert of_groups[loudest].argmax() == np.abs(centres - 3000).argmin() // LEVEL_BANDS
 
 
 def test_a_whole_recording(tmp_path):
@@ -414,7 +420,7 @@ def test_a_whole_recording(tmp_path):
     [channel] = drawn.channels
     assert (channel.channel, channel.n_frames) == (-1, FPS)
     assert channel.codes.stat().st_size == FPS * PICTURE.n_mels
-    assert channel.levels.stat().st_size == FPS
+    assert channel.levels.stat().st_size == FPS * 16
 
 
 def test_a_damaged_recording_keeps_what_could_be_read(tmp_path):
@@ -501,7 +507,7 @@ def test_the_tape_gives_frames_and_levels_back(tmp_path):
         channels += drawn.channels
         if drawn.channels[0].n_frames:
             expected.append(codes_of(drawn.channels[0]))
-            levels.append(np.fromfile(drawn.channels[0].levels, np.uint8))
+            levels.append(np.fromfile(drawn.channels[0].levels, np.uint8).reshape(-1, 16))
     writer = TapeWriter(tmp_path / "tape", PICTURE, 0)
     assert [writer.append(channel) for channel in channels] == [0, 100, 100]
     assert writer.n_rows == 300

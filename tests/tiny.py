@@ -6,6 +6,7 @@ import numpy as np
 
 from oscine.config import ModelConfig, PictureConfig, TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, initialise
+from oscine.picture.activity import n_level_groups
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import ArrayWriter
 from oscine.workspace.catalogue import EventRow, RecordingRow
@@ -88,11 +89,12 @@ def tape(folder, pictures, levels_db=None):
     row = (pictures[0].shape[1],)
     shape = PICTURE if row == (PICTURE.n_mels,) else replace(PICTURE, n_mels=row[0])
     writer = ArrayWriter(folder / "codes", np.dtype(np.uint8), row, 0)
-    levels = ArrayWriter(folder / "levels", np.dtype(np.uint8), (), 0)
+    groups = n_level_groups(shape)
+    levels = ArrayWriter(folder / "levels", np.dtype(np.uint8), (groups,), 0)
     for number, picture in enumerate(pictures):
         writer.append(picture)
         level_db = np.full(len(picture), 20.0) if levels_db is None else levels_db[number]
-        levels.append(np.rint(level_db * 4))
+        levels.append(np.repeat(np.rint(level_db * 4)[:, None], groups, axis=1))
     return Tape(folder, shape, n_rows)
 
 

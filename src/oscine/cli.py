@@ -449,8 +449,9 @@ def _progress() -> Iterator[Progress]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-        TextColumn("of which left"),
+        TextColumn("gone,"),
         Remaining(),
+        TextColumn("left"),
         TextColumn("{task.fields[word]}", style="dim", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:

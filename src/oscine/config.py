@@ -159,6 +159,8 @@ class ReadoutConfig:
     """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
     activity_sharpness: float = 4.0
     """Exponent per corpus deviation of a frame's level above its clip's floor."""
+    row_sharpness: float = 2.0
+    """Exponent per corpus deviation by which a frequency row lies below the liveliest one."""
     block_dimensions: int = 48
     """Kept of each layer and frequency row in the first of the two PCAs."""
     dimensions: int = 64
@@ -172,8 +174,8 @@ class ReadoutConfig:
             raise ValueError("layers must name at least one layer")
         if self.dimensions < 1 or self.block_dimensions < 1 or self.max_fit < 2:
             raise ValueError("dimensions must be positive and max_fit at least 2")
-        if self.shrinkage < 0 or self.activity_sharpness < 0:
-            raise ValueError("shrinkage and activity_sharpness must not be negative")
+        if min(self.shrinkage, self.activity_sharpness, self.row_sharpness) < 0:
+            raise ValueError("shrinkage and sharpness must not be negative")
         _check_seed(self.seed)
 
 
@@ -187,7 +189,7 @@ class ClusterConfig:
     min_cluster_size: int = 0
     """Fewest fitted events that make a sound type; 0 takes half the square root of their number,
     and at least 5."""
-    min_samples: int = 5
+    min_samples: int = 2
     """Neighbours that decide how dense the surroundings of an event are."""
     max_fit: int = 50_000
     """Most events that density and map are fitted on."""

@@ -20,7 +20,7 @@ from oscine.config import ReadoutConfig
 from oscine.model.autoencoder import Encoder
 from oscine.model.masks import all_visible
 from oscine.model.patches import patchify, valid_patches, valid_values
-from oscine.picture.activity import DB_PER_NAT
+from oscine.picture.activity import DB_PER_NAT, LEVEL_BANDS
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import RecordingRow
 
@@ -37,12 +37,16 @@ class Excerpt:
         T is a whole number of patches; silence where the recording has ended.
     weights : np.ndarray of float64 [shape=(T,)]
         How much each frame counts; 0 outside the interval.
+    below : np.ndarray of float64 [shape=(M,)]
+        How far the level of each frequency row lies below that of the liveliest, in corpus
+        deviations.
     n_bands : int
         Valid bands.
     """
 
     log_mel: np.ndarray
     weights: np.ndarray
+    below: np.ndarray
     n_bands: int
 
 
@@ -81,15 +85,16 @@ def excerpt(
 ) -> Excerpt:
     """Cut the patch columns of an interval, with the weight of each frame.
 
-    A frame weighs ``exp(sharpness * (level - highest level) / corpus deviation)``: frames near
-    the background hardly count.
+    A frame weighs ``exp(sharpness * (level - highest level) / corpus deviation)``, the level being
+    that of its liveliest bands: frames near the background hardly count. The level of a frequency
+    row is the weighted mean over its frames.
 
     Parameters
     ----------
     log_mel : np.ndarray of float32 [shape=(T, F)]
         The frames of :func:`patch_columns`, as far as the recording goes.
-    level_db : np.ndarray of float32 [shape=(T,)]
-        How far each stands above the background.
+    level_db : np.ndarray of float32 [shape=(T, G)]
+        How far each group of bands stands above the background.
     interval : (start, stop)
         Frames of the recording.
     first : int
@@ -107,12 +112,23 @@ def excerpt(
     frames = np.arange(first, first + len(log_mel))
     inside = (frames >= start) & (frames < stop)
     deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
-    below = (level_db - level_db[inside].max()) / deviation_db
+    level = level_db.max(axis=1)
     weights = np.zeros(n_frames)
-    weights[: len(log_mel)] = np.exp(config.activity_sharpness * below) * inside
+    rise = (level - level[inside].max()) / deviation_db
+    weights[: len(log_mel)] = np.exp(config.activity_sharpness * rise) * inside
+    rows_db = weights[: len(log_mel)] @ _of_rows(level_db, encoder) / weights.sum()  # (M,)
     picture = np.full((n_frames, log_mel.shape[1]), TAPE_LOW, np.float32)
     picture[: len(log_mel)] = log_mel
-    return Excerpt(log_mel=picture, weights=weights, n_bands=n_bands)
+    below = (rows_db.max() - rows_db) / deviation_db
+    return Excerpt(log_mel=picture, weights=weights, below=below, n_bands=n_bands)
+
+
+def _of_rows(level_db: np.ndarray, encoder: Encoder) -> np.ndarray:
+    """Return the level of each frequency row [shape=(T, M)]: the highest of its groups of bands."""
+    bands = encoder.config.patch_bands
+    starts = range(0, encoder.picture.n_mels, bands)
+    groups = [(low // LEVEL_BANDS, -(-(low + bands) // LEVEL_BANDS)) for low in starts]
+    return np.stack([level_db[:, first:last].max(axis=1) for first, last in groups], axis=1)
 
 
 def tape_excerpt(
@@ -167,8 +183,9 @@ def pooled_features(
 
     Returns
     -------
-    np.ndarray of float32 [shape=(N, L, M, 2 * D)]
-        Weighted mean, then weighted deviation; NaN in rows that are not valid.
+    np.ndarray of float32 [shape=(N, L, M, 2 * D + 1)]
+        Weighted mean, then weighted deviation (NaN in rows that are not valid); last, how far the
+        row lies below the liveliest one.
     """
     n_layers, width = len(config.layers), encoder.config.width
     n_rows = encoder.grid(1).n_mel
@@ -180,7 +197,9 @@ def pooled_features(
         mean = sums[:, 1] / sums[:, 0]
         square = sums[:, 2] / sums[:, 0]
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return np.concatenate([mean, deviation], axis=-1).astype(np.float32)  # (N, L, M, 2 * D)
+    below = np.stack([one.below for one in excerpts])[:, None, :, None]  # (N, 1, M, 1)
+    below = np.broadcast_to(below, (*mean.shape[:3], 1))
+    return np.concatenate([mean, deviation, below], axis=-1).astype(np.float32)
 
 
 def _crops_by_size(

@@ -3,7 +3,8 @@
 In come features, mean and deviation over time of each layer and frequency row; out come vectors.
 It is fitted on the archive without labels, once, and kept. NumPy only.
 
-Axes: N intervals, L layers, M frequency rows, D width, C blocks (one a layer and row).
+Axes: N intervals, L layers, M frequency rows, D width, C blocks (one a layer and row), V values of
+a block.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ PORTION = 1024
 """Intervals held in float64 at a time while fitting."""
 
 Features = Callable[[int, int], np.ndarray]
-"""Rows [start, stop) of the features [shape=(n, L, M, 2 * D)]; NaN in rows that are not valid."""
+"""Rows [start, stop) of the features [shape=(n, L, M, V + 1)]: V = 2 * D values of each layer and
+frequency row (NaN where the row is not valid), then how far it lies below the liveliest row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Readout:
     """A fitted readout.
 
-    Every value is standardised; each layer and frequency row is reduced by a PCA of its own, and
-    all of them together by a second one, whose components are divided by
+    Every value is standardised, then multiplied by ``exp(-row_sharpness * below)``: rows that show
+    background hardly count. Each layer and frequency row is reduced by a PCA of its own, and all of
+    them together by a second one, whose components are divided by
     ``sqrt(eigenvalue + shrinkage * mean eigenvalue)``; the result has unit length. Two PCAs need
     a hundredth of the time of one over all values, and memory that does not grow with the model.
     Values of rows above a recording's Nyquist count as average.
@@ -43,8 +46,8 @@ class Readout:
     config : ReadoutConfig
     encoder : str
         Fingerprint of the weights whose features it reads; it refuses others.
-    mean, scale : np.ndarray of float64 [shape=(C, 2 * D)]
-    blocks : np.ndarray of float64 [shape=(C, 2 * D, block_dimensions)]
+    mean, scale : np.ndarray of float64 [shape=(C, V)]
+    blocks : np.ndarray of float64 [shape=(C, V, block_dimensions)]
     joint : np.ndarray of float64 [shape=(C * block_dimensions, dimensions)]
         Whitening included.
     variance_share : float
@@ -69,14 +72,14 @@ class Readout:
 
         Parameters
         ----------
-        features : np.ndarray of float [shape=(N, L, M, 2 * D)]
+        features : np.ndarray of float [shape=(N, L, M, 2 * D + 1)]
 
         Returns
         -------
         np.ndarray of float32 [shape=(N, dimensions)]
             Of unit length (all zeros only where nothing differs from the average).
         """
-        reduced = _reduced(features, self.mean, self.scale, self.blocks)
+        reduced = _reduced(features, self.mean, self.scale, self.blocks, self.config.row_sharpness)
         projected = reduced @ self.joint
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return (projected / np.where(length > 0, length, 1)).astype(np.float32)
@@ -123,7 +126,7 @@ class Readout:
                 scale=arrays["scale"],
                 blocks=arrays["blocks"],
                 joint=arrays["joint"],
-                variance_share=float(arrays["variance_share"]),
+                variance_share=arrays["variance_share"].item(),
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is damaged ({error}): run `oscine embed --refit`") from error
@@ -153,10 +156,13 @@ def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder:
     if n_rows < 2:
         raise ValueError(f"a readout needs at least two events or windows, not {n_rows}")
     mean, scale = _moments(features, n_rows)
-    blocks = _block_components(features, n_rows, mean, scale, config.block_dimensions)
+    blocks = _block_components(features, n_rows, mean, scale, config)
     covariance = sum(
         reduced.T @ reduced / n_rows
-        for reduced in (_reduced(rows, mean, scale, blocks) for rows in _portions(features, n_rows))
+        for reduced in (
+            _reduced(rows, mean, scale, blocks, config.row_sharpness)
+            for rows in _portions(features, n_rows)
+        )
     )
     values, directions = _leading(np.asarray(covariance), min(config.dimensions, n_rows - 1))
     whitening = 1 / np.sqrt(values + config.shrinkage * values.mean() + 1e-12)
@@ -177,10 +183,10 @@ def _portions(features: Features, n_rows: int) -> Iterator[np.ndarray]:
 
 
 def _moments(features: Features, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation [shape=(C, 2 * D)] of each value, over the rows that have it."""
+    """Return mean and deviation [shape=(C, V)] of each value, over the rows that have it."""
     count = total = square = np.zeros(1)
     for rows in _portions(features, n_rows):
-        flat = _flat(rows)
+        flat, _ = _parted(rows)
         valid = np.isfinite(flat)
         flat = np.where(valid, flat, 0)
         count = count + valid.sum(axis=0)
@@ -193,14 +199,18 @@ def _moments(features: Features, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _block_components(
-    features: Features, n_rows: int, mean: np.ndarray, scale: np.ndarray, n_kept: int
+    features: Features,
+    n_rows: int,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    config: ReadoutConfig,
 ) -> np.ndarray:
-    """Return the leading components of each block [shape=(C, 2 * D, n_kept)]."""
+    """Return the leading components of each block [shape=(C, V, n_kept)]."""
     covariance = np.zeros((mean.shape[0], mean.shape[1], mean.shape[1]))
     for rows in _portions(features, n_rows):
-        z = _standardised(rows, mean, scale).transpose(1, 0, 2)  # (C, N, 2 * D)
+        z = _standardised(rows, mean, scale, config.row_sharpness).transpose(1, 0, 2)  # (C, N, V)
         covariance += z.transpose(0, 2, 1) @ z / n_rows
-    n_kept = min(n_kept, mean.shape[1])
+    n_kept = min(config.block_dimensions, mean.shape[1])
     return np.stack([_leading(block, n_kept)[1] for block in covariance])
 
 
@@ -214,19 +224,29 @@ def _leading(covariance: np.ndarray, n_kept: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _reduced(
-    features: np.ndarray, mean: np.ndarray, scale: np.ndarray, blocks: np.ndarray
+    features: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    blocks: np.ndarray,
+    sharpness: float,
 ) -> np.ndarray:
     """Return (N, C * block_dimensions): each block on its own components."""
-    z = _standardised(features, mean, scale)  # (N, C, 2 * D)
+    z = _standardised(features, mean, scale, sharpness)  # (N, C, V)
     reduced = z.transpose(1, 0, 2) @ blocks  # (C, N, block_dimensions)
     return reduced.transpose(1, 0, 2).reshape(len(features), -1)
 
 
-def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    z = (_flat(features) - mean) / scale
+def _standardised(
+    features: np.ndarray, mean: np.ndarray, scale: np.ndarray, sharpness: float
+) -> np.ndarray:
+    """Return the values (N, C, V) in deviations, those of quiet rows drawn towards the average."""
+    values, below = _parted(features)
+    z = (values - mean) / scale * np.exp(-sharpness * below)
     return np.where(np.isfinite(z), z, 0)
 
 
-def _flat(features: np.ndarray) -> np.ndarray:
+def _parted(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values (N, C, V), and how far each block lies below the liveliest (N, C, 1)."""
     n, n_layers, n_rows, n_values = features.shape
-    return features.astype(np.float64).reshape(n, n_layers * n_rows, n_values)  # (N, C, 2 * D)
+    flat = features.astype(np.float64).reshape(n, n_layers * n_rows, n_values)  # (N, C, V + 1)
+    return flat[..., :-1], flat[..., -1:]

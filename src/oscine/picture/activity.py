@@ -8,6 +8,7 @@ Axes: T frames, F mel bands.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -22,12 +23,17 @@ SMOOTH_FRAMES = 5
 SMOOTH_BANDS = 5
 FLOOR_STEP_FRAMES = 4
 """The floor looks at every fourth frame: neighbours overlap by two thirds and say the same."""
+PEAK_FRAMES = 2**16
+"""Frames that are searched for peaks at a time, and some more: the search needs ten times their
+memory."""
 SHORT_S = 3.0
 """A neighbourhood shorter than this may be nothing but call, so its floor is capped."""
 CAP_DB = 6.0
 SILENCE_DB = -75.0
 """Frames with every band below the rounding noise of 16 bits hold digital silence."""
 RANGE_DB = 50.0
+LEVEL_BANDS = 8
+"""Bands that share a level where levels are kept for later."""
 BAND_SHARE = 0.5
 """A band belongs to an event when it rises at least this share as high as the highest band."""
 
@@ -75,7 +81,10 @@ class Background:
 
 
 def find_background(
-    log_mel: Frames, picture: PictureConfig, activity: ActivityConfig
+    log_mel: Frames,
+    picture: PictureConfig,
+    activity: ActivityConfig,
+    keep: Callable[[np.ndarray], None] | None = None,
 ) -> Background:
     """Measure the background of a recording and how far each frame stands above it.
 
@@ -91,6 +100,9 @@ def find_background(
         Valid bands only, in nats: an array, or anything that gives one by slices of frames.
     picture : PictureConfig
     activity : ActivityConfig
+    keep : callable, optional
+        Given the levels of every ``LEVEL_BANDS`` bands, block by block [shape=(frames, G)]: they
+        may be larger than memory.
 
     Returns
     -------
@@ -110,6 +122,8 @@ def find_background(
         is_sounding[start:stop] = around[start - low : stop - low]
         if not around.any():
             floors[number], levels[start:stop] = SILENCE_DB, 0
+            if keep is not None:
+                keep(np.zeros((stop - start, n_level_groups(picture)), np.float32))
             continue
         sounding = smooth[around]
         floor = np.percentile(sounding[::FLOOR_STEP_FRAMES], activity.floor_percentile, axis=0)
@@ -119,7 +133,14 @@ def find_background(
         floors[number] = floor
         excess = smooth[start - low : stop - low] - floors[number]
         levels[start:stop] = np.maximum(excess.max(axis=1), 0)
+        if keep is not None:
+            keep(_group_levels(excess, n_level_groups(picture)))
     return Background(floor_db=floors, block_frames=block, level_db=levels, is_sounding=is_sounding)
+
+
+def n_level_groups(picture: PictureConfig) -> int:
+    """Return the number of groups of ``LEVEL_BANDS`` bands."""
+    return -(-picture.n_mels // LEVEL_BANDS)
 
 
 def find_events(
@@ -151,8 +172,9 @@ def find_events(
         In order of time, not overlapping.
     """
     spans = _spans(background.level_db, picture, activity)
-    sounding = np.flatnonzero(background.is_sounding)
-    if not spans and 0 < len(sounding) < SHORT_S * picture.frames_per_s:
+    n_sounding = np.count_nonzero(background.is_sounding)
+    if not spans and 0 < n_sounding < SHORT_S * picture.frames_per_s:
+        sounding = np.flatnonzero(background.is_sounding)
         spans = [(int(sounding[0]), int(sounding[-1]) + 1)]
     longest = max(2, round(activity.max_duration_s * picture.frames_per_s))
     return [
@@ -162,15 +184,20 @@ def find_events(
     ]
 
 
+def _group_levels(excess_db: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the highest level in each group of bands [shape=(T, G)]; 0 where none is valid."""
+    n_frames, n_bands = excess_db.shape
+    padded = np.zeros((n_frames, n_groups * LEVEL_BANDS), np.float32)
+    padded[:, :n_bands] = np.maximum(excess_db, 0)
+    return padded.reshape(n_frames, n_groups, LEVEL_BANDS).max(axis=2)
+
+
 def _spans(
     level_db: np.ndarray, picture: PictureConfig, activity: ActivityConfig
 ) -> list[tuple[int, int]]:
     """Return the frames [start, stop) around each peak of the level, short gaps bridged."""
     fps = picture.frames_per_s
-    # The ends count as quiet, so that a recording cut to its call still has a peak.
-    padded = np.concatenate(([0.0], level_db, [0.0]))
-    peaks, _ = signal.find_peaks(padded, height=activity.on_db, prominence=activity.valley_db)
-    peaks = peaks - 1
+    peaks = _peaks(level_db, activity)
     if not len(peaks):
         return []
     valleys = [0]
@@ -186,6 +213,27 @@ def _spans(
         else:
             spans.append((start, stop))
     return [s for s in spans if s[1] - s[0] >= activity.min_duration_s * fps]
+
+
+def _peaks(level_db: np.ndarray, activity: ActivityConfig) -> np.ndarray:
+    """Return the frames of all peaks, looking at a portion at a time.
+
+    A portion ends in a frame so quiet that it parts the peaks on both its sides, whatever lies
+    beyond: the peaks are those of the whole. The ends count as quiet too, so that a recording cut
+    to its call still has a peak.
+    """
+    quiet_db = activity.on_db - activity.valley_db
+    found = [np.empty(0, np.int64)]
+    start = 0
+    while start < len(level_db):
+        stop = min(start + PEAK_FRAMES, len(level_db))
+        while stop < len(level_db) and level_db[stop - 1] > quiet_db:
+            stop += 1
+        padded = np.concatenate(([0.0], level_db[start:stop], [0.0]))
+        peaks, _ = signal.find_peaks(padded, height=activity.on_db, prominence=activity.valley_db)
+        found.append(peaks + (start - 1))
+        start = stop
+    return np.concatenate(found)
 
 
 def _parted(level_db: np.ndarray, start: int, stop: int, longest: int) -> list[tuple[int, int]]:

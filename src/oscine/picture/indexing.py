@@ -20,7 +20,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from oscine.config import ActivityConfig, PictureConfig, fingerprint
-from oscine.picture.tape import Channel, Drawn, TapeWriter, band_limits_hz, draw_recording
+from oscine.picture.activity import LEVEL_BANDS
+from oscine.picture.tape import (
+    LEVEL_STEP_DB,
+    TAPE_LOW,
+    TAPE_STEP,
+    Channel,
+    Drawn,
+    TapeWriter,
+    band_limits_hz,
+    draw_recording,
+)
 from oscine.sound.archive import Found, find_recordings
 from oscine.sound.audio import content_hash
 from oscine.workspace.catalogue import HEARD, Catalogue, EventRow, RecordingRow, WindowRow
@@ -108,7 +118,8 @@ def index_archive(
 
 def tape_fingerprint(picture: PictureConfig, activity: ActivityConfig) -> str:
     """Return the name of the tape drawn with these settings."""
-    return fingerprint(picture, activity)
+    layout = {"low": TAPE_LOW, "step": TAPE_STEP, "level": [LEVEL_BANDS, LEVEL_STEP_DB]}
+    return fingerprint(layout, picture, activity)
 
 
 def archive_fingerprint(

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.activity import Event, find_background, find_events
+from oscine.picture.activity import Event, find_background, find_events, n_level_groups
 from oscine.picture.mel import (
     FRAMES_AT_ONCE,
     band_edges_hz,
@@ -37,7 +37,7 @@ from oscine.workspace.catalogue import HEARD
 TAPE_LOW = float(np.log(1e-10))
 TAPE_STEP = 0.14
 LEVEL_STEP_DB = 0.25
-"""Step of a frame's level above the background, one byte a frame."""
+"""Step of the level above the background, one byte for every ``LEVEL_BANDS`` bands of a frame."""
 SILENT_PEAK = 1e-3
 """A recording that stays below -60 dB of full scale is silent: what lossy codecs make of silence
 can reach half of that."""
@@ -52,7 +52,8 @@ class Channel:
     channel : int
         -1 where the channels were mixed.
     codes, levels : Path
-        Part files: n_mels bytes a frame, and one. Absent without frames.
+        Part files: a byte for each band of a frame, and for each group of bands. Absent without
+        frames.
     n_frames : int
     events : tuple of Event
     """
@@ -156,14 +157,15 @@ class Tape:
 
     def __init__(self, folder: Path, picture: PictureConfig, n_rows: int) -> None:
         self._codes = ArrayReader(folder / "codes", np.dtype(np.uint8), (picture.n_mels,), n_rows)
-        self._levels = ArrayReader(folder / "levels", np.dtype(np.uint8), (), n_rows)
+        groups = (n_level_groups(picture),)
+        self._levels = ArrayReader(folder / "levels", np.dtype(np.uint8), groups, n_rows)
 
     def log_mel(self, start: int, stop: int) -> np.ndarray:
         """Return frames [start, stop) as float32 [shape=(T, F)]."""
         return decoded(self._codes.rows(start, stop))
 
     def level_db(self, start: int, stop: int) -> np.ndarray:
-        """Return how far frames [start, stop) stand above their background [shape=(T,)]."""
+        """Return how far each group of bands stands above its background [shape=(T, G)]."""
         return self._levels.rows(start, stop).astype(np.float32) * np.float32(LEVEL_STEP_DB)
 
 
@@ -172,7 +174,8 @@ class TapeWriter:
 
     def __init__(self, folder: Path, picture: PictureConfig, n_rows: int) -> None:
         self._codes = ArrayWriter(folder / "codes", np.dtype(np.uint8), (picture.n_mels,), n_rows)
-        self._levels = ArrayWriter(folder / "levels", np.dtype(np.uint8), (), n_rows)
+        groups = (n_level_groups(picture),)
+        self._levels = ArrayWriter(folder / "levels", np.dtype(np.uint8), groups, n_rows)
 
     @property
     def n_rows(self) -> int:
@@ -268,16 +271,19 @@ def _channel(
     picture: PictureConfig,
     activity: ActivityConfig,
 ) -> Channel:
-    """Find the events of a part file and write down each frame's level."""
+    """Find the events of a part file and write down the levels of its frames."""
     levels = part.with_suffix(".levels")
     if not n_frames:
         part.unlink(missing_ok=True)
         return Channel(channel=number, codes=part, levels=levels, n_frames=0, events=())
-    with _PartRows(part, n_frames, picture.n_mels, n_bands) as rows:
-        background = find_background(rows, picture, activity)
+    with _PartRows(part, n_frames, picture.n_mels, n_bands) as rows, levels.open("wb") as file:
+
+        def keep(level_db: np.ndarray) -> None:
+            steps = np.clip(np.rint(level_db / LEVEL_STEP_DB), 0, 255)
+            file.write(steps.astype(np.uint8).tobytes())
+
+        background = find_background(rows, picture, activity, keep)
         events = find_events(rows, background, picture, activity)
-    steps = np.clip(np.rint(background.level_db / LEVEL_STEP_DB), 0, 255)
-    levels.write_bytes(steps.astype(np.uint8).tobytes())
     return Channel(
         channel=number, codes=part, levels=levels, n_frames=n_frames, events=tuple(events)
     )

@@ -169,10 +169,19 @@ def read_losses(folder: Path) -> tuple[list[dict[str, float]], list[Losses]]:
     training : list of dict
         ``step`` and ``training_loss``.
     evaluation : list of Losses
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
     """
-    if not (folder / LOG).exists():
+    file = folder / LOG
+    if not file.exists():
         return [], []
-    rows = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}): use --fresh to train again") from error
     training = [row for row in rows if "training_loss" in row]
     return training, [Losses(**row) for row in rows if "loss" in row]
 

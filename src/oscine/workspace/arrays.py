@@ -89,7 +89,8 @@ class ArrayWriter:
         for number in range(n_shards):
             keep = min(self.rows_per_shard, n_rows - number * self.rows_per_shard)
             path = _whole_shard(self.folder, number, keep * self._row_bytes)
-            os.truncate(path, keep * self._row_bytes)
+            if path.stat().st_size > keep * self._row_bytes:
+                os.truncate(path, keep * self._row_bytes)
         for path in self.folder.glob("*.bin"):
             if path.stem.isdecimal() and int(path.stem) >= n_shards:
                 path.unlink()

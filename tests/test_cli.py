@@ -1,0 +1,303 @@
+"""The command line: exit codes, what it prints where, and what it says of trouble."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+from oscine.cli import app, run
+
+VERBS = ("learn", "index", "pretrain", "embed", "cluster", "status", "synth")
+SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A small archive with a file that is no sound."""
+    folder = tmp_path_factory.mktemp("archive") / "forest"
+    assert run(["synth", str(folder), "--minutes", "0.5"]) == 0
+    (folder / "text.wav").write_text("not a sound\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, archive):
+    """A workspace after `learn`."""
+    folder = tmp_path_factory.mktemp("learned") / "crows.oscine"
+    arguments = ["learn", archive, "-w", folder, "--steps", "20", "--workers", "1", *SET]
+    assert run([str(word) for word in arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(tmp_path, learned):
+    """A copy of that workspace, to change."""
+    return shutil.copytree(learned, tmp_path / "copy.oscine")
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line; give its exit code, standard output and standard error."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def ask(call):
+    """Run a command with --json and give the one object that it prints."""
+
+    def ask(*arguments):
+        code, out, _ = call(*arguments, "--json")
+        assert code == 0
+        assert out.count("\n") == 1
+        return json.loads(out)
+
+    return ask
+
+
+# Help
+
+
+def test_every_verb_is_known():
+    assert {name for name in app if not name.startswith("-")} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(call, verb):
+    code, out, err = call(verb, "--help")
+    assert (code, err) == (0, "")
+    assert f"Example: oscine {verb} " in out
+    assert "--json" in out
+    # Every option says what it is for: a line that begins with one goes on after its type.
+    for line in out.splitlines():
+        words = line.strip("│ ").split()
+        if words and words[0].startswith("--"):
+            assert len(words) > 3
+
+
+def test_help_comes_without_torch_or_scikit_learn():
+    code = """
+import sys
+from oscine.cli import run
+for arguments in ([], ["--help"], ["--version"], *([verb, "--help"] for verb in sys.argv[1:])):
+    assert run(arguments) == 0, arguments
+slow = {"torch", "sklearn", "scipy", "matplotlib", "umap"} & set(sys.modules)
+assert not slow, slow
+"""
+    subprocess.run(
+        [sys.executable, "-c", code, *VERBS], check=True, stdout=subprocess.DEVNULL, timeout=60
+    )
+
+
+# What is printed
+
+
+def test_learn_prints_one_table_and_the_skipped_files(call, archive, copied):
+    code, out, err = call("learn", archive, "-w", copied)
+    assert code == 0
+    assert "drawing the report" in err
+    names = [line.split("  ")[0] for line in out.splitlines()]
+    for name in ("hours heard", "files", "loss", "events", "sound types", "report"):
+        assert name in names
+    assert str(copied / "reports" / "atlas.html") in out
+    assert "1 files were not heard whole:\n  text.wav: unreadable: no audio format" in out
+
+
+def test_learn_prints_one_json_object(ask, archive, copied):
+    found = ask("learn", archive, "-w", copied)
+    wanted = {
+        "hours": float,
+        "files": int,
+        "unreadable": int,
+        "damaged": int,
+        "events": int,
+        "steps": int,
+        "loss": float,
+        "loss_interpolation": float,
+        "loss_mean": float,
+        "clusters": int,
+        "noise_share": float,
+        "report": str,
+    }
+    assert {name: type(found[name]) for name in wanted} == wanted
+    assert (found["files"], found["unreadable"], found["steps"]) == (2, 1, 20)
+
+
+def test_every_verb_prints_json(ask, archive, copied, tmp_path):
+    at = ("-w", copied)
+    assert ask("index", archive, *at)["new_files"] == 0
+    assert ask("pretrain", *at)["checkpoint"].endswith("runs/default/checkpoints/00000020")
+    assert ask("embed", *at)["dimensions"] == 16
+    assert ask("cluster", *at)["clusters"] >= 1
+    assert ask("status", *at)["stages"]["cluster"] == "done"
+    assert ask("synth", tmp_path / "made", "--minutes", "0.1")["n_recordings"] == 1
+
+
+def test_every_verb_prints_a_table(call, archive, copied, tmp_path):
+    at = ("-w", copied)
+    for arguments, row in (
+        (("index", archive, *at), "new in this run  0"),
+        (("pretrain", *at), "steps                      20"),
+        (("embed", *at, "--refit"), "dimensions  16"),
+        (("cluster", *at), "not grouped"),
+        (("status", *at), "pretrain     done"),
+        (("synth", tmp_path / "made", "--minutes", "0.1"), "recordings  1"),
+    ):
+        code, out, _ = call(*arguments)
+        assert code == 0
+        assert row in out
+
+
+def test_names_of_files_are_no_markup(call, archive, tmp_path):
+    folder = tmp_path / "site [red"
+    folder.mkdir()
+    shutil.copy(archive / "text.wav", folder / "x].wav")
+    shutil.copy(archive / "text.wav", folder / "[bold].wav")
+    code, out, _ = call("index", tmp_path, "-w", tmp_path / "w", "--workers", "1")
+    assert code == 0
+    assert "site [red/[bold].wav: unreadable" in out
+
+
+# What can go wrong
+
+
+def wrong(call, code, *arguments):
+    """Run a command that must fail; return what it said, a sentence for people."""
+    found, out, err = call(*arguments)
+    assert (found, out) == (code, "")
+    assert "Traceback" not in err
+    said = err[err.index("oscine: ") :]
+    assert len(said) > 20
+    return said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["learn"], "ARCHIVES"),
+        (["lern", "x"], 'Did you mean "learn"?'),
+        (["learn", "nowhere"], "nowhere is not there: name a folder of recordings"),
+        (["learn", ".", "--minutes", "-1"], "--minutes must be positive, not -1"),
+        (["learn", ".", "--minutes", "nan"], "--minutes must be positive"),
+        (["learn", ".", "--minutes", "soon"], '--minutes: unable to convert "soon"'),
+        (["learn", ".", "--steps", "0"], "--steps must be at least 1, not 0"),
+        (["learn", ".", "--steps", "5", "--minutes", "1"], "--minutes or --steps, not both"),
+        (["learn", ".", "--workers", "0"], "--workers must be at least 1, not 0"),
+        (["learn", ".", "--seed", "1.5"], '--seed: unable to convert "1.5"'),
+        (["learn", ".", "--bogus"], "Unknown option: --bogus"),
+        (["learn", ".", "-w"], "-w requires an argument"),
+        (["index", ".", "--set", "activity.on"], "write it as model.depth=6"),
+        (
+            ["pretrain", "--set", "model.deepth=3"],
+            "no setting model.deepth; did you mean model.depth?",
+        ),
+        (["pretrain", "--set", "model.depth=deep"], "model.depth must be of type int, not 'deep'"),
+        (["pretrain", "--set", "training.mask_ratio=0.9"], "mask_ratio must lie in 0.3 to 0.8"),
+        (["synth"], "FOLDER"),
+        (["synth", "x", "--minutes", "0"], "minutes must be more than 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_told_from_failure(call, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    message = wrong(call, 2, *arguments)
+    assert said in message
+    assert "Try `oscine" in message
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "embed", "cluster", "status"])
+def test_a_missing_workspace_is_said(call, tmp_path, verb):
+    message = wrong(call, 1, verb, "-w", tmp_path / "new")
+    assert f"{tmp_path / 'new'} is no workspace: make one with `oscine learn ARCHIVE" in message
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_archive_without_sound_is_said(call, tmp_path):
+    (tmp_path / "empty").mkdir()
+    message = wrong(call, 1, "learn", tmp_path / "empty", "-w", tmp_path / "w", "--steps", 1)
+    assert "no recording could be heard" in message
+    assert "`oscine index FOLDER`" in message
+
+
+@pytest.mark.parametrize("verb", ["learn", "index", "status"])
+def test_a_file_in_place_of_the_workspace_is_said(call, archive, tmp_path, verb):
+    (tmp_path / "w").write_text("something else")
+    archives = [archive] if verb != "status" else []
+    message = wrong(call, 1, verb, *archives, "-w", tmp_path / "w")
+    assert f"{tmp_path / 'w'} is a file: name a folder as the workspace" in message
+
+
+@pytest.mark.parametrize("n_bytes", [1000, 4096], ids=["header", "pages"])
+@pytest.mark.parametrize("verb", ["learn", "status", "pretrain", "embed", "cluster"])
+def test_a_damaged_catalogue_is_said(call, archive, copied, verb, n_bytes):
+    file = copied / "catalogue.sqlite"
+    file.write_bytes(file.read_bytes()[:n_bytes])
+    archives = [archive] if verb == "learn" else []
+    assert str(file) in wrong(call, 1, verb, *archives, "-w", copied)
+
+
+def test_a_catalogue_of_another_kind_is_said(call, tmp_path):
+    (tmp_path / "catalogue.sqlite").write_bytes(b"no database at all" * 100)
+    message = wrong(call, 1, "status", "-w", tmp_path)
+    assert "catalogue.sqlite is not a catalogue that can be read" in message
+
+
+def test_steps_out_of_order_are_said(call, archive, tmp_path):
+    at = ("-w", tmp_path / "w")
+    assert call("index", archive, *at, "--workers", 1)[0] == 0
+    assert "run `oscine pretrain` first" in wrong(call, 1, "embed", *at)
+    assert "run `oscine embed` first" in wrong(call, 1, "cluster", *at)
+
+
+def test_other_settings_than_before_are_named(call, archive, copied):
+    message = wrong(call, 1, "learn", archive, "-w", copied, "--steps", 30)
+    assert "training.steps=20" in message
+    assert "--fresh" in message
+    message = wrong(call, 1, "index", archive, "-w", copied, "--set", "picture.n_fft=2048")
+    assert "use a new workspace" in message
+    assert call("learn", archive, "-w", copied, "--steps", 20)[0] == 0
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_said_before_anything_is_done(
+    call, archive, tmp_path, seed
+):
+    message = wrong(call, 1, "learn", archive, "-w", tmp_path / "w", "--seed", seed)
+    assert f"seed must lie in 0 to 4294967295, not {seed}" in message
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_a_model_that_is_none_is_said(call, archive, copied, tmp_path):
+    message = wrong(call, 1, "learn", archive, "-w", copied, "--model", tmp_path)
+    assert f"{tmp_path} is no checkpoint" in message
+
+
+def test_a_run_stays_in_its_place(call, copied, tmp_path):
+    for name in ("..", "../../elsewhere", ""):
+        message = wrong(call, 1, "pretrain", "-w", copied, "--name", name)
+        assert "the name of a run must be that of a folder" in message
+    assert call("pretrain", "-w", copied, "--name", "second")[0] == 0
+    assert (copied / "runs" / "second" / "run.toml").exists()
+
+
+def test_a_folder_of_something_else_is_not_filled(call, archive, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    message = wrong(call, 1, "synth", tmp_path)
+    assert "choose an empty or new folder" in message
+
+
+def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oscine.steps.status", stop)
+    assert "stopped; run the same command again" in wrong(call, 1, "status", "-w", copied)

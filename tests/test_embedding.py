@@ -1,0 +1,622 @@
+"""From intervals of the tape to vectors of unit length, and the files they lie in."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+
+from oscine.config import ReadoutConfig
+from oscine.embedding.embed import (
+    Excerpt,
+    excerpt,
+    patch_columns,
+    pooled_features,
+    tape_excerpt,
+)
+from oscine.embedding.readout import READOUT, Readout, fit_readout
+from oscine.embedding.vectors import PORTION, embed_archive
+from oscine.model.patches import patchify
+from oscine.picture.activity import DB_PER_NAT
+from oscine.picture.tape import TAPE_LOW, decoded
+from oscine.workspace import Catalogue
+from oscine.workspace.catalogue import WindowRow
+
+CONFIG = ReadoutConfig(layers=(0, 1), block_dimensions=8, dimensions=10)
+PATCH = tiny.MODEL.patch_frames
+
+# Which patches belong to an interval
+
+
+@st.composite
+def intervals(draw):
+    """Return start and stop of an interval, frames of the recording, and of a patch."""
+    n_frames = draw(st.integers(1, 300))
+    start = draw(st.integers(0, n_frames - 1))
+    return start, draw(st.integers(start + 1, n_frames)), n_frames, draw(st.sampled_from([8, 16]))
+
+
+def shared_frames(one, other):
+    return min(one[1], other[1]) - max(one[0], other[0])
+
+
+@given(intervals())
+def test_patch_columns_are_whole_and_lie_within_the_recording(case):
+    start, stop, n_frames, patch = case
+    first, last = patch_columns(*case)
+    assert last > first
+    assert (last - first) % patch == 0
+    assert first >= 0
+    assert last <= n_frames or first == 0
+    assert shared_frames((first, last), (start, stop)) > 0
+
+
+@given(intervals())
+def test_a_patch_column_belongs_to_an_interval_when_half_of_it_lies_inside(case):
+    start, stop, n_frames, patch = case
+    first, last = patch_columns(*case)
+    columns = [(at, at + patch) for at in range(first, last, patch)]
+    if last <= n_frames and stop - start >= patch / 2:
+        assert all(shared_frames(column, (start, stop)) >= patch / 2 for column in columns)
+    # As many as come nearest to the length: one more, or one less, would be farther from it.
+    assert len(columns) == 1 or abs(last - first - (stop - start)) <= patch / 2
+
+
+@given(intervals())
+def test_patch_columns_are_centred_where_there_is_room(case):
+    start, stop, n_frames, _ = case
+    first, last = patch_columns(*case)
+    if first > 0 and last < n_frames:
+        assert abs((first + last) - (start + stop)) <= 1
+
+
+# Excerpts
+
+
+def test_frames_outside_the_interval_and_near_the_background_do_not_count():
+    encoder = tiny.encoder()
+    log_mel = decoded(tiny.codes(40, 0))
+    level_db = np.linspace(0, 39, 40, dtype=np.float32)
+    cut = excerpt(log_mel, level_db, (105, 130), 100, 32, encoder, CONFIG)
+    inside = np.arange(5, 30)
+    assert cut.log_mel.shape == (48, 32)
+    assert np.array_equal(cut.log_mel[:40], log_mel)
+    assert np.all(cut.log_mel[40:] == np.float32(TAPE_LOW))
+    assert np.flatnonzero(cut.weights).tolist() == inside.tolist()
+    deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
+    expected = np.exp(CONFIG.activity_sharpness * (inside - 29) / deviation_db)
+    assert cut.weights[inside] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory):
+    """Two recordings of 1000 and 20 frames, with levels that go up and down."""
+    levels = [20 + 20 * np.sin(np.arange(n) / 7) for n in (1000, 20)]
+    pictures = [tiny.codes(1000, 0), tiny.codes(20, 1)]
+    return tiny.tape(tmp_path_factory.mktemp("tape"), pictures, levels)
+
+
+LONG = tiny.recording(0, 1000)
+SHORT = tiny.recording(1, 20, 1000)
+NARROW = tiny.recording(2, 1000, 0, n_valid_bands=20)  # the upper row of patches is not valid
+
+
+def cut(tape, recording, interval, encoder, config=CONFIG):
+    return tape_excerpt(tape, recording, interval, encoder, config)
+
+
+def test_an_excerpt_of_the_tape_holds_the_columns_of_its_interval(tape):
+    encoder = tiny.encoder()
+    first, last = patch_columns(90, 125, 1000, PATCH)
+    one = cut(tape, LONG, (90, 125), encoder)
+    assert np.array_equal(one.log_mel, tape.log_mel(first, last))
+    short = cut(tape, SHORT, (0, 20), encoder)
+    assert np.array_equal(short.log_mel, tape.log_mel(1002, 1018))
+    shorter = cut(tape, replace(SHORT, n_frames=9), (0, 9), encoder)
+    assert np.array_equal(shorter.log_mel[:9], tape.log_mel(1000, 1009))
+    assert np.all(shorter.log_mel[9:] == np.float32(TAPE_LOW))
+    assert np.flatnonzero(shorter.weights).tolist() == list(range(9))
+
+
+# Features
+
+
+def pooled_by_hand(encoder, one, config, piece_frames):
+    """Pool patch by patch: each weighs as much as the frames of its column."""
+    n_rows = (one.n_bands + 8) // 16  # of which at least half is valid
+    found = np.full((len(config.layers), encoder.grid(1).n_mel, 2 * encoder.config.width), np.nan)
+    seen = {}
+    for start in range(0, len(one.weights), piece_frames):
+        picture = torch.from_numpy(one.log_mel[start : start + piece_frames])[None]
+        grid = encoder.grid(picture.shape[1])
+        numbers = [t * grid.n_mel + m for t in range(grid.n_time) for m in range(n_rows)]
+        patches = patchify(encoder.standardised(picture, grid), grid)
+        layers = encoder(patches, grid, torch.tensor([numbers]), config.layers)[:, 0].numpy()
+        for at, number in enumerate(numbers):
+            column, row = divmod(number, grid.n_mel)
+            frames = slice(start + column * PATCH, start + (column + 1) * PATCH)
+            weight = one.weights[frames].sum()
+            for layer in range(len(config.layers)):
+                patch = layers[layer, at].astype(np.float64)
+                seen.setdefault((layer, row), []).append((weight, patch))
+    for (layer, row), patches in seen.items():
+        weights = np.array([weight for weight, _ in patches])
+        values = np.array([patch for _, patch in patches])
+        mean = np.average(values, axis=0, weights=weights)
+        variance = np.average((values - mean) ** 2, axis=0, weights=weights)
+        found[layer, row] = np.concatenate([mean, np.sqrt(variance)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recording", "interval"),
+    [
+        (LONG, (90, 125)),
+        (LONG, (333, 337)),  # shorter than a patch
+        (SHORT, (0, 20)),
+        (NARROW, (90, 125)),
+        (LONG, (100, 300)),  # longer than a window: in pieces
+        (NARROW, (0, 1000)),
+    ],
+)
+def test_features_are_pooled_over_patches_by_the_weight_of_their_frames(tape, recording, interval):
+    encoder = tiny.encoder()
+    one = cut(tape, recording, interval, encoder)
+    (features,) = pooled_features(encoder, [one], CONFIG)
+    expected = pooled_by_hand(encoder, one, CONFIG, tiny.PICTURE.window_frames)
+    assert features.dtype == np.float32
+    assert features.shape == (2, 2, 32)
+    assert np.isnan(features[:, 1]).all() == (recording is NARROW)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_column_has_no_deviation(tape):
+    (features,) = pooled_features(
+        tiny.encoder(), [cut(tape, LONG, (333, 337), tiny.encoder())], CONFIG
+    )
+    assert np.abs(features[..., tiny.MODEL.width :]).max() < 1e-6
+
+
+def test_windows_need_not_be_whole_patches(tape):
+    # 40 frames hold two patches and a half: pieces are cut between patches all the same.
+    encoder = tiny.encoder(picture=replace(tiny.PICTURE, window_frames=40))
+    one = cut(tape, LONG, (100, 300), encoder)
+    (features,) = pooled_features(encoder, [one], CONFIG)
+    expected = pooled_by_hand(encoder, one, CONFIG, 32)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_piece_whose_frames_count_for_nothing_hides_no_other():
+    encoder = tiny.encoder()
+    weights = np.zeros(128)
+    weights[100:110] = 1
+    one = Excerpt(log_mel=decoded(tiny.codes(128, 3)), weights=weights, n_bands=32)
+    (features,) = pooled_features(encoder, [one], CONFIG)
+    np.testing.assert_allclose(features, pooled_by_hand(encoder, one, CONFIG, 64), atol=1e-5)
+
+
+def cosines(one, other):
+    return np.sum(one.astype(np.float64) * other, axis=-1)
+
+
+@pytest.fixture(scope="module")
+def many(tape):
+    """A hundred intervals of all lengths."""
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 700, 98)
+    stops = starts + rng.integers(1, 250, 98)
+    encoder = tiny.encoder()
+    found = [cut(tape, LONG, pair, encoder) for pair in zip(starts, stops, strict=True)]
+    return [*found, cut(tape, SHORT, (3, 17), encoder), cut(tape, NARROW, (5, 90), encoder)]
+
+
+def rows_of(features):
+    return lambda start, stop: features[start:stop]
+
+
+def test_a_vector_does_not_depend_on_what_else_is_in_the_batch(many):
+    encoder = tiny.encoder()
+    together = pooled_features(encoder, many, CONFIG)
+    alone = np.concatenate([pooled_features(encoder, [one], CONFIG) for one in many])
+    few = pooled_features(encoder, many[::-1][:7], CONFIG)
+    readout = fit_readout(rows_of(together), len(many), CONFIG, "weights")
+    vectors = readout.vectors(together)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)
+    assert cosines(vectors, readout.vectors(alone)).min() >= 1 - 1e-5
+    assert cosines(vectors[::-1][:7], readout.vectors(few)).min() >= 1 - 1e-5
+
+
+def test_nothing_outside_its_columns_reaches_an_event(tmp_path):
+    picture, interval = tiny.codes(200, 0), (90, 125)
+    first, last = patch_columns(*interval, 200, PATCH)
+    elsewhere = np.random.default_rng(0).integers(0, 256, picture.shape)
+    outside = np.ones(200, bool)
+    outside[first:last] = False
+    other = np.where(outside[:, None], elsewhere, picture)
+    encoder, recording = tiny.encoder(), tiny.recording(0, 200)
+    one, same = (
+        pooled_features(
+            encoder,
+            [cut(tiny.tape(tmp_path / name, [codes]), recording, interval, encoder)],
+            CONFIG,
+        )
+        for name, codes in (("one", picture), ("other", other))
+    )
+    assert np.array_equal(one, same)
+    touched = picture.copy()
+    touched[first] = 255 - touched[first]
+    changed = cut(tiny.tape(tmp_path / "touched", [touched]), recording, interval, encoder)
+    assert not np.array_equal(one, pooled_features(encoder, [changed], CONFIG))
+
+
+# The readout
+
+
+def random_features(rng, n=300, layers=1, rows=2, values=6):
+    """Return features [shape=(n, L, M, 2 * D)] whose values hang together and differ in scale."""
+    shape = (layers, rows, values)
+    mix = rng.normal(size=(math.prod(shape), math.prod(shape)))
+    flat = rng.normal(size=(n, math.prod(shape))) @ mix
+    scale = rng.uniform(0.1, 10, math.prod(shape))
+    return (flat * scale + rng.normal(size=scale.shape)).reshape(n, *shape).astype(np.float32)
+
+
+def fit(features, **changes):
+    config = replace(ReadoutConfig(block_dimensions=100, dimensions=100), **changes)
+    return fit_readout(rows_of(features), len(features), config, "weights")
+
+
+def before_unit_length(readout, features):
+    """Return what the readout's own arrays make of features, by their documentation."""
+    n, layers, rows, values = features.shape
+    z = (features.reshape(n, layers * rows, values) - readout.mean) / readout.scale
+    z = np.where(np.isfinite(z), z, 0)
+    reduced = np.concatenate([z[:, c] @ readout.blocks[c] for c in range(z.shape[1])], axis=1)
+    return reduced @ readout.joint
+
+
+def test_without_shrinkage_what_it_was_fitted_on_is_white(rng):
+    features = random_features(rng)
+    readout = fit(features, shrinkage=0.0)
+    assert readout.dimensions == 12
+    assert readout.variance_share == pytest.approx(1)
+    white = before_unit_length(readout, features)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(white.T @ white / len(white), np.eye(12), atol=1e-5)
+    unit = white / np.linalg.norm(white, axis=1, keepdims=True)
+    np.testing.assert_allclose(readout.vectors(features), unit, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [3, 12])
+def test_a_single_block_is_the_pca_of_scikit_learn(rng, dimensions):
+    features = random_features(rng, rows=1, values=12)
+    vectors = fit(features, shrinkage=0.0, dimensions=dimensions).vectors(features)
+    flat = features.reshape(len(features), -1).astype(np.float64)
+    z = (flat - flat.mean(axis=0)) / flat.std(axis=0)
+    expected = PCA(dimensions, whiten=True).fit_transform(z)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    signs = np.sign(np.sum(vectors * expected, axis=0))
+    np.testing.assert_allclose(vectors, expected * signs, atol=1e-4)
+
+
+def test_shrinkage_keeps_the_small_components_small(rng):
+    features = random_features(rng)
+    spreads = [
+        before_unit_length(fit(features, shrinkage=shrinkage), features).std(axis=0)
+        for shrinkage in (0.0, 0.3, 3.0)
+    ]
+    assert spreads[0] == pytest.approx(1, abs=1e-4)
+    for spread in spreads[1:]:
+        assert np.all(np.diff(spread) <= 1e-9)  # columns by falling variance
+    eigenvalues = (spreads[1] ** 2 / (1 - spreads[1] ** 2)) * 0.3  # v / (v + 0.3 m) = spread^2
+    assert eigenvalues.mean() == pytest.approx(1, rel=1e-4)  # in units of m, the mean
+
+
+def test_the_components_that_are_kept_hold_the_share_of_variance_it_says(rng):
+    features = random_features(rng)
+    white = before_unit_length(fit(features, shrinkage=0.0), features)
+    full, part = fit(features, shrinkage=0.0), fit(features, shrinkage=0.0, dimensions=4)
+    variances = 1 / np.linalg.norm(full.joint, axis=0) ** 2
+    assert part.variance_share == pytest.approx(variances[:4].sum() / variances.sum(), rel=1e-6)
+    np.testing.assert_allclose(before_unit_length(part, features), white[:, :4], atol=1e-6)
+
+
+def test_rows_above_the_nyquist_frequency_count_as_average(rng):
+    features = random_features(rng, rows=3)
+    missing = features.copy()
+    missing[::3, :, 2] = np.nan
+    readout = fit(missing)
+    assert np.isfinite(readout.joint).all()
+    known = np.isfinite(missing[:, 0, 2, 0])
+    np.testing.assert_allclose(readout.mean[2], features[known, 0, 2].mean(axis=0), rtol=1e-5)
+    filled = np.where(np.isnan(missing), readout.mean.reshape(1, 3, 6), missing)
+    np.testing.assert_allclose(readout.vectors(missing), readout.vectors(filled), atol=1e-6)
+    # A row that no recording has says nothing, and breaks nothing.
+    missing[:, :, 2] = np.nan
+    vectors = fit(missing).vectors(missing)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_large_fit_reads_a_portion_at_a_time(rng):
+    features = random_features(rng, n=2500)
+    asked = []
+
+    def rows(start, stop):
+        asked.append(stop - start)
+        return features[start:stop]
+
+    whole = fit_readout(rows, len(features), ReadoutConfig(dimensions=5), "weights")
+    assert max(asked) <= 1024
+    reference = before_unit_length(whole, features)
+    flat = features.reshape(2500, 2, 6).astype(np.float64)
+    np.testing.assert_allclose(whole.mean, flat.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(whole.scale, flat.std(axis=0) + 1e-6, rtol=1e-6)
+    assert reference.shape == (2500, 5)
+
+
+def test_a_readout_needs_two_rows(rng):
+    with pytest.raises(ValueError, match="at least two events or windows, not 1"):
+        fit(random_features(rng)[:1])
+    assert fit(random_features(rng)[:2]).dimensions == 1
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(rng, tmp_path):
+    features = random_features(rng)
+    saved = fit(features, layers=(2, -1), dimensions=7)
+    saved.save(tmp_path)
+    loaded = Readout.load(tmp_path)
+    assert (loaded.config, loaded.encoder) == (saved.config, "weights")
+    for name in ("mean", "scale", "blocks", "joint", "variance_share"):
+        assert np.array_equal(getattr(loaded, name), getattr(saved, name))
+    assert np.array_equal(loaded.vectors(features), saved.vectors(features))
+    before = (tmp_path / READOUT).read_bytes()
+    loaded.save(tmp_path)
+    assert (tmp_path / READOUT).read_bytes() == before
+
+
+@pytest.mark.parametrize("n_bytes", [0, 4, 300, -1])
+def test_a_damaged_readout_is_named_with_the_way_out(rng, tmp_path, n_bytes):
+    fit(random_features(rng)).save(tmp_path)
+    file = tmp_path / READOUT
+    file.write_bytes(file.read_bytes()[:n_bytes])
+    with pytest.raises(ValueError, match=r"readout.safetensors is damaged .*--refit"):
+        Readout.load(tmp_path)
+
+
+def test_a_readout_of_settings_that_are_no_more_counts_as_damaged(rng, tmp_path):
+    fit(random_features(rng)).save(tmp_path)
+    file = tmp_path / READOUT
+    text = file.read_bytes()
+    assert text.count(b"max_fit") == 1
+    file.write_bytes(text.replace(b"max_fit", b"max_fat"))
+    with pytest.raises(ValueError, match=r"damaged .*max_fat.*--refit"):
+        Readout.load(tmp_path)
+
+
+def test_a_missing_readout_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run `oscine embed`"):
+        Readout.load(tmp_path)
+
+
+# Whole archives
+
+
+class Archive:
+    """A tape with its catalogue, and where its vectors go."""
+
+    def __init__(self, folder, *, order=(0, 1), n_events=PORTION + 90):
+        lengths = {0: 900, 1: 700}
+        pictures = [tiny.codes(lengths[number], number) for number in order]
+        levels = [20 + 20 * np.sin(np.arange(len(picture)) / 7) for picture in pictures]
+        self.tape = tiny.tape(folder / "tape", pictures, levels)
+        self.catalogue = Catalogue(folder / "catalogue.sqlite")
+        self.folder = folder / "vectors"
+        ids, rows, at = {}, [], 0
+        for place, number in enumerate(order):
+            ids[number] = place + 1
+            row = tiny.recording(number, lengths[number], at, path=f"{place}.wav")
+            rows.append(replace(row, recording_id=place + 1))
+            at += lengths[number]
+        rng = np.random.default_rng(1)
+        found = []
+        for _ in range(n_events):
+            number = int(rng.integers(2))
+            start = int(rng.integers(lengths[number] - 40))
+            found.append((ids[number], start, start + int(rng.integers(4, 40))))
+        found = sorted(set(found))
+        events = [tiny.event(place, *one) for place, one in enumerate(found)]
+        places = [(ids[number], start) for number in (0, 1) for start in range(0, 320, 64)]
+        windows = [
+            WindowRow(
+                window_id=place + 1, recording_id=of, start_frame=start, stop_frame=start + 64
+            )
+            for place, (of, start) in enumerate(sorted(places))
+        ]
+        self.catalogue.add(rows, events, windows)
+
+    def embed(self, *, archive="archive", weights="weights", config=CONFIG, seed=0, **options):
+        return embed_archive(
+            self.catalogue,
+            self.folder,
+            self.tape,
+            tiny.encoder(seed),
+            config,
+            archive=archive,
+            weights=weights,
+            **options,
+        )
+
+    def vectors(self, name="events"):
+        shape = (-1, Readout.load(self.folder).dimensions)
+        return np.fromfile(self.folder / name / "00000.bin", np.float32).reshape(shape)
+
+    def bytes(self):
+        files = (self.folder / READOUT, *sorted(self.folder.glob("*/*.bin")))
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in files}
+
+    def by_content(self):
+        """Return the vectors by what they are of."""
+        contents = {row.recording_id: row.content_key for row in self.catalogue.recordings()}
+        return {
+            (contents[event.recording_id], event.start_frame, event.stop_frame): vector
+            for event, vector in zip(self.catalogue.events(), self.vectors(), strict=True)
+        }
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make archives in folders of their own, and close them again."""
+    made = []
+
+    def make(name="archive", **options):
+        made.append(Archive(tmp_path / name, **options))
+        return made[-1]
+
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "other").mkdir()
+    yield make
+    for one in made:
+        one.catalogue.close()
+
+
+def test_every_event_and_window_has_a_vector(make):
+    archive = make()
+    told = []
+    done = archive.embed(progress=lambda *what: told.append(what))
+    n_events, n_windows = len(archive.catalogue.events()), len(archive.catalogue.windows())
+    assert n_events > PORTION
+    assert (done.n_events, done.n_windows, done.dimensions) == (n_events, n_windows, 10)
+    assert (done.n_fitted, done.refitted) == (n_events + n_windows, True)
+    assert told[-1] == (2 * (n_events + n_windows), 2 * (n_events + n_windows))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+    recordings = {row.recording_id: row for row in archive.catalogue.recordings()}
+    readout = Readout.load(archive.folder)
+    for name, rows in (
+        ("events", archive.catalogue.events()),
+        ("windows", archive.catalogue.windows()),
+    ):
+        excerpts = [
+            cut(
+                archive.tape,
+                recordings[row.recording_id],
+                (row.start_frame, row.stop_frame),
+                tiny.encoder(),
+            )
+            for row in rows
+        ]
+        expected = readout.vectors(pooled_features(tiny.encoder(), excerpts, CONFIG))
+        assert cosines(archive.vectors(name), expected).min() >= 1 - 1e-5
+    assert not (archive.folder / "features").exists()
+
+
+def test_embedding_again_does_nothing(make):
+    archive = make()
+    first = archive.embed()
+    before = archive.bytes()
+
+    def fail(done, total):
+        raise AssertionError("there is nothing to do")
+
+    assert archive.embed(progress=fail) == first
+    assert archive.bytes() == before
+
+
+@pytest.mark.parametrize("stopped_at", range(1, 6))
+def test_a_stopped_embedding_ends_as_if_it_had_not_been_stopped(make, stopped_at):
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if len(calls) == stopped_at:
+            raise KeyboardInterrupt
+
+    stopped, whole = make(), make("other")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.embed(progress=stop)
+    stage = stopped.catalogue.stage("embed")
+    assert stage is not None
+    assert not stage.finished
+    done = stopped.embed()
+    assert done == whole.embed()
+    assert stopped.bytes() == whole.bytes()
+
+
+def test_a_larger_archive_is_read_with_the_readout_that_is_there(make):
+    archive = make(n_events=50)
+    archive.embed()
+    readout, old = (archive.folder / READOUT).read_bytes(), archive.by_content()
+    rows = archive.catalogue.events()
+    archive.catalogue.add([], [tiny.event(len(rows), 1, 500, 520)], [])
+    done = archive.embed(archive="larger")
+    assert (done.refitted, done.n_events) == (False, len(rows) + 1)
+    assert (archive.folder / READOUT).read_bytes() == readout
+    new = archive.by_content()
+    assert all(cosines(new[key], vector) >= 1 - 1e-5 for key, vector in old.items())
+    assert np.linalg.norm(new["content-000:-1", 500, 520]) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_readout_of_other_weights_or_settings_is_not_kept(make):
+    archive = make(n_events=50)
+    archive.embed()
+    first = archive.vectors()
+    other = archive.embed(weights="others", seed=1)
+    assert other.refitted
+    assert Readout.load(archive.folder).encoder == "others"
+    assert not np.allclose(archive.vectors(), first, atol=0.1)
+    back = archive.embed()
+    assert back.refitted
+    assert np.array_equal(archive.vectors(), first)
+    fewer = archive.embed(config=replace(CONFIG, dimensions=4))
+    assert (fewer.refitted, fewer.dimensions) == (True, 4)
+
+
+def test_a_readout_is_fitted_again_when_asked(make):
+    archive = make(n_events=50)
+    archive.embed()
+    before = archive.bytes()
+    rows = archive.catalogue.events()
+    archive.catalogue.add([], [tiny.event(len(rows), 1, 500, 520)], [])
+    assert archive.embed(archive="larger", refit=True).refitted
+    assert archive.bytes()[READOUT] != before[READOUT]
+
+
+def test_a_damaged_readout_can_be_fitted_again(make):
+    archive = make(n_events=50)
+    archive.embed()
+    before = archive.bytes()
+    (archive.folder / READOUT).write_bytes(b"")
+    with pytest.raises(ValueError, match="--refit"):
+        archive.embed(archive="larger")
+    archive.embed(refit=True)
+    assert archive.bytes() == before
+
+
+def test_a_large_archive_is_fitted_on_a_sample(make):
+    archive = make(n_events=200)
+    done = archive.embed(config=replace(CONFIG, max_fit=40))
+    assert done.n_fitted == 40
+    for name in ("events", "windows"):
+        assert np.linalg.norm(archive.vectors(name), axis=1) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("max_fit", [40, 20_000])
+def test_neither_order_nor_names_of_recordings_matter(make, max_fit):
+    config = replace(CONFIG, max_fit=max_fit)
+    one, other = make(n_events=200), make("other", n_events=200, order=(1, 0))
+    one.embed(config=config)
+    other.embed(config=config)
+    vectors, same = one.by_content(), other.by_content()
+    shared = vectors.keys() & same.keys()
+    assert len(shared) == len(vectors)
+    assert min(cosines(vectors[key], same[key]) for key in shared) >= 1 - 1e-5
+
+
+def test_a_missing_layer_is_named(make):
+    with pytest.raises(ValueError, match="no layer 5: the encoder has layers 0 to 1"):
+        make(n_events=5).embed(config=replace(CONFIG, layers=(1, 5)))
