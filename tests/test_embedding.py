@@ -81,7 +81,7 @@ def test_patch_columns_are_centred_where_there_is_room(case):
 def test_frames_outside_the_interval_and_near_the_background_do_not_count():
     encoder = tiny.encoder()
     log_mel = decoded(tiny.codes(40, 0))
-    level_db = np.linspace(0, 39, 40, dtype=np.float32)
+    level_db = np.linspace(0, 39, 40, dtype=np.float32)[:, None] * [0.25, 0.5, 0, 1]  # (T, G)
     cut = excerpt(log_mel, level_db, (105, 130), 100, 32, encoder, CONFIG)
     inside = np.arange(5, 30)
     assert cut.log_mel.shape == (48, 32)
@@ -91,6 +91,9 @@ def test_frames_outside_the_interval_and_near_the_background_do_not_count():
     deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
     expected = np.exp(CONFIG.activity_sharpness * (inside - 29) / deviation_db)
     assert cut.weights[inside] == pytest.approx(expected)
+    # The lower row of patches rises half as high as the upper one, where the liveliest bands are.
+    level = np.average(inside, weights=expected)
+    assert cut.below == pytest.approx([0.5 * level / deviation_db, 0])
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +173,17 @@ def test_features_are_pooled_over_patches_by_the_weight_of_their_frames(tape, re
     (features,) = pooled_features(encoder, [one], CONFIG)
     expected = pooled_by_hand(encoder, one, CONFIG, tiny.PICTURE.window_frames)
     assert features.dtype == np.float32
-    assert features.shape == (2, 2, 32)
-    assert np.isnan(features[:, 1]).all() == (recording is NARROW)
-    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    assert features.shape == (2, 2, 33)
+    assert np.isnan(features[:, 1, :-1]).all() == (recording is NARROW)
+    np.testing.assert_allclose(features[..., :-1], expected, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(features[..., -1], np.tile(one.below.astype(np.float32), (2, 1)))
 
 
 def test_one_column_has_no_deviation(tape):
     (features,) = pooled_features(
         tiny.encoder(), [cut(tape, LONG, (333, 337), tiny.encoder())], CONFIG
     )
-    assert np.abs(features[..., tiny.MODEL.width :]).max() < 1e-6
+    assert np.abs(features[..., tiny.MODEL.width : -1]).max() < 1e-6
 
 
 def test_windows_need_not_be_whole_patches(tape):
@@ -188,16 +192,18 @@ def test_windows_need_not_be_whole_patches(tape):
     one = cut(tape, LONG, (100, 300), encoder)
     (features,) = pooled_features(encoder, [one], CONFIG)
     expected = pooled_by_hand(encoder, one, CONFIG, 32)
-    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features[..., :-1], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_piece_whose_frames_count_for_nothing_hides_no_other():
     encoder = tiny.encoder()
     weights = np.zeros(128)
     weights[100:110] = 1
-    one = Excerpt(log_mel=decoded(tiny.codes(128, 3)), weights=weights, n_bands=32)
+    log_mel = decoded(tiny.codes(128, 3))
+    one = Excerpt(log_mel=log_mel, weights=weights, below=np.zeros(2), n_bands=32)
     (features,) = pooled_features(encoder, [one], CONFIG)
-    np.testing.assert_allclose(features, pooled_by_hand(encoder, one, CONFIG, 64), atol=1e-5)
+    expected = pooled_by_hand(encoder, one, CONFIG, 64)
+    np.testing.assert_allclose(features[..., :-1], expected, atol=1e-5)
 
 
 def cosines(one, other):
@@ -258,12 +264,16 @@ def test_nothing_outside_its_columns_reaches_an_event(tmp_path):
 
 
 def random_features(rng, n=300, layers=1, rows=2, values=6):
-    """Return features [shape=(n, L, M, 2 * D)] whose values hang together and differ in scale."""
+    """Return features [shape=(n, L, M, V + 1)] whose values hang together and differ in scale.
+
+    All rows are as lively as the liveliest.
+    """
     shape = (layers, rows, values)
     mix = rng.normal(size=(math.prod(shape), math.prod(shape)))
     flat = rng.normal(size=(n, math.prod(shape))) @ mix
     scale = rng.uniform(0.1, 10, math.prod(shape))
-    return (flat * scale + rng.normal(size=scale.shape)).reshape(n, *shape).astype(np.float32)
+    features = (flat * scale + rng.normal(size=scale.shape)).reshape(n, *shape)
+    return np.concatenate([features, np.zeros((*features.shape[:3], 1))], -1).astype(np.float32)
 
 
 def fit(features, **changes):
@@ -274,7 +284,9 @@ def fit(features, **changes):
 def before_unit_length(readout, features):
     """Return what the readout's own arrays make of features, by their documentation."""
     n, layers, rows, values = features.shape
-    z = (features.reshape(n, layers * rows, values) - readout.mean) / readout.scale
+    flat = features.reshape(n, layers * rows, values)
+    z = (flat[..., :-1] - readout.mean) / readout.scale
+    z *= np.exp(-readout.config.row_sharpness * flat[..., -1:])
     z = np.where(np.isfinite(z), z, 0)
     reduced = np.concatenate([z[:, c] @ readout.blocks[c] for c in range(z.shape[1])], axis=1)
     return reduced @ readout.joint
@@ -296,7 +308,7 @@ def test_without_shrinkage_what_it_was_fitted_on_is_white(rng):
 def test_a_single_block_is_the_pca_of_scikit_learn(rng, dimensions):
     features = random_features(rng, rows=1, values=12)
     vectors = fit(features, shrinkage=0.0, dimensions=dimensions).vectors(features)
-    flat = features.reshape(len(features), -1).astype(np.float64)
+    flat = features[..., :-1].reshape(len(features), -1).astype(np.float64)
     z = (flat - flat.mean(axis=0)) / flat.std(axis=0)
     expected = PCA(dimensions, whiten=True).fit_transform(z)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
@@ -329,17 +341,33 @@ def test_the_components_that_are_kept_hold_the_share_of_variance_it_says(rng):
 def test_rows_above_the_nyquist_frequency_count_as_average(rng):
     features = random_features(rng, rows=3)
     missing = features.copy()
-    missing[::3, :, 2] = np.nan
+    missing[::3, :, 2, :-1] = np.nan
     readout = fit(missing)
     assert np.isfinite(readout.joint).all()
     known = np.isfinite(missing[:, 0, 2, 0])
-    np.testing.assert_allclose(readout.mean[2], features[known, 0, 2].mean(axis=0), rtol=1e-5)
-    filled = np.where(np.isnan(missing), readout.mean.reshape(1, 3, 6), missing)
+    np.testing.assert_allclose(readout.mean[2], features[known, 0, 2, :-1].mean(axis=0), rtol=1e-5)
+    average = np.concatenate([readout.mean, np.zeros((3, 1))], axis=1)
+    filled = np.where(np.isnan(missing), average, missing)
     np.testing.assert_allclose(readout.vectors(missing), readout.vectors(filled), atol=1e-6)
     # A row that no recording has says nothing, and breaks nothing.
-    missing[:, :, 2] = np.nan
+    missing[:, :, 2, :-1] = np.nan
     vectors = fit(missing).vectors(missing)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_quieter_a_row_the_less_it_counts(rng):
+    features = random_features(rng, rows=3)
+    features[:, :, 1, -1] = rng.uniform(0, 2, (300, 1))
+    readout = fit(features, row_sharpness=2.0)
+    expected = before_unit_length(readout, features)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(readout.vectors(features), expected, atol=1e-6)
+    # A row far below the liveliest one says nothing at all; where it is as lively, it does.
+    other = features.copy()
+    other[:, :, 1, :-1] += rng.normal(0, 1, (300, 1, 6)).astype(np.float32)
+    assert cosines(readout.vectors(features), readout.vectors(other)).min() < 0.999
+    features[:, :, 1, -1] = other[:, :, 1, -1] = 20
+    np.testing.assert_allclose(readout.vectors(features), readout.vectors(other), atol=1e-7)
 
 
 def test_a_large_fit_reads_a_portion_at_a_time(rng):
@@ -353,7 +381,7 @@ def test_a_large_fit_reads_a_portion_at_a_time(rng):
     whole = fit_readout(rows, len(features), ReadoutConfig(dimensions=5), "weights")
     assert max(asked) <= 1024
     reference = before_unit_length(whole, features)
-    flat = features.reshape(2500, 2, 6).astype(np.float64)
+    flat = features[..., :-1].reshape(2500, 2, 6).astype(np.float64)
     np.testing.assert_allclose(whole.mean, flat.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(whole.scale, flat.std(axis=0) + 1e-6, rtol=1e-6)
     assert reference.shape == (2500, 5)
