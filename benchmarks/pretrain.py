@@ -4,8 +4,7 @@ A model of the default size takes training steps on windows of a synthetic archi
 in bfloat16 by turns (bfloat16 is used by `oscine pretrain` only where the processor has units for
 it; without them it is slower). Measured for each:
 
-- clips (windows) and patches in a second of training, everything included: drawing windows and
-  masks, forward, backward, the optimiser;
+- clips (windows) and patches in a second of training, from drawing windows to the optimiser;
 - operations in a second: products of matrices in one step, counted by torch, over its time;
 - the same for plain products of matrices at the shapes that the model's linear layers have, in
   the same run; and the share of the best of them that training reaches.
@@ -182,7 +181,7 @@ def product_factors(
 def product_rate(left: torch.Tensor, right: torch.Tensor, device: torch.device) -> float:
     """Return operations in a second of one product of matrices."""
     operations = 2 * left.shape[0] * left.shape[1] * right.shape[1]
-    return operations / seconds(lambda: left @ right, max(3, int(1e9 / operations)), device)
+    return operations / seconds(lambda: left @ right, max(3, int(3e8 / operations)), device)
 
 
 def seconds(work: Callable[[], object], n_times: int, device: torch.device) -> float:

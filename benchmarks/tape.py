@@ -6,7 +6,7 @@ from storage. Measured for float16 and for the codes of the tape, against float3
 
 - the share of a clip's ten nearest neighbours (cosine) that stay the same, over all clips;
 - the root mean square error of a value, in decibels;
-- megabytes for each hour of one channel.
+- megabytes for each hour of one channel, for the log-mel alone.
 
 For a yardstick the same is done with the clips begun half a hop (5 ms) later and kept in float32:
 a change that nobody can hear. Needs the recordings, named by ``--data`` or OSCINE_DATA.

@@ -54,7 +54,8 @@ def by_key(keys, values):
 
 def test_known_types_are_found_and_numbered_by_size():
     vectors, types = sounds_of_known_type()
-    clusters = cluster_vectors(vectors, *keys_and_recordings(len(types)), ClusterConfig())
+    config = ClusterConfig(min_samples=5)
+    clusters = cluster_vectors(vectors, *keys_and_recordings(len(types)), config)
     grouped = types != NOISE
     assert np.array_equal(clusters.labels[grouped], types[grouped])
     assert np.mean(clusters.labels[~grouped] == NOISE) > 0.8
@@ -150,7 +151,7 @@ def test_identical_and_silent_vectors_are_harmless(max_fit):
     same = np.repeat(np.eye(2, 8, dtype=np.float32), 40, axis=0)
     vectors = np.vstack([same, np.zeros((40, 8), dtype=np.float32)])
     clusters = cluster_vectors(
-        vectors, *keys_and_recordings(len(vectors)), ClusterConfig(max_fit=max_fit)
+        vectors, *keys_and_recordings(len(vectors)), ClusterConfig(max_fit=max_fit, min_samples=5)
     )
     assert clusters.sizes == (40, 40, 40)
     assert len({tuple(row) for row in clusters.labels.reshape(3, 40)}) == 3
@@ -196,7 +197,7 @@ def test_rows_that_cannot_be_grouped_are_refused(change, message):
 )
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=setting):
-        ClusterConfig(**{setting: 0})
+        ClusterConfig(**{setting: -1})
 
 
 # --- Map -----------------------------------------------------------------------------------

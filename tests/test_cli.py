@@ -191,7 +191,7 @@ def wrong(call, code, *arguments):
         (["learn", ".", "--steps", "0"], "--steps must be at least 1, not 0"),
         (["learn", ".", "--steps", "5", "--minutes", "1"], "--minutes or --steps, not both"),
         (["learn", ".", "--workers", "0"], "--workers must be at least 1, not 0"),
-        (["learn", ".", "--seed", "1.5"], '--seed: unable to convert "1.5"'),
+        (["learn", ".", "--seed", "one"], '--seed: unable to convert "one"'),
         (["learn", ".", "--bogus"], "Unknown option: --bogus"),
         (["learn", ".", "-w"], "-w requires an argument"),
         (["index", ".", "--set", "activity.on"], "write it as model.depth=6"),

@@ -38,7 +38,9 @@ def configs(draw):
             power_floor=draw(st.floats(1e-20, 1)),
         ),
         training=TrainingConfig(
-            mask_ratio=draw(st.floats(0.3, 0.8)), active_share=draw(share), seed=draw(st.integers())
+            mask_ratio=draw(st.floats(0.3, 0.8)),
+            active_share=draw(share),
+            seed=draw(st.integers(0, 2**32 - 1)),
         ),
         readout=ReadoutConfig(
             layers=tuple(draw(st.lists(st.integers(-9, 9), min_size=1, max_size=4)))

@@ -36,6 +36,7 @@ app = App(
     help="From unlabelled field recordings to a map of their sounds.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 
 Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]

@@ -187,8 +187,8 @@ class ClusterConfig:
     """Leading columns of the vectors that are kept, scaled to unit length again: otherwise the
     events that these columns describe badly gather near the origin and pass for a dense type."""
     min_cluster_size: int = 0
-    """Fewest fitted events that make a sound type; 0 takes half the square root of their number,
-    and at least 5."""
+    """Fewest fitted events that make a sound type; 0 takes a quarter of the square root of their
+    number, and at least 8."""
     min_samples: int = 2
     """Neighbours that decide how dense the surroundings of an event are."""
     max_fit: int = 50_000
@@ -208,7 +208,7 @@ class ClusterConfig:
 
     def smallest_cluster(self, n_fitted: int) -> int:
         """Return the fewest events that make a sound type when `n_fitted` events are fitted."""
-        return self.min_cluster_size or max(5, round(math.sqrt(n_fitted) / 2))
+        return self.min_cluster_size or max(8, round(math.sqrt(n_fitted) / 4))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,10 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,6 @@ from oscine.config import OscineConfig, fingerprint, read_config, to_toml, with_
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, read_interval
 from oscine.sound.recording import Interval
-from oscine.synth import SynthConfig, SynthReport, write_archive
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
     HEARD,
@@ -37,6 +38,7 @@ from oscine.workspace.folder import Workspace
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
     from oscine.picture.tape import Tape
+    from oscine.synth import SynthConfig, SynthReport
     from oscine.training.pretrain import Losses
 
 Progress = Callable[[str, int, int, str], None]
@@ -158,6 +160,8 @@ def synth(
     ValueError
         The folder holds something else.
     """
+    from oscine.synth import SynthConfig, write_archive
+
     config = config or SynthConfig()
     tell = None if progress is None else (lambda done, total: progress("synth", done, total, ""))
     return write_archive(folder, config, tell)
@@ -902,6 +906,20 @@ def _exemplar(
     )
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Silence standard error: decoders write there from C, past any handler."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _mp3(
     recording: RecordingRow, start_frame: int, stop_frame: int, config: OscineConfig
 ) -> bytes | None:
@@ -913,7 +931,8 @@ def _mp3(
     channel = None if recording.channel < 0 else recording.channel
     file = located(Path(recording.root), recording.path)
     try:
-        samples = read_interval(file, interval, channel=channel, sample_rate_hz=PLAYED_HZ)
+        with _hushed():
+            samples = read_interval(file, interval, channel=channel, sample_rate_hz=PLAYED_HZ)
     except (UnreadableAudio, OSError, ValueError):
         return None
     peak = float(np.abs(samples).max(initial=0))

@@ -189,7 +189,11 @@ def _group_levels(excess_db: np.ndarray, n_groups: int) -> np.ndarray:
     n_frames, n_bands = excess_db.shape
     padded = np.zeros((n_frames, n_groups * LEVEL_BANDS), np.float32)
     padded[:, :n_bands] = np.maximum(excess_db, 0)
-    return padded.reshape(n_frames, n_groups, LEVEL_BANDS).max(axis=2)
+    levels = padded[:, ::LEVEL_BANDS].copy()
+    # Numpy is slow at the maximum of many short rows: band by band takes a quarter of the time.
+    for band in range(1, LEVEL_BANDS):
+        np.maximum(levels, padded[:, band::LEVEL_BANDS], out=levels)
+    return levels
 
 
 def _spans(
