@@ -151,7 +151,9 @@ def test_identical_and_silent_vectors_are_harmless(max_fit):
     same = np.repeat(np.eye(2, 8, dtype=np.float32), 40, axis=0)
     vectors = np.vstack([same, np.zeros((40, 8), dtype=np.float32)])
     clusters = cluster_vectors(
-        vectors, *keys_and_recordings(len(vectors)), ClusterConfig(max_fit=max_fit, min_samples=5)
+        vectors,
+        *keys_and_recordings(len(vectors)),
+        ClusterConfig(max_fit=max_fit, min_cluster_size=5, min_samples=5),
     )
     assert clusters.sizes == (40, 40, 40)
     assert len({tuple(row) for row in clusters.labels.reshape(3, 40)}) == 3
