@@ -1,6 +1,7 @@
 """`oscine learn`, killed at random moments of every step and run again, ends as if it had not been.
 
-Same bytes and same rows, as docs say: tape, weights, vectors, sound types, reports.
+The same bytes (tape, weights, log, figures, vectors, page) and the same rows of the catalogue and
+of the report; also for one worker and for two.
 """
 
 import json

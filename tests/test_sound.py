@@ -354,7 +354,9 @@ def test_aac_with_pyav(tmp_path):
     got, audio = read(path)
     assert (audio.sample_rate_hz, audio.n_channels, audio.n_missing) == (48_000, 1, 0)
     assert abs(audio.n_read - 96_000) < 4_800
-    assert np.corrcoef(got[0, 9_600:86_400], samples[9_600:86_400])[0, 1] > 0.99
+    # AAC begins with a frame of its own, which only files that say so (by an edit list) are rid of.
+    late = 1024 if audio.n_read > 97_000 else 0
+    assert np.corrcoef(got[0, 9_600 + late : 86_400 + late], samples[9_600:86_400])[0, 1] > 0.99
     excerpt = read_interval(path, Interval(start=1, stop=2, sample_rate_hz=2))
     assert np.array_equal(excerpt, got[0, 24_000:48_000])
 

@@ -556,11 +556,11 @@ def _pyav_decoder(path: Path) -> _Decoder:
     ValueError
         If PyAV cannot open the file, or finds no sound in it.
     """
-    import av  # pyright: ignore[reportMissingImports]
+    import av.error  # pyright: ignore[reportMissingImports]
 
     try:
         container = av.open(os.fspath(path))
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         raise ValueError(str(error)) from error
     if not container.streams.audio:
         container.close()
@@ -582,16 +582,18 @@ def _pyav_decoder(path: Path) -> _Decoder:
                     position += len(step)
                 if stop is not None and position >= stop:
                     return
-        except (av.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, ValueError) as error:
             raise _DecodingFault(str(error)) from error
 
     # A raw AAC stream has no header: FFmpeg guesses its length from the bit rate.
-    is_promised = stream.duration is not None and container.format.name != "aac"
+    promised_s = None
+    if stream.duration and stream.time_base and container.format.name != "aac":
+        promised_s = stream.duration * stream.time_base
     return _Decoder(
         sample_rate_hz=rate_hz,
         n_channels=layout.nb_channels,
         encoding=f"{container.format.name} {stream.codec_context.name}",
-        n_promised=round(stream.duration * stream.time_base * rate_hz) if is_promised else None,
+        n_promised=round(promised_s * rate_hz) if promised_s else None,
         slack_frames=round(_PROMISE_SLACK_S * rate_hz),
         doubt=None,
         steps=steps,
