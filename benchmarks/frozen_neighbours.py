@@ -145,7 +145,7 @@ def all_vectors(
     # Fold 3 may be missing from the archive that was learned: clips come from a full index.
     full = arguments.work / "all-index"
     steps.index([listed(arguments.data, arguments.work / "all-recordings", "all")], full)
-    clips = Clips(Workspace(full), encoder, config.readout)
+    clips = Clips(Workspace(full), encoder, ReadoutConfig())
     kinds: list[tuple[str, Callable[[], np.ndarray]]] = [
         ("trained, default readout", lambda: clips.read_out(encoder)),
         ("trained, plain mean", lambda: clips.plain_mean(encoder)),

@@ -1,4 +1,4 @@
-"""The command line: arguments and tables, no logic.
+"""The command line: in come arguments, out go tables or JSON; no logic.
 
 Every verb is a function here whose docstring is its help. The steps are imported when a verb runs,
 so that help comes at once.

@@ -159,12 +159,12 @@ class ReadoutConfig:
     """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
     activity_sharpness: float = 4.0
     """Exponent per corpus deviation of a frame's level above its clip's floor."""
-    row_sharpness: float = 2.0
+    row_sharpness: float = 1.5
     """Exponent per corpus deviation by which a frequency row lies below the liveliest one."""
     block_dimensions: int = 48
     """Kept of each layer and frequency row in the first of the two PCAs."""
-    dimensions: int = 64
-    shrinkage: float = 3.0
+    dimensions: int = 128
+    shrinkage: float = 10.0
     """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept."""
     max_fit: int = 20_000
     seed: int = 0

@@ -1,7 +1,7 @@
 """A pre-norm transformer: attention and block.
 
-Own code because the published ones drag in packages that do not import beside a CPU build of
-torch; tested against torch's own layers.
+In come tokens, out go as many. Own code because the published ones drag in packages that do not
+import beside a CPU build of torch; tested against torch's own layers.
 
 Axes: B batch, N tokens, D width, H heads.
 """

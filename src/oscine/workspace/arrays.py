@@ -1,9 +1,9 @@
 """Flat arrays on disk, in shards: append, memory-map.
 
 In come rows of one type and shape; they lie one after another in ``00000.bin``, ``00001.bin``, ...
-The catalogue says how many rows are whole: a writer cuts off what lies beyond before it appends,
-so a process killed between the array and the catalogue leaves nothing to mend. The tape and the
-vectors both use it.
+and come out again by number, through a memory map. The catalogue says how many rows are whole: a
+writer cuts off what lies beyond before it appends, so a process killed between the array and the
+catalogue leaves nothing to mend. The tape and the vectors both use it.
 """
 
 from __future__ import annotations
