@@ -10,11 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -274,7 +275,8 @@ def _drawn(
         )
         waiting: deque[tuple[Found, Future[tuple[str, Drawn]]]] = deque()
         for one, task in zip(found, tasks, strict=True):
-            waiting.append((one, pool.submit(_draw, *task)))
+            with _interrupts_held():
+                waiting.append((one, pool.submit(_draw, *task)))
             if len(waiting) > 4 * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -294,12 +296,28 @@ def _draw(
     return digest, draw_recording(file, part, picture, activity)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C: a worker begun meanwhile is deaf to it until it can leave in silence."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker() -> None:
     """Silence standard error (decoders write there from C, past any handler); end with the parent.
 
     A pool leaves its workers behind when its process is killed: they would wait for ever.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
