@@ -98,7 +98,8 @@ def trained(arguments: argparse.Namespace, archive: str, seed: int) -> Workspace
     """Return a workspace that is trained and embedded; made once, then used again."""
     folder = arguments.work / f"{archive}-{seed}-{arguments.steps}"
     if (folder / "catalogue.sqlite").exists():
-        stage = Workspace(folder).catalogue().stage("pretrain")
+        with Workspace(folder).catalogue() as catalogue:
+            stage = catalogue.stage("pretrain")
         if stage is not None and stage.finished:
             return Workspace(folder)
     recordings = listed(arguments.data, arguments.work / f"{archive}-recordings", archive)
