@@ -41,6 +41,7 @@ from oscine.model.patches import (
 )
 from oscine.model.transformer import Attention, Block
 
+MADE = {"step": 1, "archive": "none"}
 RUN = RunConfig(
     picture=PictureConfig(n_mels=16),
     model=ModelConfig(
@@ -616,7 +617,7 @@ def test_a_checkpoint_gives_the_same_outputs_bit_for_bit(tmp_path):
 def test_the_frozen_encoder_is_that_of_the_model(tmp_path):
     model = made(1)
     model.encoder.log_mel_mean.fill_(-11.125)
-    save_checkpoint(tmp_path / "last", model, RUN, {})
+    save_checkpoint(tmp_path / "last", model, RUN, MADE)
     log_mel = tensor(2, 13, 16)
     expected = model.encoder.layers(log_mel, (0, 2, -1))
     for folder in (tmp_path / "last", str(tmp_path / "last")):
@@ -632,7 +633,7 @@ def test_a_checkpoint_is_plain_tensors_and_text(tmp_path, monkeypatch):
     optimiser = torch.optim.AdamW(model.parameters())
     loss_of(model, *batch()).backward()
     optimiser.step()
-    save_checkpoint(tmp_path / "last", model, RUN, {}, optimiser_state(optimiser))
+    save_checkpoint(tmp_path / "last", model, RUN, MADE, optimiser_state(optimiser))
     names = sorted(path.name for path in (tmp_path / "last").iterdir())
     assert names == ["optimiser.safetensors", "provenance.json", "run.toml", "weights.safetensors"]
     with safe_open(tmp_path / "last" / "weights.safetensors", "pt") as weights:
@@ -653,7 +654,7 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for seed in range(3):
         step(model, optimiser, seed)
-    save_checkpoint(tmp_path / "last", model, RUN, {}, optimiser_state(optimiser))
+    save_checkpoint(tmp_path / "last", model, RUN, MADE, optimiser_state(optimiser))
     step(model, optimiser, 3)
 
     again, _, _ = load_checkpoint(tmp_path / "last")
@@ -666,19 +667,19 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
 
 def test_a_checkpoint_replaces_the_one_before_only_when_whole(tmp_path):
     folder = tmp_path / "last"
-    save_checkpoint(folder, made(1), RUN, {"step": 1})
+    save_checkpoint(folder, made(1), RUN, MADE | {"step": 1})
     with pytest.raises(TypeError):
-        save_checkpoint(folder, made(2), RUN, {"step": object()})
+        save_checkpoint(folder, made(2), RUN, MADE | {"step": object()})
     assert torch.equal(outputs(load_checkpoint(folder)[0]), outputs(made(1)))
-    save_checkpoint(folder, made(2), RUN, {"step": 2})
+    save_checkpoint(folder, made(2), RUN, MADE | {"step": 2})
     assert torch.equal(outputs(load_checkpoint(folder)[0]), outputs(made(2)))
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
 def test_the_fingerprint_stands_for_the_weights(tmp_path):
-    save_checkpoint(tmp_path / "a", made(1), RUN, {"step": 1})
-    save_checkpoint(tmp_path / "b", made(1), RUN, {"step": 2})
-    save_checkpoint(tmp_path / "c", made(2), RUN, {"step": 1})
+    save_checkpoint(tmp_path / "a", made(1), RUN, MADE | {"step": 1})
+    save_checkpoint(tmp_path / "b", made(1), RUN, MADE | {"step": 2})
+    save_checkpoint(tmp_path / "c", made(2), RUN, MADE | {"step": 1})
     prints = [weights_fingerprint(tmp_path / name) for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
     assert len(prints[0]) == 16
@@ -686,7 +687,7 @@ def test_the_fingerprint_stands_for_the_weights(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    save_checkpoint(tmp_path / "last", made(1), RUN, {"step": 1})
+    save_checkpoint(tmp_path / "last", made(1), RUN, MADE | {"step": 1})
     return tmp_path / "last"
 
 
@@ -711,7 +712,7 @@ def test_damaged_weights_are_refused(folder, share):
     assert str(folder) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"{}", b"[]"])
 def test_damaged_provenance_is_refused(folder, content):
     (folder / "provenance.json").write_bytes(content)
     with pytest.raises(ValueError, match="is damaged and cannot be loaded") as caught:

@@ -319,6 +319,36 @@ def test_a_workspace_holds_pictures_of_one_kind(archive, copied):
     steps.learn([archive], copied, **LEARN, progress=only_report)
 
 
+def test_one_run_at_a_time_holds_a_workspace(archive, copied):
+    workspace = Workspace(copied)
+    with workspace.alone():
+        for step in (steps.embed, steps.cluster, steps.report):
+            with pytest.raises(ValueError, match="in use by another run"):
+                step(copied)
+        assert steps.status(copied).files
+    steps.embed(copied)
+
+
+@pytest.mark.parametrize(
+    ("step", "setting"), [(steps.pretrain, "model.width=32"), (steps.embed, "readout.layers=[9]")]
+)
+def test_a_setting_that_is_refused_is_not_kept(copied, step, setting):
+    before = Workspace(copied).config_file.read_bytes()
+    with pytest.raises(ValueError, match=setting.partition("=")[0]):
+        step(copied, settings=[setting])
+    assert Workspace(copied).config_file.read_bytes() == before
+    step(copied)
+
+
+def test_hours_count_the_recordings_not_their_channels(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    noise = 0.1 * np.random.default_rng(0).uniform(-1, 1, (36_000, 2))
+    soundfile.write(folder / "two.wav", noise, 1000 * 10)
+    report = steps.index([folder], tmp_path / "w", workers=1, settings=["picture.channels=each"])
+    assert report.hours == 0.001
+
+
 def test_the_same_channels_again_are_duplicates(archive, tmp_path):
     report = steps.index(
         [archive / "cut.wav", archive / "cut.wav", archive], tmp_path / "w", workers=2

@@ -201,17 +201,15 @@ def index(
     """
     from oscine.picture.indexing import index_archive
 
-    workspace = Workspace(folder, create=True)
-    config = _configured(workspace, settings)
-    indexed = index_archive(
-        workspace,
-        archives,
-        config.picture,
-        config.activity,
-        workers=workers or _n_cores(),
-        progress=_told(progress, "index"),
-    )
-    with workspace.catalogue() as catalogue:
+    with _at_work(folder, settings, create=True) as (workspace, catalogue, config):
+        indexed = index_archive(
+            workspace,
+            archives,
+            config.picture,
+            config.activity,
+            workers=workers or _n_cores(),
+            progress=_told(progress, "index"),
+        )
         _note_archive(catalogue, config, indexed.problems)
         report = _index_report(catalogue)
     return replace(report, new_files=indexed.n_new, changed_files=indexed.n_changed)
@@ -264,12 +262,10 @@ def pretrain(
     from oscine.model.checkpoint import RunConfig
     from oscine.training import pretrain as training
 
-    workspace = Workspace(folder)
-    run_folder = workspace.run(name)
     overrides = [*_length(minutes, steps), *_seeds(seed, "training"), *settings]
-    config = _configured(workspace, overrides)
-    run = RunConfig(picture=config.picture, model=config.model, training=config.training)
-    with workspace.catalogue() as catalogue:
+    with _at_work(folder, overrides) as (workspace, catalogue, config):
+        run_folder = workspace.run(name)
+        run = RunConfig(picture=config.picture, model=config.model, training=config.training)
         archive = _archive(catalogue)
         sampler = _sampler(workspace, catalogue, config)
         if fresh and run_folder.exists():
@@ -306,19 +302,17 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
     from oscine.model.checkpoint import load_checkpoint
     from oscine.training import pretrain as training
 
-    workspace = Workspace(folder)
-    config = _configured(workspace, settings)
     model, run, provenance = load_checkpoint(checkpoint)
-    if run.picture != config.picture:
-        raise ValueError(
-            f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
-            "run.toml): index into a new workspace with the same settings"
-        )
-    place = workspace.run(GIVEN_RUN) / "checkpoints" / f"{provenance['step']:08d}"
-    if place.resolve() != checkpoint.resolve():
-        shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
-        shutil.copytree(checkpoint, place)
-    with workspace.catalogue() as catalogue:
+    with _at_work(folder, settings) as (workspace, catalogue, config):
+        if run.picture != config.picture:
+            raise ValueError(
+                f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
+                "run.toml): index into a new workspace with the same settings"
+            )
+        place = workspace.run(GIVEN_RUN) / "checkpoints" / f"{provenance['step']:08d}"
+        if place.resolve() != checkpoint.resolve():
+            shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
+            shutil.copytree(checkpoint, place)
         sampler = _sampler(workspace, catalogue, config)
         losses = training.evaluate(model, sampler, run.training, provenance["step"])
         return _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
@@ -354,9 +348,7 @@ def embed(
     from oscine.embedding.vectors import embed_archive
     from oscine.model.checkpoint import load_encoder
 
-    workspace = Workspace(folder)
-    config = _configured(workspace, settings)
-    with workspace.catalogue() as catalogue:
+    with _at_work(folder, settings) as (workspace, catalogue, config):
         model = _needed(catalogue, "pretrain")
         tape, _ = _tape(workspace, catalogue, config)
         done = embed_archive(
@@ -409,9 +401,8 @@ def cluster(
     from oscine.atlas.cluster import cluster_vectors
     from oscine.atlas.projection import project_vectors
 
-    workspace = Workspace(folder)
-    config = _configured(workspace, [*_seeds(seed, "cluster"), *settings])
-    with workspace.catalogue() as catalogue:
+    overrides = [*_seeds(seed, "cluster"), *settings]
+    with _at_work(folder, overrides) as (workspace, catalogue, config):
         embedded = _needed(catalogue, "embed")
         wanted = fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
         stage = catalogue.stage("cluster")
@@ -479,9 +470,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
     """
     from oscine.atlas.page import write_page
 
-    workspace = Workspace(folder)
-    config = _configured(workspace, ())
-    with workspace.catalogue() as catalogue:
+    with _at_work(folder, ()) as (workspace, catalogue, config):
         model = _needed(catalogue, "pretrain").facts
         clusters = ClusterReport(**_needed(catalogue, "cluster").facts["report"])
         indexed = _index_report(catalogue)
@@ -504,9 +493,9 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
             notes=[*_model_notes(catalogue), *clusters.notes],
         )
         page = _page(workspace, catalogue, config, summary, indexed, progress)
-    with NewFile(workspace.reports / LEARNED) as path:
-        path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
-    write_page(workspace.reports / REPORT, page)
+        with NewFile(workspace.reports / LEARNED) as path:
+            path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+        write_page(workspace.reports / REPORT, page)
     return summary
 
 
@@ -595,6 +584,26 @@ def status(folder: Path) -> StatusReport:
         )
 
 
+@contextmanager
+def _at_work(
+    folder: Path, settings: Iterable[str], *, create: bool = False
+) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
+    """Hold a workspace for one step; settings that the step refuses are forgotten again."""
+    workspace = Workspace(folder, create=create)
+    file = workspace.config_file
+    with workspace.alone():
+        known = file.read_bytes() if file.exists() else None
+        config = _configured(workspace, settings)
+        try:
+            with workspace.catalogue() as catalogue:
+                yield workspace, catalogue, config
+        except ValueError:
+            if known is not None and known != file.read_bytes():
+                with NewFile(file) as path:
+                    path.write_bytes(known)
+            raise
+
+
 def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
     """Return the workspace's configuration with overrides, and write down what changed."""
     file = workspace.config_file
@@ -602,6 +611,12 @@ def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
     config = with_overrides(known or OscineConfig(), settings)
     if config == known:
         return config
+    depth = config.model.depth
+    if not all(-depth <= layer <= depth for layer in config.readout.layers):
+        raise ValueError(
+            f"readout.layers={list(config.readout.layers)} names a layer that the model has not: "
+            f"its layers are 0 to {depth} (model.depth)"
+        )
     if known is not None and (config.picture, config.activity) != (known.picture, known.activity):
         raise ValueError(
             f"{workspace.folder} was indexed with other settings of [picture] or [activity] "
@@ -659,7 +674,7 @@ def _index_report(catalogue: Catalogue) -> IndexReport:
     if stage is not None:
         problems = stage.facts.get("problems", ())
         skipped += [(path, "unreadable", reason) for path, reason in problems]
-    heard_s = sum(row.duration_s for row in recordings if row.n_frames)
+    heard_s = sum(row.duration_s for row in files.values() if row.n_frames)
     return IndexReport(
         hours=round(heard_s / 3600, 4),
         files=len(files),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def embed_archive(
         stage = _begin(catalogue, folder, wanted, weights, config, refit)
     facts = dict(stage.facts)
     if stage.finished:
-        return _embedded(facts, events, windows)
+        return replace(_embedded(facts, events, windows), refitted=False)
 
     def note(**changes: int) -> None:
         facts.update(changes)

@@ -136,8 +136,17 @@ def load_encoder(folder: Path) -> Encoder:
 
 
 def load_provenance(folder: Path) -> dict[str, Any]:
-    """Return how a checkpoint came about: step, versions, the fingerprint of its archive."""
-    return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    """Return how a checkpoint came about: step, versions, the fingerprint of its archive.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or does not say step and archive.
+    """
+    provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    if not isinstance(provenance, dict) or not {"step", "archive"} <= provenance.keys():
+        raise ValueError(f"{PROVENANCE} does not give step and archive")
+    return provenance
 
 
 def weights_fingerprint(folder: Path) -> str:

@@ -318,7 +318,7 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig) -> RunConfig:
         if different:
             raise ValueError(
                 f"{folder} was begun with other settings: {', '.join(different)}; give the same, "
-                "train under another --name, or use --fresh to begin again"
+                "use --fresh to begin again (the old run is kept)"
             )
         return kept
     if run.training.steps == 0:

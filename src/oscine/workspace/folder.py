@@ -5,6 +5,9 @@ In comes a path; out go the paths inside it and its catalogue. Used by the steps
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +85,29 @@ class Workspace:
     def catalogue(self) -> Catalogue:
         """Open the catalogue."""
         return Catalogue(self.catalogue_file)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep all other processes from writing here meanwhile.
+
+        The lock is one of SQLite's, on a file of its own: it works on every system, and goes with
+        the process that holds it, however that ends.
+
+        Raises
+        ------
+        ValueError
+            Another process holds it.
+        """
+        lock = sqlite3.connect(self.folder / "lock.sqlite", isolation_level=None, timeout=0)
+        with closing(lock):
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise ValueError(
+                    f"{self.folder} is in use by another run ({error}): wait until it is done, "
+                    "stop it, or name another workspace with -w"
+                ) from error
+            yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
         """Return the vectors of all events, and the events, row by row.
