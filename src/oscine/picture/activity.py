@@ -114,10 +114,14 @@ def find_background(
     floors = np.empty((len(starts), n_bands), np.float32)
     levels = np.empty(n_frames, np.float32)
     is_sounding = np.empty(n_frames, bool)
+    smooth, smooth_start = np.empty((0, n_bands), np.float32), 0
     for number, start in enumerate(starts):
         stop = min(n_frames, start + block)
         low, high = max(0, start - block // 2), min(n_frames, stop + block // 2)
-        smooth = _smooth_db(log_mel, low, high)
+        # Neighbourhoods overlap by half: what is smooth already is kept.
+        more = _smooth_db(log_mel, smooth_start + len(smooth), high)
+        smooth = np.concatenate([smooth[low - smooth_start :], more])  # frames [low, high)
+        smooth_start = low
         around = smooth.max(axis=1) > SILENCE_DB
         is_sounding[start:stop] = around[start - low : stop - low]
         if not around.any():
@@ -252,9 +256,7 @@ def _parted(level_db: np.ndarray, start: int, stop: int, longest: int) -> list[t
 
 def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Event:
     """Measure in which bands, and how far, a stretch stands out."""
-    margin = SMOOTH_FRAMES // 2
-    low, high = max(0, start - margin), min(len(log_mel), stop + margin)
-    smooth = _smooth_db(log_mel, low, high)[start - low : stop - low]
+    smooth = _smooth_db(log_mel, start, stop)
     blocks = np.arange(start, stop) // background.block_frames
     rise = (smooth - background.floor_db[blocks]).max(axis=0)  # (F,)
     bands = np.flatnonzero(rise >= min(BAND_SHARE * rise.max(), rise.max()))
@@ -268,14 +270,19 @@ def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Ev
 
 
 def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
-    """Return frames [start, stop) in decibels, smoothed; digital silence blurs into no sound."""
-    level_db = np.asarray(log_mel[start:stop], dtype=np.float32) * np.float32(DB_PER_NAT)
+    """Return frames [start, stop) in decibels, smoothed; digital silence blurs into no sound.
+
+    The same values whatever else is asked for: frames around are read too.
+    """
+    margin = SMOOTH_FRAMES // 2
+    low, high = max(0, start - margin), min(len(log_mel), stop + margin)
+    level_db = np.asarray(log_mel[low:high], dtype=np.float32) * np.float32(DB_PER_NAT)
     is_sounding = level_db.max(axis=1, keepdims=True) > SILENCE_DB  # (T, 1)
     counted = is_sounding.astype(np.float32)
     smooth = _moving_sum(level_db * counted, SMOOTH_FRAMES)
     smooth /= np.maximum(_moving_sum(counted, SMOOTH_FRAMES), 1)
     np.copyto(smooth, level_db, where=~is_sounding)
-    smooth = _moving_sum(smooth.T, SMOOTH_BANDS).T
+    smooth = _moving_sum(smooth[start - low : stop - low].T, SMOOTH_BANDS).T
     smooth /= SMOOTH_BANDS
     return smooth
 

@@ -241,7 +241,7 @@ def _pictures(audio: Audio, picture: PictureConfig) -> Iterator[Tensor]:
         if not waiting:
             waiting = [np.zeros((len(block), margin), np.float32)]
             n_waiting = margin
-        waiting.append(block.copy())
+        waiting.append(block)
         n_waiting += block.shape[1]
         n_samples += block.shape[1]
         if n_waiting < reach:

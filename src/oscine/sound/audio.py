@@ -154,7 +154,8 @@ class Audio:
         Returns
         -------
         iterator of ndarray
-            float32 (C, S): one channel under the policies `mean` and `first`, all under `each`.
+            float32 (C, S), each in an array of its own: one channel under the policies `mean` and
+            `first`, all under `each`.
 
         Raises
         ------
@@ -280,9 +281,12 @@ def read_interval(
 
 
 def content_hash(path: Path) -> str:
-    """Hash of the bytes of a file (BLAKE2b, 16 bytes, as 32 hexadecimal digits)."""
+    """Hash of the bytes of a file (the first 16 bytes of SHA-256, as 32 hexadecimal digits).
+
+    Processors have instructions for it: it takes half the time of BLAKE2b.
+    """
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _excerpt(decoder: _Decoder, start: int, stop: int, channel: int | None) -> np.ndarray:
@@ -354,9 +358,10 @@ def _choose(block: np.ndarray, channels: Channels) -> np.ndarray:
 def _mean(block: np.ndarray) -> np.ndarray:
     """Mean over channels (S, C) -> (S,), added one after the other: for all S the same bits."""
     total = block[:, 0].copy()
-    for channel in block.T[1:]:
-        total += channel
-    total /= block.shape[1]
+    if block.shape[1] > 1:
+        for channel in block.T[1:]:
+            total += channel
+        total /= block.shape[1]
     return total
 
 
