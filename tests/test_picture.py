@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture.activity import LEVEL_BANDS, SHORT_S, find_background, find_events
 from oscine.picture.mel import (
-    FRAMES_AT_ONCE,
     band_edges_hz,
     frame_margin_samples,
     log_mel,
@@ -22,6 +21,7 @@ from oscine.picture.mel import (
     n_valid_bands,
 )
 from oscine.picture.tape import (
+    CHUNK_FRAMES,
     LEVEL_STEP_DB,
     TAPE_LOW,
     TAPE_STEP,
@@ -359,7 +359,7 @@ def codes_of(channel):
 
 
 @pytest.mark.parametrize("block_s", [0.37, 10.0, 100.0])
-@pytest.mark.parametrize("n_frames", [500, FRAMES_AT_ONCE, FRAMES_AT_ONCE + 1, 4500])
+@pytest.mark.parametrize("n_frames", [500, CHUNK_FRAMES, CHUNK_FRAMES + 1, 4500])
 def test_the_tape_is_the_log_mel_of_the_whole_whatever_the_blocks(
     tmp_path, monkeypatch, n_frames, block_s
 ):

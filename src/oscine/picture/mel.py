@@ -16,8 +16,8 @@ from torch import Tensor
 
 from oscine.config import PictureConfig
 
-FRAMES_AT_ONCE = 2048
-"""Frames per call of the transform: larger ones spill out of the processor's caches."""
+FRAMES_AT_ONCE = 256
+"""Frames per call of the transform: more spill out of the processor's caches."""
 FILTER_GROUPS = 4
 
 
@@ -68,8 +68,8 @@ def log_mel_of_frames(samples: Tensor, n_frames: int, config: PictureConfig) -> 
     pieces = []
     for start in range(0, n_frames, FRAMES_AT_ONCE):
         piece = frames[:, start : min(start + FRAMES_AT_ONCE, n_frames)] * window
-        spectrum = torch.fft.rfft(piece)
-        power = spectrum.real.square() + spectrum.imag.square()  # (B, T, n_fft/2 + 1)
+        squares = torch.view_as_real(torch.fft.rfft(piece)).square_()  # (B, T, n_fft/2 + 1, 2)
+        power = squares[..., 0] + squares[..., 1]  # (B, T, n_fft/2 + 1)
         mel = torch.cat([power[..., low:high] @ some for low, high, some in filters], dim=-1)
         pieces.append(mel.add_(config.power_floor).log_())  # (B, T, F)
     if not pieces:

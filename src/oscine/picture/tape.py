@@ -24,7 +24,6 @@ from torch import Tensor
 from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture.activity import Event, find_background, find_events, n_level_groups
 from oscine.picture.mel import (
-    FRAMES_AT_ONCE,
     band_edges_hz,
     frame_margin_samples,
     log_mel_of_frames,
@@ -38,6 +37,8 @@ TAPE_LOW = float(np.log(1e-10))
 TAPE_STEP = 0.14
 LEVEL_STEP_DB = 0.25
 """Step of the level above the background, one byte for every ``LEVEL_BANDS`` bands of a frame."""
+CHUNK_FRAMES = 2048
+"""Frames that are drawn and coded at a time."""
 SILENT_PEAK = 1e-3
 """A recording that stays below -60 dB of full scale is silent: what lossy codecs make of silence
 can reach half of that."""
@@ -228,13 +229,13 @@ def _write_codes(audio: Audio, parts: list[Path], picture: PictureConfig) -> int
 
 
 def _pictures(audio: Audio, picture: PictureConfig) -> Iterator[Tensor]:
-    """Yield log-mel in chunks of `FRAMES_AT_ONCE` frames, counted from the start of the file.
+    """Yield log-mel in chunks of `CHUNK_FRAMES` frames, counted from the start of the file.
 
     The chunks are the same however the decoder's blocks fall: sums over many values come out
     alike only when they are made in the same portions.
     """
     hop, margin = picture.hop_samples, frame_margin_samples(picture)
-    reach = (FRAMES_AT_ONCE - 1) * hop + picture.n_fft
+    reach = (CHUNK_FRAMES - 1) * hop + picture.n_fft
     waiting: list[np.ndarray] = []
     n_waiting = n_samples = n_frames = 0
     for block in audio.blocks(picture.sample_rate_hz):  # (C, S)
@@ -250,9 +251,9 @@ def _pictures(audio: Audio, picture: PictureConfig) -> Iterator[Tensor]:
         start = 0
         while samples.shape[1] - start >= reach:
             piece = torch.from_numpy(samples[:, start : start + reach])
-            yield log_mel_of_frames(piece, FRAMES_AT_ONCE, picture)
-            n_frames += FRAMES_AT_ONCE
-            start += FRAMES_AT_ONCE * hop
+            yield log_mel_of_frames(piece, CHUNK_FRAMES, picture)
+            n_frames += CHUNK_FRAMES
+            start += CHUNK_FRAMES * hop
         waiting = [samples[:, start:].copy()]
         n_waiting = waiting[0].shape[1]
     rest = n_samples // hop - n_frames
