@@ -21,26 +21,30 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.fft import dct
 
 from oscine import steps
 from oscine.config import OscineConfig, ReadoutConfig, read_config
-from oscine.embedding.embed import pooled_features, tape_excerpt
-from oscine.embedding.readout import fit_readout
-from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
-from oscine.picture.activity import DB_PER_NAT
+from oscine.embedding.vectors import FrameInterval
+from oscine.evaluation.features import (
+    cepstral_frames,
+    encoded,
+    hear,
+    log_mel_frames,
+    plain_mean,
+    random_encoder,
+    same_readout,
+    statistics,
+    statistics_as_features,
+)
+from oscine.evaluation.probes import interval_of_difference
+from oscine.model.autoencoder import Encoder
 from oscine.picture.indexing import tape_fingerprint
 from oscine.picture.tape import Tape
 from oscine.workspace import Workspace
-
-N_COEFFICIENTS = 20
-N_RESAMPLES = 2000
 
 
 def main() -> None:
@@ -48,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("OSCINE_DATA"))
     parser.add_argument("--work", type=Path, default=Path("build/frozen_neighbours"))
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--dev", action="store_true", help="folds 1 and 2 only, one another's")
     parser.add_argument("--train-only", choices=["all", "without_fold_3"])
@@ -76,7 +80,8 @@ def compare(arguments: argparse.Namespace, archive: str) -> dict[str, object]:
     runs = [trained(arguments, archive, seed) for seed in arguments.seeds]
     scores: dict[str, list[dict[str, np.ndarray]]] = {}
     for number, workspace in enumerate(runs):
-        for name, vectors in all_vectors(workspace, arguments, with_controls=number == 0):
+        kinds = all_vectors(workspace, arguments, with_controls=number == 0)
+        for name, vectors in kinds.items():
             score = score_neighbours(vectors, labels, dev=arguments.dev)
             scores.setdefault(name, []).append(score)
     ours = scores["trained, default readout"]
@@ -86,9 +91,7 @@ def compare(arguments: argparse.Namespace, archive: str) -> dict[str, object]:
             "map": rounded(mean_of(each, "map")),
             "crow_ap": rounded(np.mean([one["map"][one["is_crow"]].mean() for one in each])),
             "per_seed_map": [rounded(one["map"].mean()) for one in each],
-            "ours_minus_this": {
-                key: interval_of_difference(ours, each, key) for key in ("five_nn", "map")
-            },
+            "ours_minus_this": {key: lead(ours, each, key) for key in ("five_nn", "map")},
         }
         for name, each in scores.items()
     }
@@ -133,114 +136,53 @@ def read_labels(data: Path) -> dict[str, tuple[str, int, str]]:
 
 def all_vectors(
     workspace: Workspace, arguments: argparse.Namespace, *, with_controls: bool
-) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """Return the vectors of every clip, by path, for every kind of feature."""
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the vectors of every clip, by path, for every kind of feature.
+
+    Each clip is one interval, and every readout is fitted on the clips: fold 3 may be missing from
+    the archive that was learned, so they come from a full index.
+    """
     config = read_config(workspace.config_file, OscineConfig)
     with workspace.catalogue() as catalogue:
         run = workspace.folder / catalogue.stage("pretrain").facts["checkpoint"]
     encoder = Encoder.load(run)
-    random = initialise(MaskedAutoencoder(encoder.config, encoder.picture), config.training.seed)
-    random.encoder.log_mel_mean.copy_(encoder.log_mel_mean)
-    random.encoder.log_mel_std.copy_(encoder.log_mel_std)
-
-    # Fold 3 may be missing from the archive that was learned: clips come from a full index.
     full = arguments.work / "all-index"
     steps.index([listed(arguments.data, arguments.work / "all-recordings", "all")], full)
-    clips = Clips(Workspace(full), encoder, ReadoutConfig())
-    kinds: list[tuple[str, Callable[[], np.ndarray]]] = [
-        ("trained, default readout", lambda: clips.read_out(encoder)),
-        ("trained, plain mean", lambda: clips.plain_mean(encoder)),
-        ("random encoder, default readout", lambda: clips.read_out(random.encoder.eval())),
-    ]
+    clips = whole_clips(Workspace(full))
+    readout = ReadoutConfig()
+    tape = tape_of(Workspace(full), config)
+    heard = hear(tape, clips, encoder, readout)
+
+    def read_out(features: np.ndarray) -> np.ndarray:
+        return same_readout(features, features, readout)
+
+    random = random_encoder(encoder, config.training.seed)
+    kinds = {
+        "trained, default readout": read_out(encoded(encoder, heard, readout)),
+        "trained, plain mean": plain_mean(encoder, heard, readout),
+        "random encoder, default readout": read_out(encoded(random, heard, readout)),
+    }
     if with_controls:
-        for name, frames in (("log-mel", lambda x: x), ("MFCC", cepstrum)):
-            kinds += [
-                (f"{name}, plain", lambda f=frames: clips.statistics(f, weighted=False)),
-                (f"{name}, same readout", lambda f=frames: clips.whitened(f)),
-            ]
-    return [(name, dict(zip(clips.paths, make(), strict=True))) for name, make in kinds]
+        for name, frames in (("log-mel", log_mel_frames), ("MFCC", cepstral_frames)):
+            kinds[f"{name}, plain"] = statistics(heard, frames, weighted=False)
+            kinds[f"{name}, same readout"] = read_out(statistics_as_features(heard, frames))
+    paths = [one.recording.path for one in clips]
+    return {kind: dict(zip(paths, rows, strict=True)) for kind, rows in kinds.items()}
 
 
-Frames = Callable[[np.ndarray], np.ndarray]
-"""Log-mel (T, F) to features of each frame (T, V)."""
+def whole_clips(workspace: Workspace) -> list[FrameInterval]:
+    """Return every recording that was heard as one interval."""
+    with workspace.catalogue() as catalogue:
+        rows = [row for row in catalogue.recordings() if row.n_frames]
+    return [FrameInterval(recording=row, start_frame=0, stop_frame=row.n_frames) for row in rows]
 
 
-class Clips:
-    """All recordings of a workspace, each as one interval; readouts are fitted on them."""
-
-    def __init__(self, workspace: Workspace, encoder: Encoder, config: ReadoutConfig) -> None:
-        settings = read_config(workspace.config_file, OscineConfig)
-        with workspace.catalogue() as catalogue:
-            rows = [row for row in catalogue.recordings() if row.n_frames]
-            n_rows = catalogue.tape_rows()
-        name = tape_fingerprint(settings.picture, settings.activity)
-        tape = Tape(workspace.tape(name), settings.picture, n_rows)
-        self.config = config
-        self.paths = [row.path for row in rows]
-        self.excerpts = [
-            tape_excerpt(tape, row, (0, row.n_frames), encoder, config) for row in rows
-        ]
-        self.lengths = [row.n_frames for row in rows]
-
-    def read_out(self, encoder: Encoder) -> np.ndarray:
-        """Return vectors by the default readout of an encoder."""
-        features = pooled_features(encoder, self.excerpts, self.config)
-        return self._fitted(features)
-
-    def plain_mean(self, encoder: Encoder) -> np.ndarray:
-        """Return the mean of the last layer over all patches: what is usually done."""
-        last = replace(self.config, layers=(-1,))
-        even = [replace(one, weights=(one.weights > 0).astype(float)) for one in self.excerpts]
-        features = pooled_features(encoder, even, last)[:, 0]  # (N, M, 2 * D + 1)
-        return np.nanmean(features[..., : encoder.config.width], axis=1)
-
-    def statistics(self, frames: Frames, *, weighted: bool) -> np.ndarray:
-        """Return mean and deviation over time of frame features (of MFCC's differences too)."""
-        found = []
-        for one, length in zip(self.excerpts, self.lengths, strict=True):
-            x = frames(one.log_mel[:length])
-            weights = one.weights[:length] if weighted else np.ones(len(x))
-            found.append(moments(x, weights / weights.sum(), with_change=frames is cepstrum))
-        return np.stack(found)
-
-    def whitened(self, frames: Frames) -> np.ndarray:
-        """Return frame statistics behind the readout of the encoders.
-
-        Log-mel keeps the frequency rows of the encoder apart, with their weights; cepstral
-        coefficients have no frequency and are one row.
-        """
-        statistics = self.statistics(frames, weighted=True)
-        if frames is cepstrum:
-            values = statistics[:, None, None, :]
-            below = np.zeros((len(values), 1, 1, 1))
-        else:
-            below = np.stack([one.below for one in self.excerpts])[:, None, :, None]
-            n_rows = below.shape[2]
-            values = statistics.reshape(len(statistics), 2, n_rows, -1)  # mean and deviation
-            values = np.concatenate([values[:, 0], values[:, 1]], axis=-1)[:, None]
-        return self._fitted(np.concatenate([values, below], axis=-1))
-
-    def _fitted(self, features: np.ndarray) -> np.ndarray:
-        config = self.config
-        if features.shape[1:3] == (1, 1):  # one block: the first PCA must drop nothing
-            config = replace(config, block_dimensions=features.shape[-1])
-        readout = fit_readout(lambda start, stop: features[start:stop], len(features), config, "")
-        return readout.vectors(features)
-
-
-def cepstrum(log_mel: np.ndarray) -> np.ndarray:
-    """Return MFCC: the first 20 cosine coefficients of the log-mel, in decibels."""
-    return dct(log_mel * DB_PER_NAT, type=2, norm="ortho", axis=1)[:, :N_COEFFICIENTS]
-
-
-def moments(x: np.ndarray, weights: np.ndarray, *, with_change: bool) -> np.ndarray:
-    """Return weighted mean and deviation of each column, and the deviation of its differences."""
-    mean = weights @ x
-    found = [mean, np.sqrt(weights @ np.square(x - mean))]
-    if with_change:
-        change = np.diff(x, axis=0, prepend=x[:1])
-        found.append(np.sqrt(np.maximum(weights @ np.square(change - weights @ change), 0)))
-    return np.concatenate(found)
+def tape_of(workspace: Workspace, config: OscineConfig) -> Tape:
+    """Open the tape of a workspace."""
+    with workspace.catalogue() as catalogue:
+        n_rows = catalogue.tape_rows()
+    name = tape_fingerprint(config.picture, config.activity)
+    return Tape(workspace.tape(name), config.picture, n_rows)
 
 
 def score_neighbours(
@@ -276,25 +218,18 @@ def majority(five: np.ndarray) -> str:
     return str(names[np.lexsort((first, -counts))[0]])
 
 
-def interval_of_difference(
+def lead(
     ours: list[dict[str, np.ndarray]], theirs: list[dict[str, np.ndarray]], key: str
 ) -> dict[str, object]:
     """Bootstrap the difference of means over original recordings; seeds are averaged first."""
-    difference = np.mean([one[key] for one in ours], axis=0) - np.mean(
-        [one[key] for one in theirs], axis=0
-    )
     _, groups = np.unique(ours[0]["origin"], return_inverse=True)
-    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
-    generator = np.random.default_rng(0)
-    draws = []
-    for _ in range(N_RESAMPLES):
-        chosen = generator.integers(len(members), size=len(members))
-        draws.append(difference[np.concatenate([members[one] for one in chosen])].mean())
-    low, high = np.percentile(draws, (5, 95))
+    found = interval_of_difference(
+        np.stack([one[key] for one in ours]), np.stack([one[key] for one in theirs]), groups
+    )
     return {
-        "difference": rounded(difference.mean()),
-        "interval_90": [rounded(low), rounded(high)],
-        "outside": bool(low > 0 or high < 0),
+        "difference": rounded(found.mean),
+        "interval_90": [rounded(found.low), rounded(found.high)],
+        "outside": found.excludes_zero,
     }
 
 

@@ -10,7 +10,7 @@ import tiny
 
 from oscine.cli import app, run
 
-VERBS = ("learn", "index", "pretrain", "embed", "cluster", "status", "synth")
+VERBS = ("learn", "index", "pretrain", "embed", "cluster", "evaluate", "status", "synth")
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
 
 
@@ -137,6 +137,8 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("pretrain", *at)["checkpoint"].endswith("runs/default/checkpoints/00000020")
     assert ask("embed", *at)["dimensions"] == 16
     assert ask("cluster", *at)["clusters"] >= 1
+    asked = ask("evaluate", archive / "truth.csv", *at, "--labels", "species,call_type")
+    assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
     assert ask("status", *at)["stages"]["cluster"] == "done"
     assert ask("synth", tmp_path / "made", "--minutes", "0.1")["n_recordings"] == 1
 
@@ -154,6 +156,44 @@ def test_every_verb_prints_a_table(call, archive, copied, tmp_path):
         code, out, _ = call(*arguments)
         assert code == 0
         assert row in out
+
+
+def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
+    call, archive, copied, tmp_path
+):
+    table = tmp_path / "labels.csv"
+    truth = (archive / "truth.csv").read_text(encoding="utf-8").splitlines()
+    gone = truth[1].replace(truth[1].partition(",")[0], "gone.wav")
+    table.write_text("\n".join([*truth, gone]) + "\n", encoding="utf-8")
+    code, out, _ = call(
+        "evaluate", table, "-w", copied, "--labels", "individual", "--group", "site"
+    )
+    assert code == 0
+    places = [
+        out.index(words)
+        for words in (
+            "note: individual:",
+            "\nindividual: ",
+            "not asked: no label",
+            "report",
+            "'gone.wav'",
+        )
+    ]
+    assert places == sorted(places)
+    assert str(copied / "reports" / "evaluation.html") in out
+
+
+def test_evaluate_says_what_is_wrong_with_labels(call, archive, copied, tmp_path):
+    at = ("-w", copied)
+    assert "is not there" in wrong(call, 2, "evaluate", tmp_path / "none.csv", *at)
+    assert "have no labels" in wrong(call, 1, "evaluate", *at)
+    assert "name the columns" in wrong(call, 1, "evaluate", archive / "truth.csv", *at)
+    (tmp_path / "notes.csv").write_text("some notes\n")
+    message = wrong(call, 1, "evaluate", tmp_path / "notes.csv", *at)
+    assert "notes.csv is no table of labels that is understood" in message
+    (tmp_path / "other.csv").write_text("path,species\nelsewhere.wav,crow\n")
+    message = wrong(call, 1, "evaluate", tmp_path / "other.csv", *at)
+    assert "nothing can be evaluated" in message
 
 
 def test_names_of_files_are_no_markup(call, archive, tmp_path):

@@ -37,6 +37,7 @@ def home(tmp_path_factory):
     """A home with a few recordings, in which the examples are run one after another."""
     home = tmp_path_factory.mktemp("home")
     write_archive(home / "recordings", SynthConfig(minutes=0.5, recording_s=10))
+    (home / "recordings" / "truth.csv").rename(home / "labels.csv")
     samples, rate = soundfile.read(next((home / "recordings").rglob("*.flac")), stop=48_000)
     soundfile.write(home / "caw.wav", samples, rate)
     (home / "crows.oscine").mkdir()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oscine.embedding.readout import Readout
     from oscine.model.autoencoder import Encoder
-    from oscine.steps import cluster, embed, index, learn, pretrain, report, status
+    from oscine.steps import cluster, embed, evaluate, index, learn, pretrain, report, status
     from oscine.workspace.folder import Workspace
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "cluster",
     "embed",
+    "evaluate",
     "index",
     "learn",
     "pretrain",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
-    from oscine.steps import LearnReport, Progress
+    from oscine.steps import EvaluateReport, LearnReport, Progress
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_FILES = 12
@@ -28,6 +28,8 @@ DOING = {
     "embed": "embedding",
     "cluster": "grouping",
     "report": "drawing the report",
+    "features": "computing features",
+    "evaluate": "asking",
     "synth": "writing recordings",
 }
 
@@ -315,6 +317,61 @@ def cluster(
 
 
 @app.command(sort_key=5)
+def evaluate(
+    tables: Annotated[list[Path], Parameter(negative=())] = [],  # noqa: B006
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    labels: str | None = None,
+    group: str | None = None,
+    within: str | None = None,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Hold the frozen vectors against labels that people gave; nothing is trained on them.
+
+    Example: oscine evaluate labels.csv -w crows.oscine --labels species
+
+    Parameters
+    ----------
+    tables
+        CSV tables with a column `path` (and start_s, stop_s), Raven selection tables, Audacity
+        labels. They are kept in the workspace: without tables, those given before are used.
+    workspace
+        Where everything is kept.
+    labels
+        Columns to evaluate, separated by commas; needs no naming where there is only one.
+    group
+        Columns, separated by commas, that say what belongs together (session, site, day,
+        recording_id): never on both sides of a split.
+    within
+        Column of a sound type: individuals are compared within it.
+    seed
+        Of everything that depends on chance.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    for table in tables:
+        if not table.is_file():
+            raise WrongUse(f"{table} is not there: name a table of labels")
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.evaluate(
+            tables,
+            workspace,
+            questions=_names(labels),
+            groups=_names(group),
+            types=within,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(report)
+    _print_evaluated(report)
+
+
+@app.command(sort_key=6)
 def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
     """Say what a workspace holds, what is missing or stale, what failed and why.
 
@@ -345,7 +402,7 @@ def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -
     _print_skipped(report.skipped)
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=7)
 def synth(
     folder: Path,
     /,
@@ -484,6 +541,61 @@ def _print_learned(report: LearnReport) -> None:
         ],
         report.notes,
     )
+
+
+def _names(listed: str | None) -> list[str]:
+    """Return names that are separated by commas."""
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def _print_evaluated(report: EvaluateReport) -> None:
+    """Print what the scores may be due to, then the scores of every kind of vector."""
+    evaluation = report.evaluation
+    for finding in evaluation.findings[:SHOWN_FILES]:
+        print(f"note: {finding}")
+    if len(evaluation.findings) > SHOWN_FILES:
+        print(f"note: ... and {len(evaluation.findings) - SHOWN_FILES:,} more findings")
+    for answer in evaluation.answers:
+        print(
+            f"\n{answer.question}: {answer.n_items:,} items, {len(answer.counts)} labels, "
+            f"{answer.n_groups:,} groups"
+        )
+        print(f"  {'':<18}{'mAP':>7}{'first':>7}{'votes':>7}{'rest':>7}{'leak':>7}")
+        for kind, score in answer.kinds.items():
+            leak = score.random_split_average_precision - score.mean_average_precision
+            columns = (
+                score.mean_average_precision,
+                score.precision_at_1,
+                score.neighbour_accuracy,
+                score.rest_average_precision,
+                leak,
+            )
+            print(f"  {kind:<18}" + "".join(_figure(value) for value in columns))
+        for pairs in answer.pairs:
+            chance = "" if pairs.p_value is None else f", p {pairs.p_value:.3f}"
+            print(
+                f"  {pairs.kind}: same or not, {pairs.pairs}: AUC {pairs.roc_auc:.3f}, "
+                f"EER {pairs.equal_error_rate:.3f} ({pairs.n_individuals} individuals{chance})"
+            )
+        if answer.sound_types is not None:
+            agreement = answer.sound_types.every_item.adjusted_mutual_information
+            share = answer.sound_types.noise_share
+            print(f"  sound types: AMI {agreement:.3f}, {share:.0%} not grouped")
+        for problem in answer.problems:
+            print(f"  not asked: {problem}")
+    rows = [("items", f"{evaluation.n_items:,}"), ("recordings", f"{evaluation.n_recordings:,}")]
+    if evaluation.not_evaluated:
+        rows.append(("columns not evaluated", ", ".join(evaluation.not_evaluated)))
+    print()
+    _print_table([*rows, ("report", report.report)])
+    for problem in evaluation.problems[:SHOWN_FILES]:
+        print(f"  {problem}")
+    if len(evaluation.problems) > SHOWN_FILES:
+        print(f"  ... and {len(evaluation.problems) - SHOWN_FILES:,} more (see the report)")
+
+
+def _figure(value: float | None) -> str:
+    return f"{'-':>7}" if value is None else f"{value:>7.3f}"
 
 
 def _print_table(rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:

@@ -37,6 +37,8 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
+    from oscine.embedding.vectors import FrameInterval
+    from oscine.evaluation.assess import Evaluation
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.pretrain import Losses
@@ -51,6 +53,8 @@ PLAYED_HZ = 32_000
 """Rate of the sounds on the page: MP3 knows few."""
 PAD_S = 0.3
 """Sound and picture of an exemplar reach this far beyond it on either side."""
+AROUND_S = 2.0
+"""Sound before and after an event in which its background is measured."""
 REPORT, LEARNED = "atlas.html", "learn.json"
 
 
@@ -124,6 +128,14 @@ class LearnReport:
     noise_share: float
     report: str
     notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateReport:
+    """What labels tell about the frozen model."""
+
+    evaluation: Evaluation
+    report: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -551,6 +563,184 @@ def learn(
     embed(folder, settings=settings, progress=progress)
     cluster(folder, settings=settings, progress=progress)
     return report(folder, progress=progress)
+
+
+def evaluate(
+    tables: Sequence[Path],
+    folder: Path,
+    *,
+    questions: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    types: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> EvaluateReport:
+    """Hold the frozen vectors against labels that people gave; nothing is trained on them.
+
+    Labels are kept in ``labels.sqlite``, which no other step opens. Writes
+    ``reports/evaluation.html`` for people and ``reports/evaluation.json`` for programs.
+
+    Parameters
+    ----------
+    tables : sequence of Path
+        CSV tables, Raven selection tables, Audacity labels. Without any, those that were given
+        before.
+    folder : Path
+        Of the workspace.
+    questions : sequence of str
+        Columns of the tables that are evaluated. Where the tables have one column of labels only
+        (as Audacity's), it needs no naming.
+    groups : sequence of str
+        Columns that say what belongs together, such as ``session``.
+    types : str, optional
+        Individuals are compared among items that this column says the same of.
+    seed : int
+    progress : callable, optional
+
+    Returns
+    -------
+    EvaluateReport
+
+    Raises
+    ------
+    ValueError
+        There are no vectors yet, a table or a column cannot be understood, or no label belongs to
+        a recording that was heard.
+    """
+    from oscine.embedding.readout import Readout
+    from oscine.embedding.vectors import fit_sample, frame_intervals
+    from oscine.evaluation.assess import assess
+    from oscine.evaluation.features import all_vectors, hear
+    from oscine.evaluation.items import heard_twins, labelled_items
+    from oscine.evaluation.layer_report import report_layers
+    from oscine.evaluation.report import write_evaluation
+    from oscine.model.checkpoint import load_encoder
+    from oscine.sound.annotations import (
+        LabelBook,
+        labels_of_events,
+        match_recordings,
+        read_annotations,
+    )
+
+    # By its full path a table is known again: what it said before is replaced.
+    read = [read_annotations(table.resolve()) for table in tables]
+    with _at_work(folder, ()) as (workspace, catalogue, config):
+        _needed(catalogue, "embed")
+        model = _needed(catalogue, "pretrain")
+        readout = Readout.load(workspace.embeddings())
+        if readout.encoder != model.facts["weights"]:
+            raise ValueError(f"{folder}: the model is another since: run `oscine embed` again")
+        with LabelBook(workspace.labels_file) as book:
+            book.replace(read)
+            files = {table.file for table in read}
+            annotations = [one for one in book.annotations() if not files or one.table in files]
+        columns = list(dict.fromkeys(name for one in annotations for name in one.labels))
+        asked = _questions(questions, groups, types, columns)
+        recordings = heard_twins(catalogue.recordings())
+        matched = match_recordings(annotations, recordings)
+        items = labelled_items(matched.annotations, recordings, config.picture)
+
+        events, by_number = catalogue.events(), {row.recording_id: row for row in recordings}
+        sample = fit_sample(
+            frame_intervals(events, by_number),
+            frame_intervals(catalogue.windows(), by_number),
+            readout.config,
+        )
+        tape, _ = _tape(workspace, catalogue, config)
+        encoder = load_encoder(workspace.folder / model.facts["checkpoint"])
+        heard = hear(tape, [one.interval for one in items], encoder, readout.config)
+        vectors = all_vectors(
+            heard,
+            hear(tape, sample, encoder, readout.config),
+            encoder,
+            readout,
+            seed=seed,
+            progress=_told(progress, "features"),
+        )
+        evaluation = assess(
+            items,
+            vectors,
+            asked,
+            groups,
+            picture=lambda number: heard.excerpts[number].log_mel,
+            types=types,
+            sound_types={
+                name: _typed(catalogue, labels_of_events(events, matched, name, recordings))
+                for name in asked
+            },
+            layers=lambda groups: report_layers(
+                encoder,
+                tape,
+                readout.config,
+                frame_intervals(events, by_number),
+                lambda one: _sound(one, config),
+                items,
+                groups,
+                asked,
+                seed=seed,
+            ),
+            problems=[*(said for table in read for said in table.problems), *matched.problems],
+            seed=seed,
+            progress=_told(progress, "evaluate"),
+        )
+        written = write_evaluation(workspace.reports, evaluation)
+    return EvaluateReport(evaluation=evaluation, report=str(written))
+
+
+def _sound(
+    interval: FrameInterval, config: OscineConfig
+) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Return the sound of an interval, that around it, and their rate; None where it is gone."""
+    recording, hop = interval.recording, config.picture.hop_samples
+    pad = round(AROUND_S * config.picture.frames_per_s)
+    start = max(0, interval.start_frame - pad)
+    stop = min(recording.n_frames, interval.stop_frame + pad)
+    rate_hz = recording.sample_rate_hz
+    wide = Interval(
+        start=start * hop, stop=stop * hop, sample_rate_hz=config.picture.sample_rate_hz
+    )
+    channel = None if recording.channel < 0 else recording.channel
+    try:
+        with _hushed():
+            around = read_interval(
+                located(Path(recording.root), recording.path), wide, channel=channel
+            )
+    except (UnreadableAudio, OSError, ValueError):
+        return None
+    first, last = (
+        round((frame - start) * hop * rate_hz / config.picture.sample_rate_hz)
+        for frame in (interval.start_frame, interval.stop_frame)
+    )
+    return around[first:last], around, rate_hz
+
+
+def _questions(
+    questions: Sequence[str], groups: Sequence[str], types: str | None, columns: Sequence[str]
+) -> list[str]:
+    """Return the columns to evaluate: those named, or the only one there is."""
+    have = f"the label tables have {', '.join(columns) or 'no labels'}"
+    for name in [*questions, *groups, *([types] if types else [])]:
+        if name not in columns:
+            raise ValueError(f"there is no column {name!r}: {have}")
+    left = [name for name in columns if name not in groups and name != types]
+    if not questions and len(left) != 1:
+        raise ValueError(f"name the columns to evaluate with --labels: {have}")
+    return list(dict.fromkeys(questions)) or left
+
+
+def _typed(
+    catalogue: Catalogue, labels: Sequence[str | None]
+) -> tuple[np.ndarray, list[str]] | None:
+    """Return the sound types of labelled events, and their labels; None where there are none."""
+    clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
+    both = [
+        (clusters[event.event_id], label)
+        for event, label in zip(catalogue.events(), labels, strict=True)
+        if label is not None and event.event_id in clusters
+    ]
+    if not both:
+        return None
+    return np.array([cluster for cluster, _ in both]), [label for _, label in both]
 
 
 def status(folder: Path) -> StatusReport:

@@ -28,8 +28,8 @@ PORTION = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Interval:
-    """An interval of a recording, whatever it is called."""
+class FrameInterval:
+    """Frames [start_frame, stop_frame) of a recording: an event, a window, a labelled stretch."""
 
     recording: RecordingRow
     start_frame: int
@@ -37,6 +37,7 @@ class _Interval:
 
     @property
     def content_key(self) -> tuple[str, int, int]:
+        """Tell this interval from others by its sound, whatever its name."""
         return self.recording.content_key, self.start_frame, self.stop_frame
 
 
@@ -100,8 +101,8 @@ def embed_archive(
         The archive has too little in it to fit a readout.
     """
     recordings = {row.recording_id: row for row in catalogue.recordings()}
-    events = _intervals(catalogue.events(), recordings)
-    windows = _intervals(catalogue.windows(), recordings)
+    events = frame_intervals(catalogue.events(), recordings)
+    windows = frame_intervals(catalogue.windows(), recordings)
     wanted = fingerprint(archive, weights, config)
     stage = catalogue.stage("embed")
     if stage is None or stage.fingerprint != wanted or refit:
@@ -117,8 +118,7 @@ def embed_archive(
             done = facts["features"] + facts["events"] + facts["windows"]
             progress(done, (0 if facts["kept"] else n_sample) + len(events) + len(windows))
 
-    sample = sorted([*events, *windows], key=lambda one: one.content_key)
-    sample = _spread(sample, config.max_fit, config.seed)
+    sample = fit_sample(events, windows, config)
     n_sample = len(sample)
     encode = _Encode(tape, encoder, config)
     if facts["kept"]:
@@ -145,8 +145,16 @@ def embed_archive(
     return _embedded(facts, events, windows)
 
 
+def fit_sample(
+    events: Sequence[FrameInterval], windows: Sequence[FrameInterval], config: ReadoutConfig
+) -> list[FrameInterval]:
+    """Return the intervals that a readout is fitted on, in an order that goes by content."""
+    sample = sorted([*events, *windows], key=lambda one: one.content_key)
+    return _spread(sample, config.max_fit, config.seed)
+
+
 def _embedded(
-    facts: dict[str, Any], events: Sequence[_Interval], windows: Sequence[_Interval]
+    facts: dict[str, Any], events: Sequence[FrameInterval], windows: Sequence[FrameInterval]
 ) -> Embedded:
     return Embedded(
         n_events=len(events),
@@ -176,11 +184,12 @@ def _begin(
     return stage
 
 
-def _intervals(
+def frame_intervals(
     rows: Sequence[EventRow] | Sequence[WindowRow], recordings: dict[int, RecordingRow]
-) -> list[_Interval]:
+) -> list[FrameInterval]:
+    """Return events or windows as intervals of their recordings."""
     return [
-        _Interval(
+        FrameInterval(
             recording=recordings[row.recording_id],
             start_frame=row.start_frame,
             stop_frame=row.stop_frame,
@@ -189,7 +198,7 @@ def _intervals(
     ]
 
 
-def _spread(intervals: list[_Interval], most: int, seed: int) -> list[_Interval]:
+def _spread(intervals: list[FrameInterval], most: int, seed: int) -> list[FrameInterval]:
     """Return at most so many of the intervals, in their order."""
     if len(intervals) <= most:
         return intervals
@@ -202,15 +211,15 @@ class _Encode:
 
     def __init__(self, tape: Tape, encoder: Encoder, config: ReadoutConfig) -> None:
         self._tape, self._encoder, self._config = tape, encoder, config
-        self._rows: dict[_Interval, int] = {}
+        self._rows: dict[FrameInterval, int] = {}
         self._stored: ArrayReader | None = None
 
-    def remember(self, intervals: Sequence[_Interval], stored: ArrayReader) -> None:
+    def remember(self, intervals: Sequence[FrameInterval], stored: ArrayReader) -> None:
         """Read these intervals from an array from now on."""
         self._rows = {one: row for row, one in enumerate(intervals)}
         self._stored = stored
 
-    def __call__(self, intervals: Sequence[_Interval]) -> np.ndarray:
+    def __call__(self, intervals: Sequence[FrameInterval]) -> np.ndarray:
         """Return the features of some intervals [shape=(n, L, M, 2 * D)]."""
         unknown = [one for one in intervals if one not in self._rows]
         fresh = iter(self._encoded(unknown)) if unknown else iter(())
@@ -218,12 +227,12 @@ class _Encode:
             [self._read(one) if one in self._rows else next(fresh) for one in intervals]
         )
 
-    def _read(self, interval: _Interval) -> np.ndarray:
+    def _read(self, interval: FrameInterval) -> np.ndarray:
         assert self._stored is not None
         row = self._rows[interval]
         return self._stored.rows(row, row + 1)[0]
 
-    def _encoded(self, intervals: Sequence[_Interval]) -> np.ndarray:
+    def _encoded(self, intervals: Sequence[FrameInterval]) -> np.ndarray:
         excerpts = [
             tape_excerpt(
                 self._tape,
@@ -239,7 +248,7 @@ class _Encode:
 
 def _store_features(
     folder: Path,
-    sample: Sequence[_Interval],
+    sample: Sequence[FrameInterval],
     encode: _Encode,
     done: int,
     note: Callable[..., None],

@@ -58,6 +58,11 @@ class Workspace:
         return self.folder / "catalogue.sqlite"
 
     @property
+    def labels_file(self) -> Path:
+        """What people said of the recordings: for evaluation alone."""
+        return self.folder / "labels.sqlite"
+
+    @property
     def reports(self) -> Path:
         """Reports for people and programs."""
         return self.folder / "reports"

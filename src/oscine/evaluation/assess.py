@@ -1,0 +1,484 @@
+"""Every question that labels can ask, asked of every kind of vector, on the same splits.
+
+In come labelled items, their vectors by kind of feature, and the columns that say what belongs
+together; out comes an `Evaluation`: numbers, and findings in plain words about what the numbers
+cannot show. Called by the steps; the report draws it.
+
+Axes: N items, D width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from oscine.evaluation.features import OURS
+from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
+from oscine.evaluation.layer_report import LayerReport
+from oscine.evaluation.probes import (
+    ClusterAgreement,
+    OneAgainstRest,
+    cluster_agreement,
+    few_labels,
+    interval_of_difference,
+    nearest_neighbour_labels,
+    one_against_rest,
+    retrieval,
+)
+from oscine.evaluation.splits import Duplicate, find_confounds, find_duplicates
+from oscine.evaluation.verification import PairComparison, verification
+
+INDIVIDUAL_COLUMNS = ("individual", "caller", "bird", "animal")
+"""Questions for which pairs of items are compared: the same individual or not?"""
+CONFOUNDING_COLUMNS = (*SESSION_COLUMNS, "source", "recorder", "microphone", "device", "lab")
+"""Columns of a table that are held against the labels though nobody named them."""
+FEW = (OURS, "MFCC")
+"""Kinds that are asked what few labels are enough for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lead:
+    """How far the model is ahead of another kind of vector: 90 % interval over groups."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether zero lies outside the interval."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindScore:
+    """One kind of vector on one question.
+
+    Attributes
+    ----------
+    mean_average_precision, precision_at_1, r_precision : float
+        Retrieval among items of other groups.
+    neighbour_accuracy, neighbour_balanced_accuracy : float or None
+        Votes of the nearest neighbours; None where the groups are too few for folds.
+    rest_average_precision, rest_roc_auc : float or None
+        Each label against the rest, mean over labels.
+    random_split_average_precision : float
+        Retrieval among all other items, the own recording included: the difference is leakage.
+    lead, neighbour_lead : Lead or None
+        Of the model over this kind, in average precision and in votes.
+    """
+
+    mean_average_precision: float
+    precision_at_1: float
+    r_precision: float
+    neighbour_accuracy: float | None
+    neighbour_balanced_accuracy: float | None
+    rest_average_precision: float | None
+    rest_roc_auc: float | None
+    random_split_average_precision: float
+    lead: Lead | None
+    neighbour_lead: Lead | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelScore:
+    """One label against the rest, by the model."""
+
+    label: str
+    n_items: int
+    average_precision: float
+    roc_auc: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewLabelsScore:
+    """What a few examples of each label are enough for: balanced accuracy over draws."""
+
+    kind: str
+    method: str
+    n_shots: int
+    n_labels: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairScore:
+    """Same or different individual, by one kind of vector, over one set of pairs.
+
+    ``pairs`` is ``all``, ``within sessions`` or ``across sessions``; AUC and equal error rate are
+    means over individuals; the curve is over all pairs. An interval from ten individuals on, below
+    that a permutation p.
+    """
+
+    kind: str
+    pairs: str
+    roc_auc: float
+    equal_error_rate: float
+    n_individuals: int
+    n_sessions: int
+    n_same_pairs: int
+    n_different_pairs: int
+    low: float | None
+    high: float | None
+    p_value: float | None
+    note: str
+    by_individual: dict[str, float]
+    false_accept: list[float]
+    false_reject: list[float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What is known about one question.
+
+    Attributes
+    ----------
+    question : str
+        A column of the label tables.
+    n_items, n_groups : int
+    counts : dict of str to int
+        Items of each label.
+    n_unanswered : int
+        Items whose label occurs in no other group: nothing can be asked of them.
+    kinds : dict of str to KindScore
+    labels : list of LabelScore
+    confusion_labels : list of C str
+    confusion : list of C lists of C float
+        Votes of the model's neighbours, by true label (row) and answer (column).
+    few_labels : list of FewLabelsScore
+    pairs : list of PairScore
+        Where the question is the individual.
+    sound_types : ClusterAgreement or None
+        Of the events that the labels cover.
+    problems : list of str
+        What could not be asked, and why.
+    """
+
+    question: str
+    n_items: int
+    n_groups: int
+    counts: dict[str, int]
+    n_unanswered: int
+    kinds: dict[str, KindScore]
+    labels: list[LabelScore]
+    confusion_labels: list[str]
+    confusion: list[list[float]]
+    few_labels: list[FewLabelsScore]
+    pairs: list[PairScore]
+    sound_types: ClusterAgreement | None
+    problems: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What the labels can tell about the frozen model, and what they cannot.
+
+    Attributes
+    ----------
+    n_items, n_recordings : int
+    answers : list of Answer
+    findings : list of str
+        What the scores may be due to, before anything else: labels that coincide with recordings
+        or sessions, one sound under two names.
+    layers : LayerReport or None
+        Where in the model things are known.
+    not_evaluated : list of str
+        Columns that were read and not asked.
+    problems : list of str
+        Rows, paths and times that could not be used.
+    """
+
+    n_items: int
+    n_recordings: int
+    answers: list[Answer]
+    findings: list[str]
+    layers: LayerReport | None
+    not_evaluated: list[str]
+    problems: list[str]
+
+
+def assess(
+    items: Sequence[Item],
+    vectors: Mapping[str, np.ndarray],
+    questions: Sequence[str],
+    columns: Sequence[str],
+    *,
+    picture: Callable[[int], np.ndarray],
+    types: str | None = None,
+    sound_types: Mapping[str, tuple[np.ndarray, Sequence[str]] | None] | None = None,
+    layers: Callable[[Groups], LayerReport] | None = None,
+    problems: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Evaluation:
+    """Ask all questions.
+
+    Parameters
+    ----------
+    items : sequence of N Item
+    vectors : mapping of str to np.ndarray [shape=(N, D)]
+        By kind of feature; the model's is ``model``.
+    questions, columns : sequence of str
+        Columns of the tables that are asked, and that say what belongs together.
+    picture : callable
+        Gives the log-mel of an item [shape=(T, F)]: duplicates are listened to.
+    types : str, optional
+        Individuals are compared among items that this column says the same of.
+    sound_types : mapping of str to (clusters, labels), optional
+        By question: the sound type of each labelled event, and its label.
+    layers : callable, optional
+        Asks every layer, given which items belong together.
+    problems : sequence of str
+        What stood in the way before.
+    seed : int
+    progress : callable, optional
+        Told the questions done, their number, and the one at hand.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        A question or column is none of the tables.
+    """
+    known = sorted({column for one in items for column in one.labels})
+    for name in [*questions, *columns, *([types] if types else [])]:
+        if name not in known:
+            raise ValueError(
+                f"the label tables have no column {name!r}; they have {', '.join(known)}"
+            )
+    apart = group_items(items, columns)
+    contents = [_content(one) for one in items]
+    duplicates = find_duplicates(contents, apart.split, vectors[OURS], picture)
+    groups = group_items(items, columns, duplicates)
+    answers = []
+    for number, question in enumerate(questions):
+        if progress is not None:
+            progress(number, len(questions) + (layers is not None), question)
+        typed = (sound_types or {}).get(question)
+        answers.append(_answer(question, items, vectors, groups, types, typed, seed))
+    n_steps = len(questions) + (layers is not None)
+    if progress is not None:
+        progress(len(questions), n_steps, "layers")
+    found = None if layers is None else layers(groups)
+    if progress is not None:
+        progress(n_steps, n_steps, "")
+    asked = {*questions, *columns, *([types] if types else [])}
+    return Evaluation(
+        n_items=len(items),
+        n_recordings=len(set(groups.recordings.tolist())),
+        answers=answers,
+        findings=[
+            *_confounds(items, questions, columns, groups),
+            *_said_of_duplicates(items, duplicates),
+        ],
+        layers=found,
+        not_evaluated=[name for name in known if name not in asked],
+        problems=list(problems),
+    )
+
+
+def _content(item: Item) -> str:
+    return ":".join(str(part) for part in item.interval.content_key)
+
+
+def _confounds(
+    items: Sequence[Item], questions: Sequence[str], columns: Sequence[str], groups: Groups
+) -> list[str]:
+    """Say which labels coincide with a recording, a session, or a source."""
+    said = {name: [one.labels.get(name) for one in items] for name in questions}
+    places: dict[str, list[str | None]] = {"recording": [str(n) for n in groups.recordings]}
+    known = {column for one in items for column in one.labels}
+    also = [name for name in CONFOUNDING_COLUMNS if name in known]
+    for name in dict.fromkeys([*columns, *also]):
+        if name.lower() in {*SESSION_COLUMNS, *CONFOUNDING_COLUMNS} and name not in questions:
+            places[name] = [one.labels.get(name) for one in items]
+    return [one.sentence for one in find_confounds(said, places)]
+
+
+def _said_of_duplicates(items: Sequence[Item], duplicates: Sequence[Duplicate]) -> list[str]:
+    sentences = []
+    for one in duplicates:
+        first, second = items[one.first], items[one.second]
+        how = "the same bytes" if one.kind == "exact" else f"agreement {one.agreement:.2f}"
+        contradiction = _contradiction(first, second)
+        sentences.append(
+            f"{first.name} and {second.name} are one sound ({how}): kept on one side"
+            + (f"; yet {contradiction}" if contradiction else "")
+        )
+    return sentences
+
+
+def _contradiction(first: Item, second: Item) -> str:
+    differing = [
+        f"{column} is {first.labels[column]!r} in one and {second.labels[column]!r} in the other"
+        for column in INDIVIDUAL_COLUMNS
+        if column in first.labels
+        and column in second.labels
+        and first.labels[column] != second.labels[column]
+    ]
+    return ", ".join(differing)
+
+
+def _answer(
+    question: str,
+    items: Sequence[Item],
+    vectors: Mapping[str, np.ndarray],
+    groups: Groups,
+    types: str | None,
+    sound_types: tuple[np.ndarray, Sequence[str]] | None,
+    seed: int,
+) -> Answer:
+    """Ask one question of the items that have a label for it."""
+    numbers = np.array([n for n, one in enumerate(items) if question in one.labels], np.int64)
+    labels = [items[n].labels[question] for n in numbers]
+    own = groups.of(numbers)
+    features = {kind: rows[numbers] for kind, rows in vectors.items()}
+    counts = Counter(labels)
+    problems: list[str] = []
+
+    def asked(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except ValueError as error:  # such as: no label is in two groups
+            if str(error) not in problems:
+                problems.append(str(error))
+            return None
+
+    kinds = asked(lambda: _kinds(features, labels, own.split, asked)) or {}
+    votes = asked(lambda: nearest_neighbour_labels(features[OURS], labels, own.split))
+    rest = asked(lambda: one_against_rest(features[OURS], labels, own.split))
+    pairs: list[PairScore] = []
+    if question.lower() in INDIVIDUAL_COLUMNS:
+        kind_of = None if types is None else [items[n].labels.get(types, "") for n in numbers]
+        for kind, rows in features.items():
+            pairs += asked(lambda k=kind, x=rows: _pairs(k, x, labels, own, kind_of, seed)) or []
+    found = asked(lambda: retrieval(features[OURS], labels, own.split))
+    return Answer(
+        question=question,
+        n_items=len(labels),
+        n_groups=len(set(own.split.tolist())),
+        counts=dict(sorted(counts.items())),
+        n_unanswered=len(labels) if found is None else found.n_unanswered,
+        kinds=kinds,
+        labels=[] if rest is None else _label_scores(rest),
+        confusion_labels=[] if votes is None else list(votes.labels),
+        confusion=[] if votes is None else votes.confusion.tolist(),
+        few_labels=[
+            FewLabelsScore(
+                kind=kind,
+                method=one.method,
+                n_shots=one.n_shots,
+                n_labels=len(one.labels),
+                mean=one.mean,
+                low=one.low,
+                high=one.high,
+            )
+            for kind in FEW
+            if kind in features
+            for one in asked(lambda k=kind: few_labels(features[k], labels, own.split, seed=seed))
+            or ()
+        ],
+        pairs=pairs,
+        sound_types=None if sound_types is None else cluster_agreement(*sound_types),
+        problems=problems,
+    )
+
+
+def _kinds(
+    features: Mapping[str, np.ndarray],
+    labels: list[str],
+    split: np.ndarray,
+    asked: Callable[[Callable[[], Any]], Any],
+) -> dict[str, KindScore]:
+    """Score every kind, and how far the model is ahead of it."""
+    found = {kind: retrieval(x, labels, split) for kind, x in features.items()}
+    votes = {
+        kind: asked(lambda x=x: nearest_neighbour_labels(x, labels, split))
+        for kind, x in features.items()
+    }
+    alone = np.arange(len(labels))
+    scores = {}
+    for kind, x in features.items():
+        one, vote = found[kind], votes[kind]
+        rest = asked(lambda x=x: one_against_rest(x, labels, split))
+        is_other, our_vote = kind != OURS, votes[OURS]
+        scores[kind] = KindScore(
+            mean_average_precision=one.mean_average_precision,
+            precision_at_1=one.mean_precision_at_1,
+            r_precision=one.mean_r_precision,
+            neighbour_accuracy=None if vote is None else vote.accuracy,
+            neighbour_balanced_accuracy=None if vote is None else vote.balanced_accuracy,
+            rest_average_precision=None if rest is None else rest.macro_average_precision,
+            rest_roc_auc=None if rest is None else rest.macro_roc_auc,
+            random_split_average_precision=retrieval(x, labels, alone).mean_average_precision,
+            lead=_lead(found[OURS].average_precision, one.average_precision, split[one.queries])
+            if is_other
+            else None,
+            neighbour_lead=_lead(our_vote.right, vote.right, split[vote.queries])
+            if is_other and vote is not None and our_vote is not None
+            else None,
+        )
+    return scores
+
+
+def _lead(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Lead:
+    found = interval_of_difference(ours[None], theirs[None], groups)
+    return Lead(difference=found.mean, low=found.low, high=found.high)
+
+
+def _label_scores(rest: OneAgainstRest) -> list[LabelScore]:
+    return [
+        LabelScore(label=label, n_items=int(n), average_precision=float(ap), roc_auc=float(auc))
+        for label, n, ap, auc in zip(
+            rest.labels, rest.n_items, rest.average_precision, rest.roc_auc, strict=True
+        )
+    ]
+
+
+def _pairs(
+    kind: str,
+    vectors: np.ndarray,
+    individuals: list[str],
+    groups: Groups,
+    types: list[str] | None,
+    seed: int,
+) -> list[PairScore]:
+    """Compare pairs of individuals: all, within sessions, and across them."""
+    found = verification(
+        vectors, individuals, groups.recordings, groups.session, types=types, seed=seed
+    )
+    sets = {
+        "all": found.overall,
+        "within sessions": found.within_sessions,
+        "across sessions": found.across_sessions,
+    }
+    return [_pair_score(kind, name, one) for name, one in sets.items() if one is not None]
+
+
+def _pair_score(kind: str, pairs: str, one: PairComparison) -> PairScore:
+    return PairScore(
+        kind=kind,
+        pairs=pairs,
+        roc_auc=one.pooled_roc_auc,
+        equal_error_rate=one.pooled_equal_error_rate,
+        n_individuals=len(one.individuals),
+        n_sessions=one.n_sessions,
+        n_same_pairs=one.n_same_pairs,
+        n_different_pairs=one.n_different_pairs,
+        low=one.interval.low if one.interval else None,
+        high=one.interval.high if one.interval else None,
+        p_value=one.p_value,
+        note=one.note,
+        by_individual={bird.name: bird.roc_auc for bird in one.individuals},
+        false_accept=one.false_accept.tolist(),
+        false_reject=one.false_reject.tolist(),
+    )

@@ -1,0 +1,860 @@
+r"""What people said of recordings: label tables, their store, and the events they speak of.
+
+In come CSV tables, Raven selection tables and Audacity labels; out come annotations, the
+recordings and stretches they belong to, and the label of each event. What could not be used is
+always named. This is the only room that opens `labels.sqlite`; evaluation calls it, and nothing
+that learns does.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import posixpath
+import re
+import sqlite3
+import unicodedata
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from oscine.sound.archive import AUDIO_SUFFIXES, shown
+from oscine.sound.recording import Interval
+from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
+
+SCHEMA_VERSION = 1
+
+END_TOLERANCE_S = 0.1
+"""A label may end this much after its recording: players and taggers round durations."""
+NAMED = 5
+"""Recordings that a sentence names."""
+
+_UNDERSTOOD = (
+    "a CSV table with a column `path` (and, for parts of recordings, `start_s` and `stop_s`), "
+    "a Raven selection table with `Begin Time (s)` and `End Time (s)`, separated by tabs, "
+    "or Audacity labels (start, stop and text, separated by tabs)"
+)
+_RAVEN_TIMES = ("Begin Time (s)", "End Time (s)")
+_RAVEN_BAND = ("Low Freq (Hz)", "High Freq (Hz)")
+_RAVEN_FILES = ("Begin Path", "Begin File")  # the one that says more first
+_RAVEN_OFFSET = "File Offset (s)"
+_RAVEN_OTHER = ("Selection", "View", "Channel")
+_TABLE_ENDING = re.compile(r"(\.Table\.\d+)?(\.selections)?\.\w+$", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
+
+_SCHEMA = """
+CREATE TABLE annotations (
+    file TEXT NOT NULL,
+    row INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    start_s REAL,
+    stop_s REAL,
+    low_hz REAL,
+    high_hz REAL,
+    labels TEXT NOT NULL,
+    PRIMARY KEY (file, row)
+) STRICT;
+"""
+
+_Record = TypeVar("_Record")
+_SpansByBits: TypeAlias = dict[int, list[tuple[int, int, int]]]
+"""Sorted (start, stop, number) of labels, by the bits of their length: it is below 2 ** bits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotation:
+    """What a person said of a recording, or of a part of it.
+
+    Attributes
+    ----------
+    table : str
+        The file it comes from, as it was given.
+    row : int
+        The line of that file on which it begins; the first line is 1.
+    path : str
+        Of the recording, as the table has it.
+    start_s, stop_s : float or None
+        The part of the recording; both None for the whole of it.
+    low_hz, high_hz : float or None
+        The band; None where it is open on that side.
+    labels : mapping of str to str
+        Column to value; empty values are left out.
+    """
+
+    table: str
+    row: int
+    path: str
+    start_s: float | None
+    stop_s: float | None
+    low_hz: float | None
+    high_hz: float | None
+    labels: Mapping[str, str]
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people."""
+        return f"{self.table}, line {self.row}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotationTable:
+    """What one file of labels says.
+
+    Attributes
+    ----------
+    file : str
+        As it was given.
+    format : str
+        ``csv``, ``raven`` or ``audacity``.
+    columns : tuple of str
+        All columns that hold labels, in the order of the file.
+    annotations : tuple of Annotation
+        In the order of the file.
+    problems : tuple of str
+        Lines that could not be used, each with file, line and reason.
+    """
+
+    file: str
+    format: str
+    columns: tuple[str, ...]
+    annotations: tuple[Annotation, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedAnnotation:
+    """An annotation and what it speaks of.
+
+    Attributes
+    ----------
+    annotation : Annotation
+    recording_id : int
+        Of the first channel where the channels of a file are kept apart.
+    interval : Interval
+        At the recording's own rate, within it, never empty.
+    """
+
+    annotation: Annotation
+    recording_id: int
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matched:
+    """Annotations that belong to recordings, in the order given, and what stood in the way."""
+
+    annotations: tuple[PlacedAnnotation, ...]
+    problems: tuple[str, ...]
+
+
+# Reading tables
+
+
+def read_annotations(file: Path) -> AnnotationTable:
+    r"""Read a table of labels, whatever its format.
+
+    Text is UTF-8, with or without a byte order mark. The formats are
+
+    - CSV, separated by commas, semicolons or tabs, with a column ``path`` and, as far as they
+      are there, ``start_s`` and ``stop_s`` (or ``onset_s`` and ``offset_s``), ``low_hz`` and
+      ``high_hz``. All other columns that have a name hold labels.
+    - Raven selection tables. The recording is that of ``Begin Path`` or ``Begin File``, and
+      the time in it that of ``File Offset (s)``, where these are there; else the recording is
+      called like the table. A selection that is listed once a view is counted once.
+    - Audacity labels, with or without lines of frequencies. The recording is called like the
+      table, and the label column ``label``.
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    AnnotationTable
+        Label values and column names are stripped, and composed (Unicode NFC), so that what looks
+        the same is the same.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is not UTF-8, of no known format, or two of its columns mean the same.
+    """
+    table = shown(file)
+    text = _text(file)
+    cells = _first_row(text, "\t", quoted=False)
+    if set(_RAVEN_TIMES) <= set(cells):
+        return _read_raven(table, _name_of_recording(file), text)
+    if len(cells) > 1 and all(_is_like_a_number(cell) for cell in cells[:2]):
+        return _read_audacity(table, _name_of_recording(file), text)
+    for delimiter in ",\t;":
+        if "path" in _first_row(text, delimiter, quoted=True):
+            return _read_csv(table, text, delimiter)
+    raise ValueError(f"{table} is no table of labels that is understood: give {_UNDERSTOOD}")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{shown(file)} is not UTF-8 text (at byte {error.start}): save it again as UTF-8 (in "
+            "a spreadsheet: as 'CSV UTF-8'), lest names with accents be misread"
+        ) from error
+
+
+def _name_of_recording(file: Path) -> str:
+    return _TABLE_ENDING.sub("", shown(Path(file.name)))
+
+
+def _first_row(text: str, delimiter: str, *, quoted: bool) -> list[str]:
+    """Return the first row that holds something; no cells where there is none."""
+    _, cells = next(_rows(text, delimiter, quoted=quoted), (1, []))
+    return [] if isinstance(cells, csv.Error) else cells
+
+
+def _is_like_a_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _read_csv(table: str, text: str, delimiter: str) -> AnnotationTable:
+    header, records, problems = _records(table, text, delimiter, quoted=True)
+    start = _one_of(table, header, "start_s", "onset_s")
+    stop = _one_of(table, header, "stop_s", "offset_s")
+    columns = _label_columns(header, ("path", start, stop, "low_hz", "high_hz"))
+
+    def parse(line: int, cells: Mapping[str, str]) -> Annotation:
+        return _annotation(
+            table,
+            line,
+            cells["path"],
+            times_s=(_number(cells, start), _number(cells, stop)),
+            band_hz=(_number(cells, "low_hz"), _number(cells, "high_hz")),
+            labels={column: cells[column] for column in columns},
+        )
+
+    return _parsed(table, "csv", columns, records, problems, parse)
+
+
+def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
+    header, records, problems = _records(table, text, "\t", quoted=False)
+    known = (*_RAVEN_TIMES, *_RAVEN_BAND, *_RAVEN_FILES, _RAVEN_OFFSET, *_RAVEN_OTHER)
+    columns = _label_columns(header, known)
+    names_files = any(column in header for column in _RAVEN_FILES)
+
+    def parse(line: int, cells: Mapping[str, str]) -> Annotation:
+        times_s = (_number(cells, _RAVEN_TIMES[0]), _number(cells, _RAVEN_TIMES[1]))
+        if None in times_s:
+            raise ValueError(f"it has no {_RAVEN_TIMES[times_s.index(None)]!r}")
+        path = own_recording
+        if names_files:
+            path = cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
+            times_s = _within_file(times_s, _number(cells, _RAVEN_OFFSET))
+        return _annotation(
+            table,
+            line,
+            path,
+            times_s=times_s,
+            band_hz=(_number(cells, _RAVEN_BAND[0]), _number(cells, _RAVEN_BAND[1])),
+            labels={column: cells[column] for column in columns},
+        )
+
+    return _parsed(table, "raven", columns, _once(records), problems, parse)
+
+
+def _within_file(
+    times_s: tuple[float | None, float | None], offset_s: float | None
+) -> tuple[float | None, float | None]:
+    """Count from the start of the file: Raven counts from the first of the files it had open."""
+    start_s, stop_s = times_s
+    if offset_s is None or start_s is None or stop_s is None:
+        return times_s
+    return offset_s, offset_s + (stop_s - start_s)
+
+
+def _once(records: Sequence[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    """Leave out the waveform's row of a selection that has another view's row too."""
+    columns = ("Selection", *_RAVEN_TIMES, *_RAVEN_FILES)
+
+    def selection(cells: Mapping[str, str]) -> tuple[str | None, ...]:
+        return tuple(cells.get(column) for column in columns)
+
+    def is_waveform(cells: Mapping[str, str]) -> bool:
+        return cells.get("View", "").startswith("Waveform")
+
+    seen = {selection(cells) for _, cells in records if not is_waveform(cells)}
+    return [
+        (line, cells)
+        for line, cells in records
+        if not (is_waveform(cells) and selection(cells) in seen)
+    ]
+
+
+def _read_audacity(table: str, own_recording: str, text: str) -> AnnotationTable:
+    names = ("start", "stop", "low frequency", "high frequency")
+    records: list[tuple[int, dict[str, str]]] = []
+    problems: list[tuple[int, str]] = []
+    for line, cells in _rows(text, "\t", quoted=False):
+        if isinstance(cells, csv.Error):
+            problems.append((line, _unreadable(cells)))
+        elif cells[0] != "\\":
+            label = " ".join(cells[2:])
+            records.append((line, {**dict(zip(names, cells[:2], strict=False)), "label": label}))
+        elif records and len(cells) == 3:
+            records[-1][1].update(zip(names[2:], cells[1:], strict=True))
+        else:
+            problems.append((line, "a line of frequencies holds two, and follows its label"))
+
+    def parse(line: int, cells: Mapping[str, str]) -> Annotation:
+        times_s = (_number(cells, "start"), _number(cells, "stop"))
+        if None in times_s:
+            raise ValueError("a label has a start and a stop, with a tab between")
+        low_hz, high_hz = _number(cells, names[2]), _number(cells, names[3])
+        return _annotation(
+            table,
+            line,
+            own_recording,
+            times_s=times_s,
+            # Audacity writes -1 for a side of the band that is open.
+            band_hz=(None if low_hz == -1 else low_hz, None if high_hz == -1 else high_hz),
+            labels={"label": cells["label"]},
+        )
+
+    return _parsed(table, "audacity", ("label",), records, problems, parse)
+
+
+def _parsed(
+    table: str,
+    kind: str,
+    columns: tuple[str, ...],
+    records: Iterable[tuple[int, _Record]],
+    problems: list[tuple[int, str]],
+    parse: Callable[[int, _Record], Annotation],
+) -> AnnotationTable:
+    """Turn records into annotations, and those that cannot be turned into problems."""
+    annotations: list[Annotation] = []
+    for line, record in records:
+        try:
+            annotations.append(parse(line, record))
+        except ValueError as error:
+            problems.append((line, str(error)))
+    return AnnotationTable(
+        file=table,
+        format=kind,
+        columns=columns,
+        annotations=tuple(annotations),
+        problems=tuple(f"{table}, line {line}: {reason}" for line, reason in sorted(problems)),
+    )
+
+
+def _annotation(
+    table: str,
+    row: int,
+    path: str,
+    *,
+    times_s: tuple[float | None, float | None],
+    band_hz: tuple[float | None, float | None],
+    labels: Mapping[str, str],
+) -> Annotation:
+    """Check what a row says."""
+    if not path:
+        raise ValueError("it names no recording")
+    start_s, stop_s = times_s
+    if (start_s is None) != (stop_s is None):
+        raise ValueError(
+            f"it has a {'stop' if start_s is None else 'start'} alone: "
+            "give start and stop, or neither for the whole recording"
+        )
+    if start_s is not None and stop_s is not None and not 0 <= start_s < stop_s:
+        raise ValueError(
+            f"from {start_s:g} s to {stop_s:g} s is no stretch of time: the start must not be "
+            "negative, and the stop must come after it"
+        )
+    low_hz, high_hz = band_hz
+    lowest, highest = 0.0 if low_hz is None else low_hz, math.inf if high_hz is None else high_hz
+    if not 0 <= lowest < highest:
+        raise ValueError(
+            f"from {lowest:g} Hz to {highest:g} Hz is no band: the lower limit must not be "
+            "negative, and the upper must be above it"
+        )
+    return Annotation(
+        table=table,
+        row=row,
+        path=path,
+        start_s=start_s,
+        stop_s=stop_s,
+        low_hz=low_hz,
+        high_hz=high_hz,
+        labels={column: _composed(value) for column, value in labels.items() if value},
+    )
+
+
+def _number(cells: Mapping[str, str], column: str) -> float | None:
+    """Read a cell that holds a number; None where it is empty or not there."""
+    text = cells.get(column, "")
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    hint = ""
+    if _DECIMAL_COMMA.fullmatch(text):
+        hint = f" (write decimals with a point: {text.replace(',', '.')})"
+    raise ValueError(f"{column} is {text!r}, which is no number{hint}")
+
+
+def _records(
+    table: str, text: str, delimiter: str, *, quoted: bool
+) -> tuple[list[str], list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
+    """Split a table into its header, its rows by column, and the lines that do not fit it."""
+    header = [_composed(column) for column in _first_row(text, delimiter, quoted=quoted)]
+    rows = islice(_rows(text, delimiter, quoted=quoted), 1, None)
+    twice = [column for column, count in Counter(header).items() if column and count > 1]
+    if twice:
+        raise ValueError(f"{table} has more than one column {twice[0]!r}: rename or remove one")
+    records: list[tuple[int, dict[str, str]]] = []
+    problems: list[tuple[int, str]] = []
+    for line, cells in rows:
+        if isinstance(cells, csv.Error):
+            problems.append((line, _unreadable(cells)))
+        elif len(cells) != len(header):
+            hint = ""
+            if quoted and len(cells) > len(header):
+                hint = f"; text that holds {delimiter!r} needs quotes around it"
+            counts = f"it has {len(cells)} cells, and the header {len(header)}"
+            problems.append((line, counts + hint))
+        else:
+            records.append((line, dict(zip(header, cells, strict=True))))
+    return header, records, problems
+
+
+def _rows(
+    text: str, delimiter: str, *, quoted: bool
+) -> Iterator[tuple[int, list[str]] | tuple[int, csv.Error]]:
+    """Split text into rows that hold something, each with the line on which it begins."""
+    # Strict: otherwise a quote that is never closed swallows the rest of the file in silence.
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, error
+            continue
+        if any(cells):
+            yield line, cells
+
+
+def _unreadable(error: csv.Error) -> str:
+    return f"it cannot be split into cells ({error}): is a quote opened here and not closed?"
+
+
+def _one_of(table: str, header: Sequence[str], name: str, other: str) -> str:
+    """Return which of two names of a column the table uses."""
+    if name in header and other in header:
+        raise ValueError(f"{table} has both {name} and {other}, which mean the same: remove one")
+    return other if other in header else name
+
+
+def _label_columns(header: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that have a name (tables of R and pandas number rows without one)."""
+    return tuple(column for column in header if column and column not in known)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+# Keeping them
+
+
+class LabelBook:
+    """The labels of one workspace; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The file was made by another version, or holds no labels. Leaving the context raises it
+        too, for what SQLite could not do inside: the file is damaged, locked, or the disk full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(path, timeout=30)
+        except sqlite3.Error as error:
+            raise ValueError(f"{path} cannot be opened: {error}") from error
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._prepare()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise ValueError(
+                f"{path} holds no labels that can be read: {error}; if it is damaged, remove it "
+                "and read the label tables again"
+            ) from error
+        except ValueError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> LabelBook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        self._connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise ValueError(
+                f"{self.path} cannot be used: {error}; if it is damaged, remove it and read the "
+                "label tables again"
+            ) from error
+
+    def replace(self, tables: Sequence[AnnotationTable]) -> None:
+        """Put in tables in place of what the same files said before, in one transaction."""
+        with self._connection:
+            for table in tables:
+                self._connection.execute("DELETE FROM annotations WHERE file = ?", (table.file,))
+                self._connection.executemany(
+                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        (
+                            table.file,
+                            one.row,
+                            one.path,
+                            one.start_s,
+                            one.stop_s,
+                            one.low_hz,
+                            one.high_hz,
+                            json.dumps(dict(one.labels)),
+                        )
+                        for one in table.annotations
+                    ),
+                )
+
+    def annotations(self) -> list[Annotation]:
+        """Return all annotations, by file and line."""
+        rows = self._connection.execute("SELECT * FROM annotations ORDER BY file, row")
+        return [
+            Annotation(
+                table=file,
+                row=row,
+                path=path,
+                start_s=start_s,
+                stop_s=stop_s,
+                low_hz=low_hz,
+                high_hz=high_hz,
+                labels=json.loads(labels),
+            )
+            for file, row, path, start_s, stop_s, low_hz, high_hz, labels in rows
+        ]
+
+    def _prepare(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == SCHEMA_VERSION:
+            return
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version or tables:
+            raise ValueError(
+                f"{self.path} was made by another version (schema {version}, this is "
+                f"{SCHEMA_VERSION}): remove it and read the label tables again"
+            )
+        # One script, one transaction: a process killed here leaves no half-made file.
+        script = f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        self._connection.executescript(script)
+
+
+# Which recording an annotation speaks of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a file of the archive lies: the parts of its path, whole and below its root."""
+
+    full: tuple[str, ...]
+    below: tuple[str, ...]
+    recording: RecordingRow
+
+
+def match_recordings(
+    annotations: Sequence[Annotation], recordings: Sequence[RecordingRow]
+) -> Matched:
+    r"""Find the recording of each annotation, and the samples it covers.
+
+    A path of a table names the recording that has just this path below a root. Failing that, a
+    relative path names the recording whose path, root included, ends with it; an absolute path
+    that of the same path or, as on another computer, the recording whose path below its root it
+    ends with; of several, the one that agrees furthest up. Failing that too, all this without
+    the extensions of audio files. Backslashes count as slashes, and letters that are composed
+    otherwise (Unicode NFC and NFD) as the same.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+    recordings : sequence of RecordingRow
+        All of the catalogue, those that could not be read too.
+
+    Returns
+    -------
+    Matched
+        Its problems name paths of no recording or of several, recordings that were not heard,
+        and times beyond the end of a recording. A stretch that ends beyond it is cut there,
+        and named if more than `END_TOLERANCE_S` is lost; one that begins there is left out.
+    """
+    by_name = _finder(recordings, strip=False)
+    by_stem = _finder(recordings, strip=True)
+    found = {path: by_name(path) or by_stem(path) for path in {one.path for one in annotations}}
+    obstacles = {path: _obstacle(candidates) for path, candidates in found.items()}
+    n_rows = Counter((one.table, one.path) for one in annotations)
+    problems = [
+        f"{table}: {path!r} ({n} {'row' if n == 1 else 'rows'}) {obstacles[path]}"
+        for (table, path), n in n_rows.items()
+        if obstacles[path]
+    ]
+    placed: list[PlacedAnnotation] = []
+    for one in annotations:
+        if obstacles[one.path]:
+            continue
+        (recording,) = found[one.path]
+        interval, problem = _interval(one, recording)
+        if problem:
+            problems.append(f"{one.place}: {problem}")
+        if interval is not None:
+            placed.append(
+                PlacedAnnotation(
+                    annotation=one, recording_id=recording.recording_id, interval=interval
+                )
+            )
+    return Matched(annotations=tuple(placed), problems=tuple(problems))
+
+
+def _first_channels(recordings: Sequence[RecordingRow]) -> dict[tuple[str, str], RecordingRow]:
+    """Return one row for each file."""
+    first: dict[tuple[str, str], RecordingRow] = {}
+    for row in recordings:
+        kept = first.setdefault((row.root, row.path), row)
+        if row.channel < kept.channel:
+            first[row.root, row.path] = row
+    return first
+
+
+def _finder(
+    recordings: Sequence[RecordingRow], *, strip: bool
+) -> Callable[[str], list[RecordingRow]]:
+    """Return what finds the recordings that a path may name, with or without extensions."""
+    places = [
+        _Place(
+            full=_parts(f"{row.root}/{row.path}", strip=strip),
+            below=_parts(row.path, strip=strip),
+            recording=row,
+        )
+        for row in _first_channels(recordings).values()
+    ]
+    by_below = _grouped(places, lambda place: place.below)
+
+    @cache
+    def by_ending(n: int) -> dict[tuple[str, ...], list[_Place]]:
+        return _grouped(places, lambda place: place.full[-n:])
+
+    def find(path: str) -> list[RecordingRow]:
+        parts = _parts(path, strip=strip)
+        agreeing = by_below.get(parts, [])
+        if not agreeing and _ABSOLUTE.match(path.replace("\\", "/")):
+            # Its folders may be those of another computer, down to where the archive begins.
+            endings = [parts[first:] for first in range(1, len(parts))]
+            agreeing = [place for ending in endings for place in by_below.get(ending, [])]
+            furthest = max((_n_shared(parts, place.full) for place in agreeing), default=0)
+            agreeing = [p for p in agreeing if _n_shared(parts, p.full) == furthest]
+        elif not agreeing and parts:
+            agreeing = by_ending(len(parts)).get(parts, [])
+        return [place.recording for place in agreeing]
+
+    return find
+
+
+def _grouped(
+    places: Sequence[_Place], key: Callable[[_Place], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[_Place]]:
+    groups: defaultdict[tuple[str, ...], list[_Place]] = defaultdict(list)
+    for place in places:
+        groups[key(place)].append(place)
+    return dict(groups)
+
+
+def _parts(path: str, *, strip: bool) -> tuple[str, ...]:
+    """Split a path into names that can be compared; the first of an absolute one is empty."""
+    path = posixpath.normpath(_composed(path.replace("\\", "/")))
+    parts = [part for part in path.split("/") if part not in (".", "..")]
+    if strip and parts:
+        stem, suffix = posixpath.splitext(parts[-1])
+        parts[-1] = stem if suffix.lower() in AUDIO_SUFFIXES else parts[-1]
+    return tuple(parts)
+
+
+def _n_shared(first: Sequence[str], second: Sequence[str]) -> int:
+    """Count the names in which two paths agree, from the innermost."""
+    n = 0
+    for one, other in zip(reversed(first), reversed(second), strict=False):
+        if one != other:
+            break
+        n += 1
+    return n
+
+
+def _obstacle(candidates: Sequence[RecordingRow]) -> str:
+    """Say why a path gives no recording to listen to; nothing where it does."""
+    if not candidates:
+        return "is no recording of the archive"
+    if len(candidates) > 1:
+        named = ", ".join(f"{row.root}/{row.path}" for row in candidates[:NAMED])
+        more = f" and {len(candidates) - NAMED} more" if len(candidates) > NAMED else ""
+        return f"could be any of {named}{more}: write more of its path"
+    row = candidates[0]
+    if row.state in HEARD and row.n_frames > 0:
+        return ""
+    return f"was not heard: {row.state} ({row.reason or 'no frames on the tape'})"
+
+
+def _interval(annotation: Annotation, recording: RecordingRow) -> tuple[Interval | None, str]:
+    """Return the samples that an annotation covers (None: none), and what is wrong with it."""
+    rate_hz, n_samples = recording.sample_rate_hz, recording.n_samples
+    start_s, stop_s = annotation.start_s, annotation.stop_s
+    if start_s is None or stop_s is None:
+        return Interval(start=0, stop=n_samples, sample_rate_hz=rate_hz), ""
+    end = f"the end of {recording.path} at {recording.duration_s:.3f} s"
+    start = round(min(start_s, recording.duration_s) * rate_hz)
+    if start >= n_samples:
+        return None, f"it starts at {start_s:g} s, beyond {end}: left out"
+    stop = round(min(stop_s, recording.duration_s) * rate_hz)
+    problem = ""
+    if stop_s - recording.duration_s >= END_TOLERANCE_S:
+        problem = f"it stops at {stop_s:g} s, beyond {end}: cut there"
+    return Interval(start=start, stop=max(stop, start + 1), sample_rate_hz=rate_hz), problem
+
+
+# Which label an event has
+
+
+def labels_of_events(
+    events: Sequence[EventRow],
+    matched: Matched,
+    column: str,
+    recordings: Sequence[RecordingRow],
+) -> list[str | None]:
+    """Return what the labels of one column say of each event.
+
+    A label belongs to an event when it covers at least half of it or is at least half covered by
+    it, in time; where the label has a band, that must overlap the event's too. Of several, the
+    one that shares the most time with the event, then the shortest, then the first, counts. What
+    was said of a whole recording holds for its events that no label of a part belongs to. A label
+    holds for all channels of its file.
+
+    Parameters
+    ----------
+    events : sequence of EventRow
+    matched : Matched
+    column : str
+        Annotations without a value in it count as absent.
+    recordings : sequence of RecordingRow
+        All of the catalogue.
+
+    Returns
+    -------
+    list of (str or None) [shape=(N,)]
+        None where no label belongs to the event.
+    """
+    first = _first_channels(recordings)
+    file_of = {row.recording_id: first[row.root, row.path].recording_id for row in recordings}
+    spoken = [one for one in matched.annotations if column in one.annotation.labels]
+    parts = _parts_by_length(spoken)
+    wholes: defaultdict[int, list[int]] = defaultdict(list)
+    for number, one in enumerate(spoken):
+        if one.annotation.start_s is None:
+            wholes[one.recording_id].append(number)
+
+    def label(event: EventRow) -> str | None:
+        file = file_of[event.recording_id]
+        of_part = _nearest(event, parts.get(file, {}), spoken)
+        if of_part is not None:
+            return spoken[of_part].annotation.labels[column]
+        for number in wholes.get(file, ()):
+            if _bands_overlap(event, spoken[number].annotation):
+                return spoken[number].annotation.labels[column]
+        return None
+
+    return [label(event) for event in events]
+
+
+def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:
+    """Sort the labels of parts by recording, by length, then by start.
+
+    By length, so that one long label does not make every label after it a candidate.
+    """
+    parts: defaultdict[int, _SpansByBits] = defaultdict(dict)
+    for number, one in enumerate(spoken):
+        if one.annotation.start_s is not None:
+            start, stop = one.interval.start, one.interval.stop
+            spans = parts[one.recording_id].setdefault((stop - start).bit_length(), [])
+            spans.append((start, stop, number))
+    for spans_by_bits in parts.values():
+        for spans in spans_by_bits.values():
+            spans.sort()
+    return dict(parts)
+
+
+def _nearest(
+    event: EventRow, spans_by_bits: _SpansByBits, spoken: Sequence[PlacedAnnotation]
+) -> int | None:
+    """Return the number of the label of a part that counts for an event."""
+    length = event.stop_sample - event.start_sample
+    best: tuple[int, int, int] | None = None
+    for bits, spans in spans_by_bits.items():
+        begin = bisect_left(spans, (event.start_sample - (1 << bits) + 1,))
+        end = bisect_left(spans, (event.stop_sample,))
+        for start, stop, number in spans[begin:end]:
+            shared = min(stop, event.stop_sample) - max(start, event.start_sample)
+            belongs = shared > 0 and 2 * shared >= min(length, stop - start)
+            rank = (-shared, stop - start, number)
+            if (
+                belongs
+                and (best is None or rank < best)
+                and _bands_overlap(event, spoken[number].annotation)
+            ):
+                best = rank
+    return best[2] if best else None
+
+
+def _bands_overlap(event: EventRow, annotation: Annotation) -> bool:
+    """Tell whether the bands meet; one that is open on a side has no limit there."""
+    below = annotation.low_hz is None or annotation.low_hz < event.high_hz
+    above = annotation.high_hz is None or annotation.high_hz > event.low_hz
+    return below and above
