@@ -657,6 +657,7 @@ def evaluate(
             seed=seed,
             progress=_told(progress, "features"),
         )
+        clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
         evaluation = assess(
             items,
             vectors,
@@ -665,7 +666,7 @@ def evaluate(
             picture=lambda number: heard.excerpts[number].log_mel,
             types=types,
             sound_types={
-                name: _typed(catalogue, labels_of_events(events, matched, name, recordings))
+                name: _typed(clusters, events, labels_of_events(events, matched, name, recordings))
                 for name in asked
             },
             layers=lambda groups: report_layers(
@@ -729,13 +730,12 @@ def _questions(
 
 
 def _typed(
-    catalogue: Catalogue, labels: Sequence[str | None]
+    clusters: dict[int, int], events: Sequence[EventRow], labels: Sequence[str | None]
 ) -> tuple[np.ndarray, list[str]] | None:
     """Return the sound types of labelled events, and their labels; None where there are none."""
-    clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
     both = [
         (clusters[event.event_id], label)
-        for event, label in zip(catalogue.events(), labels, strict=True)
+        for event, label in zip(events, labels, strict=True)
         if label is not None and event.event_id in clusters
     ]
     if not both:

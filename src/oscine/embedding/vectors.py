@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from oscine.model.autoencoder import Encoder
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import ArrayReader, ArrayWriter
 from oscine.workspace.catalogue import Catalogue, EventRow, RecordingRow, Stage, WindowRow
+
+T = TypeVar("T")
 
 PORTION = 512
 """Intervals between two notes in the catalogue; also what is encoded together."""
@@ -150,7 +152,7 @@ def fit_sample(
 ) -> list[FrameInterval]:
     """Return the intervals that a readout is fitted on, in an order that goes by content."""
     sample = sorted([*events, *windows], key=lambda one: one.content_key)
-    return _spread(sample, config.max_fit, config.seed)
+    return spread(sample, config.max_fit, config.seed)
 
 
 def _embedded(
@@ -198,12 +200,12 @@ def frame_intervals(
     ]
 
 
-def _spread(intervals: list[FrameInterval], most: int, seed: int) -> list[FrameInterval]:
-    """Return at most so many of the intervals, in their order."""
-    if len(intervals) <= most:
-        return intervals
-    chosen = np.random.default_rng(seed).choice(len(intervals), most, replace=False)
-    return [intervals[number] for number in np.sort(chosen)]
+def spread(everything: Sequence[T], most: int, seed: int) -> list[T]:
+    """Return at most so many of a sequence, in their order."""
+    if len(everything) <= most:
+        return list(everything)
+    chosen = np.random.default_rng(seed).choice(len(everything), most, replace=False)
+    return [everything[number] for number in np.sort(chosen)]
 
 
 class _Encode:

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from oscine.evaluation.features import OURS
+from oscine.evaluation.features import MFCC, OURS
 from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
 from oscine.evaluation.layer_report import LayerReport
 from oscine.evaluation.probes import (
     ClusterAgreement,
+    NeighbourVotes,
     OneAgainstRest,
+    Retrieval,
     cluster_agreement,
     few_labels,
     interval_of_difference,
@@ -36,7 +38,7 @@ INDIVIDUAL_COLUMNS = ("individual", "caller", "bird", "animal")
 """Questions for which pairs of items are compared: the same individual or not?"""
 CONFOUNDING_COLUMNS = (*SESSION_COLUMNS, "source", "recorder", "microphone", "device", "lab")
 """Columns of a table that are held against the labels though nobody named them."""
-FEW = (OURS, "MFCC")
+FEW = (OURS, MFCC)
 """Kinds that are asked what few labels are enough for."""
 
 
@@ -260,12 +262,12 @@ def assess(
     duplicates = find_duplicates(contents, apart.split, vectors[OURS], picture)
     groups = group_items(items, columns, duplicates)
     answers = []
+    n_steps = len(questions) + (layers is not None)
     for number, question in enumerate(questions):
         if progress is not None:
-            progress(number, len(questions) + (layers is not None), question)
+            progress(number, n_steps, question)
         typed = (sound_types or {}).get(question)
         answers.append(_answer(question, items, vectors, groups, types, typed, seed))
-    n_steps = len(questions) + (layers is not None)
     if progress is not None:
         progress(len(questions), n_steps, "layers")
     found = None if layers is None else layers(groups)
@@ -353,25 +355,27 @@ def _answer(
                 problems.append(str(error))
             return None
 
-    kinds = asked(lambda: _kinds(features, labels, own.split, asked)) or {}
-    votes = asked(lambda: nearest_neighbour_labels(features[OURS], labels, own.split))
-    rest = asked(lambda: one_against_rest(features[OURS], labels, own.split))
+    def of_each(ask: Callable[..., Any]) -> dict[str, Any]:
+        return {kind: asked(lambda x=x: ask(x, labels, own.split)) for kind, x in features.items()}
+
+    found, votes, rest = map(of_each, (retrieval, nearest_neighbour_labels, one_against_rest))
+    ours, our_votes, our_rest = found[OURS], votes[OURS], rest[OURS]
     pairs: list[PairScore] = []
     if question.lower() in INDIVIDUAL_COLUMNS:
         kind_of = None if types is None else [items[n].labels.get(types, "") for n in numbers]
         for kind, rows in features.items():
             pairs += asked(lambda k=kind, x=rows: _pairs(k, x, labels, own, kind_of, seed)) or []
-    found = asked(lambda: retrieval(features[OURS], labels, own.split))
     return Answer(
         question=question,
         n_items=len(labels),
         n_groups=len(set(own.split.tolist())),
         counts=dict(sorted(counts.items())),
-        n_unanswered=len(labels) if found is None else found.n_unanswered,
-        kinds=kinds,
-        labels=[] if rest is None else _label_scores(rest),
-        confusion_labels=[] if votes is None else list(votes.labels),
-        confusion=[] if votes is None else votes.confusion.tolist(),
+        n_unanswered=len(labels) if ours is None else ours.n_unanswered,
+        # Whether retrieval can be asked depends on labels and groups alone: for all or for none.
+        kinds={} if ours is None else _kinds(features, labels, own.split, found, votes, rest),
+        labels=[] if our_rest is None else _label_scores(our_rest),
+        confusion_labels=[] if our_votes is None else list(our_votes.labels),
+        confusion=[] if our_votes is None else our_votes.confusion.tolist(),
         few_labels=[
             FewLabelsScore(
                 kind=kind,
@@ -397,19 +401,15 @@ def _kinds(
     features: Mapping[str, np.ndarray],
     labels: list[str],
     split: np.ndarray,
-    asked: Callable[[Callable[[], Any]], Any],
+    found: Mapping[str, Retrieval],
+    votes: Mapping[str, NeighbourVotes | None],
+    rests: Mapping[str, OneAgainstRest | None],
 ) -> dict[str, KindScore]:
-    """Score every kind, and how far the model is ahead of it."""
-    found = {kind: retrieval(x, labels, split) for kind, x in features.items()}
-    votes = {
-        kind: asked(lambda x=x: nearest_neighbour_labels(x, labels, split))
-        for kind, x in features.items()
-    }
+    """Gather the scores of every kind, and how far the model is ahead of it."""
     alone = np.arange(len(labels))
     scores = {}
     for kind, x in features.items():
-        one, vote = found[kind], votes[kind]
-        rest = asked(lambda x=x: one_against_rest(x, labels, split))
+        one, vote, rest = found[kind], votes[kind], rests[kind]
         is_other, our_vote = kind != OURS, votes[OURS]
         scores[kind] = KindScore(
             mean_average_precision=one.mean_average_precision,

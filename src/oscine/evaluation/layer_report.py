@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oscine.config import ReadoutConfig
-from oscine.embedding.vectors import FrameInterval
+from oscine.embedding.vectors import FrameInterval, spread
 from oscine.evaluation.acoustics import (
     QUANTITIES,
     background_level_db,
@@ -123,7 +123,7 @@ def report_layers(
         pooled = encoded(encoder, hear(tape, intervals, encoder, config), config)[..., :-1]
         return pooled.reshape(*pooled.shape[:2], -1)  # (N, L, M * 2 * D)
 
-    chosen = _some(events, MOST_EVENTS, seed)
+    chosen = spread(events, MOST_EVENTS, seed)
     probes, problems = [], []
     of_events = features(chosen) if chosen else np.empty((0, len(layers), 0))
     asked = [
@@ -166,7 +166,7 @@ def _probe_labels(
     layers: Sequence[int],
     seed: int,
 ) -> LayerProbes:
-    numbers = _some(range(len(items)), MOST_ITEMS, seed)
+    numbers = spread(range(len(items)), MOST_ITEMS, seed)
     some = [items[number] for number in numbers]
     said: Mapping[str, list[str | None]] = {
         question: [one.labels.get(question) for one in some] for question in questions
@@ -180,14 +180,6 @@ def _probe_labels(
         layers=layers,
         seed=seed,
     )
-
-
-def _some(everything: Sequence, most: int, seed: int) -> list:
-    """Return at most so many of a sequence, in its order."""
-    if len(everything) <= most:
-        return list(everything)
-    chosen = np.random.default_rng(seed).choice(len(everything), most, replace=False)
-    return [everything[number] for number in np.sort(chosen)]
 
 
 def _measured(sound: tuple[np.ndarray, np.ndarray, int] | None) -> dict[str, float]:
