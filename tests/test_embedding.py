@@ -130,23 +130,25 @@ def test_an_excerpt_of_the_tape_holds_the_columns_of_its_interval(tape):
 
 
 def pooled_by_hand(encoder, one, config, piece_frames):
-    """Pool patch by patch: each weighs as much as the frames of its column."""
+    """Pool patch by patch, grid by grid: each weighs as much as the frames of its column."""
     n_rows = (one.n_bands + 8) // 16  # of which at least half is valid
     found = np.full((len(config.layers), encoder.grid(1).n_mel, 2 * encoder.config.width), np.nan)
     seen = {}
-    for start in range(0, len(one.weights), piece_frames):
-        picture = torch.from_numpy(one.log_mel[start : start + piece_frames])[None]
-        grid = encoder.grid(picture.shape[1])
-        numbers = [t * grid.n_mel + m for t in range(grid.n_time) for m in range(n_rows)]
-        patches = patchify(encoder.standardised(picture, grid), grid)
-        layers = encoder(patches, grid, torch.tensor([numbers]), config.layers)[:, 0].numpy()
-        for at, number in enumerate(numbers):
-            column, row = divmod(number, grid.n_mel)
-            frames = slice(start + column * PATCH, start + (column + 1) * PATCH)
-            weight = one.weights[frames].sum()
-            for layer in range(len(config.layers)):
-                patch = layers[layer, at].astype(np.float64)
-                seen.setdefault((layer, row), []).append((weight, patch))
+    for shift in range(0, PATCH, PATCH // config.time_grids):
+        last = len(one.weights) - (PATCH - shift) % PATCH
+        for start in range(shift, last, piece_frames):
+            picture = torch.from_numpy(one.log_mel[start : min(last, start + piece_frames)])[None]
+            grid = encoder.grid(picture.shape[1])
+            numbers = [t * grid.n_mel + m for t in range(grid.n_time) for m in range(n_rows)]
+            patches = patchify(encoder.standardised(picture, grid), grid)
+            layers = encoder(patches, grid, torch.tensor([numbers]), config.layers)[:, 0].numpy()
+            for at, number in enumerate(numbers):
+                column, row = divmod(number, grid.n_mel)
+                frames = slice(start + column * PATCH, start + (column + 1) * PATCH)
+                weight = one.weights[frames].sum()
+                for layer in range(len(config.layers)):
+                    patch = layers[layer, at].astype(np.float64)
+                    seen.setdefault((layer, row), []).append((weight, patch))
     for (layer, row), patches in seen.items():
         weights = np.array([weight for weight, _ in patches])
         values = np.array([patch for _, patch in patches])
@@ -184,6 +186,32 @@ def test_one_column_has_no_deviation(tape):
         tiny.encoder(), [cut(tape, LONG, (333, 337), tiny.encoder())], CONFIG
     )
     assert np.abs(features[..., tiny.MODEL.width : -1]).max() < 1e-6
+
+
+def test_more_time_grids_make_a_sound_depend_less_on_where_the_first_one_cuts_it(tape):
+    encoder = tiny.encoder()
+    first, last = 100, 228
+    whole = decoded(tiny.codes(400, 3))
+    turn = {}
+    for n_grids in (1, 2, 4):
+        config = replace(CONFIG, time_grids=n_grids)
+        pooled = [
+            pooled_features(
+                encoder,
+                [
+                    Excerpt(
+                        log_mel=whole[first + moved : last + moved],
+                        weights=np.ones(last - first),
+                        below=np.zeros(2),
+                        n_bands=32,
+                    )
+                ],
+                config,
+            )[0, :, :, : tiny.MODEL.width]
+            for moved in (0, 4, 8)
+        ]
+        turn[n_grids] = np.mean([np.abs(other - pooled[0]).mean() for other in pooled[1:]])
+    assert turn[1] > turn[2] > turn[4]
 
 
 def test_windows_need_not_be_whole_patches(tape):

@@ -157,6 +157,8 @@ class ReadoutConfig:
 
     layers: tuple[int, ...] = (1, 2, -1)
     """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
+    time_grids: int = 2
+    """Patch grids in time, each shifted by so small a part of a patch, that are pooled together."""
     activity_sharpness: float = 4.0
     """Exponent per corpus deviation of a frame's level above its clip's floor."""
     row_sharpness: float = 1.5
@@ -174,6 +176,8 @@ class ReadoutConfig:
             raise ValueError("layers must name at least one layer")
         if self.dimensions < 1 or self.block_dimensions < 1 or self.max_fit < 2:
             raise ValueError("dimensions must be positive and max_fit at least 2")
+        if self.time_grids < 1:
+            raise ValueError("time_grids must be at least 1")
         if min(self.shrinkage, self.activity_sharpness, self.row_sharpness) < 0:
             raise ValueError("shrinkage and sharpness must not be negative")
         _check_seed(self.seed)

@@ -171,8 +171,11 @@ def pooled_features(
 ) -> np.ndarray:
     """Encode excerpts and pool each layer and frequency row over time.
 
-    Excerpts longer than the windows that the encoder was trained on are encoded in pieces and
-    pooled over all of them. Pieces of one size are encoded together, so none is padded.
+    Where an excerpt has more than one column of patches, it is encoded on several grids, each
+    shifted by a part of a patch, and pooled over all of them: what a sound looks like depends less
+    on where the first grid happens to cut it. Excerpts longer than the windows that the encoder was
+    trained on are encoded in pieces and pooled over all of these too. Pieces of one size are
+    encoded together, so none is padded.
 
     Parameters
     ----------
@@ -190,7 +193,7 @@ def pooled_features(
     n_layers, width = len(config.layers), encoder.config.width
     n_rows = encoder.grid(1).n_mel
     sums = np.zeros((len(excerpts), 3, n_layers, n_rows, width))  # of w, w x, w x^2
-    for crops in _crops_by_size(encoder, excerpts):
+    for crops in _crops_by_size(encoder, excerpts, config.time_grids):
         for start in range(0, len(crops), CROPS_AT_ONCE):
             _add_sums(sums, encoder, excerpts, crops[start : start + CROPS_AT_ONCE], config)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -203,16 +206,19 @@ def pooled_features(
 
 
 def _crops_by_size(
-    encoder: Encoder, excerpts: Sequence[Excerpt]
+    encoder: Encoder, excerpts: Sequence[Excerpt], n_grids: int
 ) -> list[list[tuple[int, int, int]]]:
     """Return (excerpt, first frame, last frame) in groups of one length and one set of bands."""
     patch_frames = encoder.config.patch_frames
     longest = max(1, encoder.picture.window_frames // patch_frames) * patch_frames
     groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for number, one in enumerate(excerpts):
-        for start in range(0, len(one.weights), longest):
-            stop = min(len(one.weights), start + longest)
-            groups.setdefault((stop - start, one.n_bands), []).append((number, start, stop))
+        for grid in range(n_grids):
+            shift = grid * patch_frames // n_grids
+            last = len(one.weights) - (patch_frames if shift else 0) + shift
+            for start in range(shift, last, longest):
+                stop = min(last, start + longest)
+                groups.setdefault((stop - start, one.n_bands), []).append((number, start, stop))
     return [groups[key] for key in sorted(groups)]
 
 

@@ -113,7 +113,7 @@ def plain_mean(encoder: Encoder, heard: Heard, config: ReadoutConfig) -> np.ndar
     """
     even = [replace(one, weights=(one.weights > 0).astype(float)) for one in heard.excerpts]
     last = encoded(
-        encoder, replace(heard, excerpts=even), replace(config, layers=(-1,))
+        encoder, replace(heard, excerpts=even), replace(config, layers=(-1,), time_grids=1)
     )  # (N, 1, M, 2 * D + 1)
     return np.nanmean(last[:, 0, :, : encoder.config.width], axis=1)
 
