@@ -183,8 +183,8 @@ def test_what_is_plain_to_see_is_found_and_chance_is_not():
     assert ours.mean_average_precision == ours.neighbour_accuracy == ours.rest_roc_auc == 1
     assert chance.mean_average_precision < 0.8
     assert ours.lead is None
-    assert chance.lead.is_certain
-    assert chance.lead.low < chance.lead.difference < chance.lead.high
+    assert chance.lead.excludes_zero
+    assert chance.lead.low < chance.lead.mean < chance.lead.high
     assert answer.counts == {"crow": 12, "jay": 12}
     assert answer.confusion == [[12, 0], [0, 12]]
     assert {one.n_shots for one in answer.few_labels} == {1, 5, 10}

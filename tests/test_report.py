@@ -16,12 +16,11 @@ from oscine.evaluation.assess import (
     FewLabelsScore,
     KindScore,
     LabelScore,
-    Lead,
     PairScore,
 )
 from oscine.evaluation.features import KINDS, MFCC, OURS, RANDOM
 from oscine.evaluation.layer_report import LayerReport, LayerScore
-from oscine.evaluation.probes import Agreement, ClusterAgreement
+from oscine.evaluation.probes import Agreement, ClusterAgreement, MeanInterval
 from oscine.evaluation.report import NUMBERS, REPORT, write_evaluation
 from oscine.model.geometry import Geometry
 
@@ -89,8 +88,8 @@ FULL = Answer(
     n_unanswered=34,
     kinds={
         OURS: kind_score(None),
-        RANDOM: kind_score(Lead(difference=0.2, low=0.1, high=0.3)),
-        MFCC: kind_score(Lead(difference=0.01, low=-0.02, high=0.04)),
+        RANDOM: kind_score(MeanInterval(mean=0.2, low=0.1, high=0.3, n_groups=9)),
+        MFCC: kind_score(MeanInterval(mean=0.01, low=-0.02, high=0.04, n_groups=9)),
     },
     labels=[
         LabelScore(label=HOSTILE, n_items=1000, average_precision=0.91, roc_auc=0.5),

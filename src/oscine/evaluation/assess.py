@@ -21,6 +21,7 @@ from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
 from oscine.evaluation.layer_report import LayerReport
 from oscine.evaluation.probes import (
     ClusterAgreement,
+    MeanInterval,
     NeighbourVotes,
     OneAgainstRest,
     Retrieval,
@@ -43,20 +44,6 @@ FEW = (OURS, MFCC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lead:
-    """How far the model is ahead of another kind of vector: 90 % interval over groups."""
-
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether zero lies outside the interval."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class KindScore:
     """One kind of vector on one question.
 
@@ -70,8 +57,8 @@ class KindScore:
         Each label against the rest, mean over labels.
     random_split_average_precision : float
         Retrieval among all other items, the own recording included: the difference is leakage.
-    lead, neighbour_lead : Lead or None
-        Of the model over this kind, in average precision and in votes.
+    lead, neighbour_lead : MeanInterval or None
+        Of the model over this kind, in average precision and in votes: 90 % interval over groups.
     """
 
     mean_average_precision: float
@@ -82,8 +69,8 @@ class KindScore:
     rest_average_precision: float | None
     rest_roc_auc: float | None
     random_split_average_precision: float
-    lead: Lead | None
-    neighbour_lead: Lead | None
+    lead: MeanInterval | None
+    neighbour_lead: MeanInterval | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -430,9 +417,8 @@ def _kinds(
     return scores
 
 
-def _lead(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Lead:
-    found = interval_of_difference(ours[None], theirs[None], groups)
-    return Lead(difference=found.mean, low=found.low, high=found.high)
+def _lead(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> MeanInterval:
+    return interval_of_difference(ours[None], theirs[None], groups)
 
 
 def _label_scores(rest: OneAgainstRest) -> list[LabelScore]:

@@ -25,7 +25,6 @@ from oscine.evaluation.assess import (
     Answer,
     Evaluation,
     KindScore,
-    Lead,
     PairScore,
 )
 from oscine.evaluation.features import (
@@ -52,6 +51,7 @@ from oscine.evaluation.figures import (
     shortened,
 )
 from oscine.evaluation.layer_report import LayerReport, LayerScore
+from oscine.evaluation.probes import MeanInterval
 from oscine.workspace.arrays import NewFile
 
 REPORT, NUMBERS = "evaluation.html", "evaluation.json"
@@ -236,12 +236,12 @@ def _kinds(kinds: dict[str, KindScore]) -> str:
     )
 
 
-def _lead_chart(leads: Sequence[tuple[str, Lead]]) -> str:
+def _lead_chart(leads: Sequence[tuple[str, MeanInterval]]) -> str:
     rows = [
         Row(
             name=kind,
-            marks=[Mark(at=lead.difference, sign=_sign(kind), is_hollow=not lead.is_certain)],
-            note=_signed(lead.difference) if lead.is_certain else "no difference",
+            marks=[Mark(at=lead.mean, sign=_sign(kind), is_hollow=not lead.excludes_zero)],
+            note=_signed(lead.mean) if lead.excludes_zero else "no difference",
             span=(lead.low, lead.high),
         )
         for kind, lead in leads
@@ -793,12 +793,12 @@ def _signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _lead(lead: Lead | None) -> str:
+def _lead(lead: MeanInterval | None) -> str:
     if lead is None:
         return NONE
     # A third digit, for an end of an interval may lie close to zero.
     interval = f"[{_signed(lead.low, 3)}, {_signed(lead.high, 3)}]"
-    return f"{_signed(lead.difference, 3) if lead.is_certain else 'no difference'} {interval}"
+    return f"{_signed(lead.mean, 3) if lead.excludes_zero else 'no difference'} {interval}"
 
 
 def _name(name: str) -> str:

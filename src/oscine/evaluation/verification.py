@@ -23,10 +23,8 @@ from oscine.evaluation.probes import (
     LIKENESS_DIGITS,
     Labels,
     MeanInterval,
-    NeighbourVotes,
     bootstrap_interval,
     checked_items,
-    nearest_neighbour_labels,
     places,
 )
 
@@ -219,30 +217,6 @@ def verification(
         n_items=len(kept),
         n_left_out=len(x) - len(kept),
     )
-
-
-def closed_set_identification(
-    vectors: np.ndarray, individuals: Labels, groups: np.ndarray
-) -> NeighbourVotes:
-    """Name the individual of each item by its nearest neighbours, all individuals being known.
-
-    Parameters
-    ----------
-    vectors : np.ndarray of float [shape=(N, D)]
-    individuals : sequence of N str
-    groups : np.ndarray of int [shape=(N,)]
-        Recordings; sessions, to ask across sessions.
-
-    Returns
-    -------
-    NeighbourVotes
-
-    Raises
-    ------
-    ValueError
-        The arrays do not fit together, a vector is not finite, or no individual is in two groups.
-    """
-    return nearest_neighbour_labels(vectors, individuals, groups)
 
 
 def _thinned(individuals: np.ndarray, place: np.ndarray, seed: int) -> np.ndarray:
