@@ -14,7 +14,6 @@ import json
 import math
 import posixpath
 import re
-import sqlite3
 import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -28,6 +27,7 @@ from typing import TypeAlias, TypeVar
 from oscine.sound.archive import AUDIO_SUFFIXES, shown
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
+from oscine.workspace.database import Database
 
 SCHEMA_VERSION = 1
 
@@ -491,7 +491,7 @@ def _composed(text: str) -> str:
 # Keeping them
 
 
-class LabelBook:
+class LabelBook(Database):
     """The labels of one workspace; a context manager.
 
     Parameters
@@ -506,42 +506,15 @@ class LabelBook:
         too, for what SQLite could not do inside: the file is damaged, locked, or the disk full.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._connection = sqlite3.connect(path, timeout=30)
-        except sqlite3.Error as error:
-            raise ValueError(f"{path} cannot be opened: {error}") from error
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._prepare()
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise ValueError(
-                f"{path} holds no labels that can be read: {error}; if it is damaged, remove it "
-                "and read the label tables again"
-            ) from error
-        except ValueError:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> LabelBook:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
-    ) -> None:
-        self._connection.close()
-        if isinstance(error, sqlite3.Error):
-            raise ValueError(
-                f"{self.path} cannot be used: {error}; if it is damaged, remove it and read the "
-                "label tables again"
-            ) from error
+    schema = _SCHEMA
+    schema_version = SCHEMA_VERSION
+    unreadable = "holds no labels that can be read"
+    if_damaged = "remove it and read the label tables again"
+    if_other_version = "remove it and read the label tables again"
 
     def replace(self, tables: Sequence[AnnotationTable]) -> None:
         """Put in tables in place of what the same files said before, in one transaction."""
-        with self._connection:
+        with self._transaction():
             for table in tables:
                 self._connection.execute("DELETE FROM annotations WHERE file = ?", (table.file,))
                 self._connection.executemany(
@@ -577,20 +550,6 @@ class LabelBook:
             )
             for file, row, path, start_s, stop_s, low_hz, high_hz, labels in rows
         ]
-
-    def _prepare(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version or tables:
-            raise ValueError(
-                f"{self.path} was made by another version (schema {version}, this is "
-                f"{SCHEMA_VERSION}): remove it and read the label tables again"
-            )
-        # One script, one transaction: a process killed here leaves no half-made file.
-        script = f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        self._connection.executescript(script)
 
 
 # Which recording an annotation speaks of

@@ -7,11 +7,11 @@ asks it what is left to do and tells it what is done.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
+
+from oscine.workspace.database import Database
 
 SCHEMA_VERSION = 1
 
@@ -156,7 +156,7 @@ class Stage:
     facts: dict[str, Any]
 
 
-class Catalogue:
+class Catalogue(Database):
     """The tables of one workspace; a context manager.
 
     Parameters
@@ -171,40 +171,11 @@ class Catalogue:
         too, for what SQLite could not do inside: the file is damaged, locked, or the disk full.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-        except sqlite3.Error as error:
-            raise ValueError(f"{path} cannot be opened: {error}") from error
-        self._connection.row_factory = sqlite3.Row
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise ValueError(f"{path} is not a catalogue that can be read: {error}") from error
-        except ValueError:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> Catalogue:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
-    ) -> None:
-        self.close()
-        if isinstance(error, sqlite3.Error):
-            raise ValueError(
-                f"{self.path} cannot be used: {error}; if it is damaged, begin a new workspace"
-            ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+    schema = _SCHEMA
+    schema_version = SCHEMA_VERSION
+    unreadable = "is not a catalogue that can be read"
+    if_damaged = "begin a new workspace"
+    if_other_version = "use a new workspace"
 
     def recordings(self, states: Sequence[str] | None = None) -> list[RecordingRow]:
         """Return the recordings in the order they were listed, or those in some states."""
@@ -285,20 +256,6 @@ class Catalogue:
             (name, stage.fingerprint, int(stage.finished), facts),
         )
 
-    def _prepare(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version or tables:
-            raise ValueError(
-                f"{self.path} was made by another version (schema {version}, this is "
-                f"{SCHEMA_VERSION}): use a new workspace"
-            )
-        # One script, one transaction: a process killed here leaves no half-made catalogue.
-        script = f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        self._connection.executescript(script)
-
     def _insert(self, table: str, rows: Iterable[Any]) -> None:
         values = [tuple(asdict(row).values()) for row in rows]
         if values:
@@ -309,22 +266,6 @@ class Catalogue:
         names = [field.name for field in fields(kind)]
         cursor = self._connection.execute(query, values)
         return [kind(**{name: row[name] for name in names}) for row in cursor]
-
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection)
-
-
-class _Transaction:
-    """BEGIN on entry; COMMIT on success, ROLLBACK on error."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 def _in(column: str, values: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -1,0 +1,105 @@
+"""An SQLite file of a workspace: opened, checked, its errors in plain words.
+
+In comes a path; out comes a connection that the catalogue and the book of labels build on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import ClassVar, Self
+
+
+class Database:
+    """A file with tables of one version; a context manager.
+
+    Leaving the context raises ValueError for what SQLite could not do inside: the file is damaged,
+    locked, or the disk full.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The file was made by another version, or is none of this kind.
+    """
+
+    schema: ClassVar[str]
+    schema_version: ClassVar[int]
+    unreadable: ClassVar[str]
+    """What is said of a file that cannot be read, after its path."""
+    if_damaged: ClassVar[str]
+    """The way out of a damaged file."""
+    if_other_version: ClassVar[str]
+    """The way out of a file of another version."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Without an isolation level transactions begin where they are asked for.
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+        except sqlite3.Error as error:
+            raise ValueError(f"{path} cannot be opened: {error}") from error
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._prepare()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise ValueError(
+                f"{path} {self.unreadable}: {error}; if it is damaged, {self.if_damaged}"
+            ) from error
+        except ValueError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        self.close()
+        if isinstance(error, sqlite3.Error):
+            raise ValueError(
+                f"{self.path} cannot be used: {error}; if it is damaged, {self.if_damaged}"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == self.schema_version:
+            return
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version or tables:
+            raise ValueError(
+                f"{self.path} was made by another version (schema {version}, this is "
+                f"{self.schema_version}): {self.if_other_version}"
+            )
+        # One script, one transaction: a process killed here leaves no half-made file.
+        script = f"BEGIN; {self.schema} PRAGMA user_version = {self.schema_version}; COMMIT;"
+        self._connection.executescript(script)
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection)
+
+
+class _Transaction:
+    """BEGIN on entry; COMMIT on success, ROLLBACK on error."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
