@@ -28,7 +28,7 @@ import torch
 
 from oscine import steps
 from oscine.config import OscineConfig, ReadoutConfig, read_config
-from oscine.embedding.vectors import FrameInterval
+from oscine.embedding.intervals import FrameInterval
 from oscine.evaluation.features import (
     cepstral_frames,
     encoded,

@@ -16,6 +16,7 @@ from oscine.embedding.embed import (
     Excerpt,
     excerpt,
     patch_columns,
+    patch_grids,
     pooled_features,
     tape_excerpt,
 )
@@ -27,7 +28,9 @@ from oscine.picture.tape import TAPE_LOW, decoded
 from oscine.workspace import Catalogue
 from oscine.workspace.catalogue import WindowRow
 
-CONFIG = ReadoutConfig(layers=(0, 1), block_dimensions=8, dimensions=10)
+CONFIG = ReadoutConfig(
+    layers=(0, 1), block_dimensions=8, dimensions=10, row_sharpness=1.5, shrinkage=10.0
+)
 PATCH = tiny.MODEL.patch_frames
 
 # Which patches belong to an interval
@@ -75,6 +78,24 @@ def test_patch_columns_are_centred_where_there_is_room(case):
         assert abs((first + last) - (start + stop)) <= 1
 
 
+@given(intervals(), st.sampled_from([1, 2, 4]))
+def test_the_columns_of_every_grid_lie_in_the_recording_and_half_in_the_interval(case, n_grids):
+    start, stop, n_frames, patch = case
+    first, *others = patch_grids(*case, n_grids)
+    assert first == patch_columns(*case)
+    shifts = [(begin - first[0]) % patch for begin, _ in others]
+    assert shifts == sorted(set(shifts))
+    assert set(shifts) <= {number * patch // n_grids for number in range(1, n_grids)}
+    for begin, end in others:
+        assert (end - begin) % patch == 0
+        assert 0 <= begin < end <= n_frames
+        middles = range(begin + patch // 2, end, patch)
+        assert all(start <= middle < stop for middle in middles)
+        # None is missing: one before or after would have its middle outside, or not exist.
+        assert middles[0] - patch < start or begin < patch
+        assert middles[-1] + patch >= stop or end + patch > n_frames
+
+
 # Excerpts
 
 
@@ -82,9 +103,11 @@ def test_frames_outside_the_interval_and_near_the_background_do_not_count():
     encoder = tiny.encoder()
     log_mel = decoded(tiny.codes(40, 0))
     level_db = np.linspace(0, 39, 40, dtype=np.float32)[:, None] * [0.25, 0.5, 0, 1]  # (T, G)
-    cut = excerpt(log_mel, level_db, (105, 130), 100, 32, encoder, CONFIG)
+    grids = [(100, 148), (108, 124)]
+    cut = excerpt(log_mel, level_db, (105, 130), grids, 32, encoder, CONFIG)
     inside = np.arange(5, 30)
     assert cut.log_mel.shape == (48, 32)
+    assert cut.grids == ((0, 48), (8, 24))
     assert np.array_equal(cut.log_mel[:40], log_mel)
     assert np.all(cut.log_mel[40:] == np.float32(TAPE_LOW))
     assert np.flatnonzero(cut.weights).tolist() == inside.tolist()
@@ -116,10 +139,13 @@ def cut(tape, recording, interval, encoder, config=CONFIG):
 def test_an_excerpt_of_the_tape_holds_the_columns_of_its_interval(tape):
     encoder = tiny.encoder()
     first, last = patch_columns(90, 125, 1000, PATCH)
+    assert (first, last) == (92, 124)
     one = cut(tape, LONG, (90, 125), encoder)
-    assert np.array_equal(one.log_mel, tape.log_mel(first, last))
+    assert one.grids == ((8, 40), (0, 48))
+    assert np.array_equal(one.log_mel, tape.log_mel(84, 132))
     short = cut(tape, SHORT, (0, 20), encoder)
-    assert np.array_equal(short.log_mel, tape.log_mel(1002, 1018))
+    assert short.grids == ((2, 18),)
+    assert np.array_equal(short.log_mel, tape.log_mel(1000, 1020))
     shorter = cut(tape, replace(SHORT, n_frames=9), (0, 9), encoder)
     assert np.array_equal(shorter.log_mel[:9], tape.log_mel(1000, 1009))
     assert np.all(shorter.log_mel[9:] == np.float32(TAPE_LOW))
@@ -134,9 +160,8 @@ def pooled_by_hand(encoder, one, config, piece_frames):
     n_rows = (one.n_bands + 8) // 16  # of which at least half is valid
     found = np.full((len(config.layers), encoder.grid(1).n_mel, 2 * encoder.config.width), np.nan)
     seen = {}
-    for shift in range(0, PATCH, PATCH // config.time_grids):
-        last = len(one.weights) - (PATCH - shift) % PATCH
-        for start in range(shift, last, piece_frames):
+    for first, last in one.grids:
+        for start in range(first, last, piece_frames):
             picture = torch.from_numpy(one.log_mel[start : min(last, start + piece_frames)])[None]
             grid = encoder.grid(picture.shape[1])
             numbers = [t * grid.n_mel + m for t in range(grid.n_time) for m in range(n_rows)]
@@ -182,31 +207,21 @@ def test_features_are_pooled_over_patches_by_the_weight_of_their_frames(tape, re
 
 
 def test_one_column_has_no_deviation(tape):
-    (features,) = pooled_features(
-        tiny.encoder(), [cut(tape, LONG, (333, 337), tiny.encoder())], CONFIG
-    )
+    config = replace(CONFIG, time_grids=1)
+    one = cut(tape, LONG, (333, 337), tiny.encoder(), config)
+    (features,) = pooled_features(tiny.encoder(), [one], config)
     assert np.abs(features[..., tiny.MODEL.width : -1]).max() < 1e-6
 
 
-def test_more_time_grids_make_a_sound_depend_less_on_where_the_first_one_cuts_it(tape):
+def test_more_time_grids_make_a_sound_depend_less_on_where_the_first_one_cuts_it(tmp_path):
     encoder = tiny.encoder()
-    first, last = 100, 228
-    whole = decoded(tiny.codes(400, 3))
+    tape = tiny.tape(tmp_path, [tiny.codes(1000, 3)])
     turn = {}
     for n_grids in (1, 2, 4):
         config = replace(CONFIG, time_grids=n_grids)
         pooled = [
             pooled_features(
-                encoder,
-                [
-                    Excerpt(
-                        log_mel=whole[first + moved : last + moved],
-                        weights=np.ones(last - first),
-                        below=np.zeros(2),
-                        n_bands=32,
-                    )
-                ],
-                config,
+                encoder, [cut(tape, LONG, (100 + moved, 228 + moved), encoder, config)], config
             )[0, :, :, : tiny.MODEL.width]
             for moved in (0, 4, 8)
         ]
@@ -228,7 +243,8 @@ def test_a_piece_whose_frames_count_for_nothing_hides_no_other():
     weights = np.zeros(128)
     weights[100:110] = 1
     log_mel = decoded(tiny.codes(128, 3))
-    one = Excerpt(log_mel=log_mel, weights=weights, below=np.zeros(2), n_bands=32)
+    grids = ((0, 128), (8, 120))
+    one = Excerpt(log_mel=log_mel, weights=weights, grids=grids, below=np.zeros(2), n_bands=32)
     (features,) = pooled_features(encoder, [one], CONFIG)
     expected = pooled_by_hand(encoder, one, CONFIG, 64)
     np.testing.assert_allclose(features[..., :-1], expected, atol=1e-5)
@@ -267,7 +283,8 @@ def test_a_vector_does_not_depend_on_what_else_is_in_the_batch(many):
 
 def test_nothing_outside_its_columns_reaches_an_event(tmp_path):
     picture, interval = tiny.codes(200, 0), (90, 125)
-    first, last = patch_columns(*interval, 200, PATCH)
+    grids = patch_grids(*interval, 200, PATCH, CONFIG.time_grids)
+    first, last = min(one for one, _ in grids), max(one for _, one in grids)
     elsewhere = np.random.default_rng(0).integers(0, 256, picture.shape)
     outside = np.ones(200, bool)
     outside[first:last] = False
@@ -305,7 +322,9 @@ def random_features(rng, n=300, layers=1, rows=2, values=6):
 
 
 def fit(features, **changes):
-    config = replace(ReadoutConfig(block_dimensions=100, dimensions=100), **changes)
+    layers = tuple(range(features.shape[1]))
+    config = replace(CONFIG, layers=layers, block_dimensions=100, dimensions=100)
+    config = replace(config, **changes)
     return fit_readout(rows_of(features), len(features), config, "weights")
 
 
@@ -406,7 +425,7 @@ def test_a_large_fit_reads_a_portion_at_a_time(rng):
         asked.append(stop - start)
         return features[start:stop]
 
-    whole = fit_readout(rows, len(features), ReadoutConfig(dimensions=5), "weights")
+    whole = fit_readout(rows, len(features), replace(CONFIG, layers=(0,), dimensions=5), "weights")
     assert max(asked) <= 1024
     reference = before_unit_length(whole, features)
     flat = features[..., :-1].reshape(2500, 2, 6).astype(np.float64)

@@ -11,7 +11,7 @@ import soundfile
 import tiny
 
 from oscine import steps
-from oscine.embedding.vectors import FrameInterval
+from oscine.embedding.intervals import FrameInterval
 from oscine.evaluation.assess import assess
 from oscine.evaluation.features import KINDS, OURS
 from oscine.evaluation.items import Item, group_items, heard_twins, labelled_items

@@ -26,6 +26,8 @@ SETTINGS = [
     "training.checkpoint_every=5",
     "readout.layers=[1, 2]",
     "readout.dimensions=16",
+    "readout.row_sharpness=1.5",
+    "readout.shrinkage=3",
     "cluster.min_cluster_size=2",
     "cluster.min_samples=1",
     # So few are mapped by their principal components: UMAP takes long to begin.

@@ -14,7 +14,7 @@ import math
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -153,34 +153,57 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadoutConfig:
-    """How the layers of the frozen encoder become one vector."""
+    """How the layers of the frozen encoder become one vector.
 
-    layers: tuple[int, ...] = (1, 2, -1)
-    """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches."""
+    What is left open (no layers, 0 dimensions, a negative row sharpness or shrinkage) is chosen on
+    the archive, without labels, when it is embedded.
+    """
+
+    layers: tuple[int, ...] = ()
+    """Blocks to read, 1 the first, -1 the last; 0 is the embedded patches. None: chosen."""
     time_grids: int = 2
     """Patch grids in time, each shifted by so small a part of a patch, that are pooled together."""
     activity_sharpness: float = 4.0
     """Exponent per corpus deviation of a frame's level above its clip's floor."""
-    row_sharpness: float = 1.5
-    """Exponent per corpus deviation by which a frequency row lies below the liveliest one."""
+    row_sharpness: float = -1.0
+    """Exponent per corpus deviation by which a frequency row lies below the liveliest one.
+    Negative: chosen."""
     block_dimensions: int = 48
     """Kept of each layer and frequency row in the first of the two PCAs."""
-    dimensions: int = 128
-    shrinkage: float = 10.0
-    """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept."""
+    dimensions: int = 0
+    """0: chosen."""
+    shrinkage: float = -1.0
+    """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept. Negative:
+    chosen."""
     max_fit: int = 20_000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.layers:
-            raise ValueError("layers must name at least one layer")
-        if self.dimensions < 1 or self.block_dimensions < 1 or self.max_fit < 2:
-            raise ValueError("dimensions must be positive and max_fit at least 2")
+        if min(self.dimensions, self.activity_sharpness) < 0:
+            raise ValueError("dimensions and activity_sharpness must not be negative")
+        if self.block_dimensions < 1 or self.max_fit < 2:
+            raise ValueError("block_dimensions must be positive and max_fit at least 2")
         if self.time_grids < 1:
             raise ValueError("time_grids must be at least 1")
-        if min(self.shrinkage, self.activity_sharpness, self.row_sharpness) < 0:
-            raise ValueError("shrinkage and sharpness must not be negative")
         _check_seed(self.seed)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether nothing is left open."""
+        is_open = not self.layers or self.dimensions == 0
+        return not is_open and min(self.row_sharpness, self.shrinkage) >= 0
+
+    def settled(
+        self, layers: tuple[int, ...], row_sharpness: float, dimensions: int, shrinkage: float
+    ) -> ReadoutConfig:
+        """Return this with what was left open filled in; what was given stays."""
+        return replace(
+            self,
+            layers=self.layers or layers,
+            row_sharpness=row_sharpness if self.row_sharpness < 0 else self.row_sharpness,
+            dimensions=self.dimensions or dimensions,
+            shrinkage=shrinkage if self.shrinkage < 0 else self.shrinkage,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,7 +37,7 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
-    from oscine.embedding.vectors import FrameInterval
+    from oscine.embedding.intervals import FrameInterval
     from oscine.evaluation.assess import Evaluation
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
@@ -369,6 +369,7 @@ def embed(
             tape,
             load_encoder(workspace.folder / model.facts["checkpoint"]),
             config.readout,
+            config.activity,
             archive=_archive(catalogue),
             weights=model.facts["weights"],
             refit=refit,
@@ -607,8 +608,8 @@ def evaluate(
         There are no vectors yet, a table or a column cannot be understood, or no label belongs to
         a recording that was heard.
     """
+    from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
-    from oscine.embedding.vectors import fit_sample, frame_intervals
     from oscine.evaluation.assess import assess
     from oscine.evaluation.features import all_vectors, hear
     from oscine.evaluation.items import heard_twins, labelled_items

@@ -2,8 +2,8 @@
 
 In come excerpts of log-mel and an encoder; out come features, mean and deviation over time of each
 layer and frequency row. A patch belongs to an interval when half of it lies inside; at least one
-column of patches always does. Only those are shown to the encoder: no background from outside an
-event reaches its features.
+column of patches always does. Only those are shown to the encoder, on several patch grids: no
+background from further outside an event reaches its features.
 
 Axes: N excerpts, B crops, T frames, L layers, M frequency rows, K patches, P values, D width.
 """
@@ -29,14 +29,16 @@ CROPS_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Excerpt:
-    """The patch columns of one interval.
+    """The frames of one interval and of the patch columns that belong to it.
 
     Attributes
     ----------
     log_mel : np.ndarray of float32 [shape=(T, F)]
-        T is a whole number of patches; silence where the recording has ended.
+        Silence where the recording has ended.
     weights : np.ndarray of float64 [shape=(T,)]
         How much each frame counts; 0 outside the interval.
+    grids : tuple of (start, stop)
+        The frames of the patch columns on each grid, each a whole number of patches.
     below : np.ndarray of float64 [shape=(M,)]
         How far the level of each frequency row lies below that of the liveliest, in corpus
         deviations.
@@ -46,6 +48,7 @@ class Excerpt:
 
     log_mel: np.ndarray
     weights: np.ndarray
+    grids: tuple[tuple[int, int], ...]
     below: np.ndarray
     n_bands: int
 
@@ -74,16 +77,46 @@ def patch_columns(start: int, stop: int, n_frames: int, patch_frames: int) -> tu
     return first, first + length
 
 
+def patch_grids(
+    start: int, stop: int, n_frames: int, patch_frames: int, n_grids: int
+) -> list[tuple[int, int]]:
+    """Return the frames of the patch columns of an interval on several grids.
+
+    The first grid is that of :func:`patch_columns`; each other is shifted by so small a part of a
+    patch and holds the columns whose middle lies in the interval, as far as the recording goes. A
+    grid without any is left out.
+
+    Parameters
+    ----------
+    start, stop, n_frames, patch_frames : int
+        As of :func:`patch_columns`.
+    n_grids : int
+
+    Returns
+    -------
+    list of (start, stop)
+    """
+    grids = [patch_columns(start, stop, n_frames, patch_frames)]
+    low = max(0, start - patch_frames // 2)
+    high = min(stop - patch_frames // 2, n_frames - patch_frames + 1)
+    for number in range(1, n_grids):
+        origin = grids[0][0] + number * patch_frames // n_grids
+        columns = range(low + (origin - low) % patch_frames, high, patch_frames)
+        if columns:
+            grids.append((columns[0], columns[-1] + patch_frames))
+    return grids
+
+
 def excerpt(
     log_mel: np.ndarray,
     level_db: np.ndarray,
     interval: tuple[int, int],
-    first: int,
+    grids: Sequence[tuple[int, int]],
     n_bands: int,
     encoder: Encoder,
     config: ReadoutConfig,
 ) -> Excerpt:
-    """Cut the patch columns of an interval, with the weight of each frame.
+    """Make an excerpt of the frames of an interval, with the weight of each.
 
     A frame weighs ``exp(sharpness * (level - highest level) / corpus deviation)``, the level being
     that of its liveliest bands: frames near the background hardly count. The level of a frequency
@@ -92,13 +125,13 @@ def excerpt(
     Parameters
     ----------
     log_mel : np.ndarray of float32 [shape=(T, F)]
-        The frames of :func:`patch_columns`, as far as the recording goes.
+        The frames of :func:`excerpt_frames`, as far as the recording goes.
     level_db : np.ndarray of float32 [shape=(T, G)]
         How far each group of bands stands above the background.
     interval : (start, stop)
         Frames of the recording.
-    first : int
-        The frame of the recording at which `log_mel` begins.
+    grids : sequence of (start, stop)
+        As of :func:`patch_grids`, frames of the recording.
     n_bands : int
     encoder : Encoder
     config : ReadoutConfig
@@ -107,20 +140,32 @@ def excerpt(
     -------
     Excerpt
     """
-    start, stop = interval
-    n_frames = encoder.grid(len(log_mel)).n_frames
+    first, last = excerpt_frames(interval, grids)
     frames = np.arange(first, first + len(log_mel))
-    inside = (frames >= start) & (frames < stop)
+    inside = (frames >= interval[0]) & (frames < interval[1])
     deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
     level = level_db.max(axis=1)
-    weights = np.zeros(n_frames)
+    weights = np.zeros(last - first)
     rise = (level - level[inside].max()) / deviation_db
     weights[: len(log_mel)] = np.exp(config.activity_sharpness * rise) * inside
     rows_db = weights[: len(log_mel)] @ _of_rows(level_db, encoder) / weights.sum()  # (M,)
-    picture = np.full((n_frames, log_mel.shape[1]), TAPE_LOW, np.float32)
+    picture = np.full((last - first, log_mel.shape[1]), TAPE_LOW, np.float32)
     picture[: len(log_mel)] = log_mel
-    below = (rows_db.max() - rows_db) / deviation_db
-    return Excerpt(log_mel=picture, weights=weights, below=below, n_bands=n_bands)
+    return Excerpt(
+        log_mel=picture,
+        weights=weights,
+        grids=tuple((start - first, stop - first) for start, stop in grids),
+        below=(rows_db.max() - rows_db) / deviation_db,
+        n_bands=n_bands,
+    )
+
+
+def excerpt_frames(interval: tuple[int, int], grids: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the frames that hold an interval and all its patch columns."""
+    return (
+        min(interval[0], *(start for start, _ in grids)),
+        max(interval[1], *(stop for _, stop in grids)),
+    )
 
 
 def _of_rows(level_db: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -153,17 +198,26 @@ def tape_excerpt(
     -------
     Excerpt
     """
-    first, last = patch_columns(*interval, recording.n_frames, encoder.config.patch_frames)
+    grids = interval_grids(recording, interval, encoder, config)
+    first, last = excerpt_frames(interval, grids)
     rows = recording.tape_row + first, recording.tape_row + min(last, recording.n_frames)
     return excerpt(
         tape.log_mel(*rows),
         tape.level_db(*rows),
         interval,
-        first,
+        grids,
         recording.n_valid_bands,
         encoder,
         config,
     )
+
+
+def interval_grids(
+    recording: RecordingRow, interval: tuple[int, int], encoder: Encoder, config: ReadoutConfig
+) -> list[tuple[int, int]]:
+    """Return the patch columns of an interval of a recording, on the grids of a readout."""
+    n_frames, patch_frames = recording.n_frames, encoder.config.patch_frames
+    return patch_grids(*interval, n_frames, patch_frames, config.time_grids)
 
 
 def pooled_features(
@@ -171,11 +225,10 @@ def pooled_features(
 ) -> np.ndarray:
     """Encode excerpts and pool each layer and frequency row over time.
 
-    Where an excerpt has more than one column of patches, it is encoded on several grids, each
-    shifted by a part of a patch, and pooled over all of them: what a sound looks like depends less
-    on where the first grid happens to cut it. Excerpts longer than the windows that the encoder was
-    trained on are encoded in pieces and pooled over all of these too. Pieces of one size are
-    encoded together, so none is padded.
+    Each grid of an excerpt is encoded by itself, and all are pooled together: what a sound looks
+    like depends less on where the first grid happens to cut it. What is longer than the windows
+    that the encoder was trained on is encoded in pieces and pooled over all of these too. Pieces of
+    one size are encoded together, so none is padded.
 
     Parameters
     ----------
@@ -193,7 +246,7 @@ def pooled_features(
     n_layers, width = len(config.layers), encoder.config.width
     n_rows = encoder.grid(1).n_mel
     sums = np.zeros((len(excerpts), 3, n_layers, n_rows, width))  # of w, w x, w x^2
-    for crops in _crops_by_size(encoder, excerpts, config.time_grids):
+    for crops in _crops_by_size(encoder, excerpts):
         for start in range(0, len(crops), CROPS_AT_ONCE):
             _add_sums(sums, encoder, excerpts, crops[start : start + CROPS_AT_ONCE], config)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -206,17 +259,15 @@ def pooled_features(
 
 
 def _crops_by_size(
-    encoder: Encoder, excerpts: Sequence[Excerpt], n_grids: int
+    encoder: Encoder, excerpts: Sequence[Excerpt]
 ) -> list[list[tuple[int, int, int]]]:
     """Return (excerpt, first frame, last frame) in groups of one length and one set of bands."""
     patch_frames = encoder.config.patch_frames
     longest = max(1, encoder.picture.window_frames // patch_frames) * patch_frames
     groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for number, one in enumerate(excerpts):
-        for grid in range(n_grids):
-            shift = grid * patch_frames // n_grids
-            last = len(one.weights) - (patch_frames if shift else 0) + shift
-            for start in range(shift, last, longest):
+        for first, last in one.grids:
+            for start in range(first, last, longest):
                 stop = min(last, start + longest)
                 groups.setdefault((stop - start, one.n_bands), []).append((number, start, stop))
     return [groups[key] for key in sorted(groups)]

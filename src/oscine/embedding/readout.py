@@ -30,6 +30,47 @@ Features = Callable[[int, int], np.ndarray]
 frequency row (NaN where the row is not valid), then how far it lies below the liveliest row."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One way to read, and how well the archive agrees with it.
+
+    Attributes
+    ----------
+    layers : tuple of int
+    row_sharpness, shrinkage : float
+    dimensions : int
+    consistency : float
+        Share of other events that are less alike than the event itself, heard before another
+        background.
+    """
+
+    layers: tuple[int, ...]
+    row_sharpness: float
+    dimensions: int
+    shrinkage: float
+    consistency: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """How the settings of a readout were chosen without labels.
+
+    Attributes
+    ----------
+    asked : ReadoutConfig
+        What was given, and what was left open.
+    candidates : tuple of Candidate
+        Empty where the archive is too small to choose.
+    n_events, n_backgrounds : int
+        That were listened to.
+    """
+
+    asked: ReadoutConfig
+    candidates: tuple[Candidate, ...]
+    n_events: int
+    n_backgrounds: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Readout:
     """A fitted readout.
@@ -44,6 +85,7 @@ class Readout:
     Attributes
     ----------
     config : ReadoutConfig
+        Settled.
     encoder : str
         Fingerprint of the weights whose features it reads; it refuses others.
     mean, scale : np.ndarray of float64 [shape=(C, V)]
@@ -52,6 +94,8 @@ class Readout:
         Whitening included.
     variance_share : float
         Of the reduced blocks, held by the dimensions kept.
+    choice : Choice or None
+        How its settings were chosen; None where they were given.
     """
 
     config: ReadoutConfig
@@ -61,6 +105,7 @@ class Readout:
     blocks: np.ndarray
     joint: np.ndarray
     variance_share: float
+    choice: Choice | None = None
 
     @property
     def dimensions(self) -> int:
@@ -86,7 +131,11 @@ class Readout:
 
     def save(self, folder: Path) -> None:
         """Write ``readout.safetensors`` into a folder."""
-        meta = {"config": to_mapping(self.config), "encoder": self.encoder}
+        meta = {
+            "config": to_mapping(self.config),
+            "encoder": self.encoder,
+            "choice": None if self.choice is None else to_mapping(self.choice),
+        }
         arrays = {
             "mean": self.mean,
             "scale": self.scale,
@@ -127,9 +176,60 @@ class Readout:
                 blocks=arrays["blocks"],
                 joint=arrays["joint"],
                 variance_share=arrays["variance_share"].item(),
+                choice=meta["choice"] and from_mapping(Choice, meta["choice"]),
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is damaged ({error}): run `oscine embed --refit`") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FittedBlocks:
+    """What readouts of one row sharpness share: they differ in layers, dimensions and shrinkage.
+
+    Attributes
+    ----------
+    config : ReadoutConfig
+        Its layers are those of the features.
+    encoder : str
+    mean, scale : np.ndarray of float64 [shape=(C, V)]
+    blocks : np.ndarray of float64 [shape=(C, V, n_kept)]
+    covariance : np.ndarray of float64 [shape=(C, n_kept, C, n_kept)]
+        Of the reduced blocks.
+    n_fitted : int
+    """
+
+    config: ReadoutConfig
+    encoder: str
+    mean: np.ndarray
+    scale: np.ndarray
+    blocks: np.ndarray
+    covariance: np.ndarray
+    n_fitted: int
+
+    def readout(self, config: ReadoutConfig) -> Readout:
+        """Return the readout of some of the layers.
+
+        Parameters
+        ----------
+        config : ReadoutConfig
+            As the blocks were fitted with, but for fewer layers, dimensions and shrinkage.
+        """
+        rows = np.arange(len(self.mean)).reshape(len(self.config.layers), -1)
+        chosen = rows[[self.config.layers.index(layer) for layer in config.layers]].ravel()
+        n_kept = self.covariance.shape[-1]
+        covariance = self.covariance[chosen][:, :, chosen].reshape(len(chosen) * n_kept, -1)
+        n_dimensions = min(config.dimensions, self.n_fitted - 1)
+        values, directions = _leading(covariance, n_dimensions)
+        whitening = 1 / np.sqrt(values + config.shrinkage * values.mean() + 1e-12)
+        return Readout(
+            config=config,
+            encoder=self.encoder,
+            mean=self.mean[chosen],
+            scale=self.scale[chosen],
+            blocks=self.blocks[chosen],
+            joint=directions * whitening,
+            variance_share=float(values.sum() / max(np.trace(covariance), 1e-12)),
+        )
 
 
 def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder: str) -> Readout:
@@ -141,6 +241,7 @@ def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder:
         Gives rows of features, so that they may stay on disk.
     n_rows : int
     config : ReadoutConfig
+        Settled.
     encoder : str
         Fingerprint of the weights.
 
@@ -153,6 +254,13 @@ def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder:
     ValueError
         There are fewer than two rows.
     """
+    return fit_blocks(features, n_rows, config, encoder).readout(config)
+
+
+def fit_blocks(
+    features: Features, n_rows: int, config: ReadoutConfig, encoder: str
+) -> FittedBlocks:
+    """Fit what the readouts of all sets of these layers share; as :func:`fit_readout`."""
     if n_rows < 2:
         raise ValueError(f"a readout needs at least two events or windows, not {n_rows}")
     mean, scale = _moments(features, n_rows)
@@ -164,16 +272,14 @@ def fit_readout(features: Features, n_rows: int, config: ReadoutConfig, encoder:
             for rows in _portions(features, n_rows)
         )
     )
-    values, directions = _leading(np.asarray(covariance), min(config.dimensions, n_rows - 1))
-    whitening = 1 / np.sqrt(values + config.shrinkage * values.mean() + 1e-12)
-    return Readout(
+    return FittedBlocks(
         config=config,
         encoder=encoder,
         mean=mean,
         scale=scale,
         blocks=blocks,
-        joint=directions * whitening,
-        variance_share=float(values.sum() / max(np.trace(covariance), 1e-12)),
+        covariance=np.asarray(covariance).reshape(2 * (len(blocks), blocks.shape[-1])),
+        n_fitted=n_rows,
     )
 
 

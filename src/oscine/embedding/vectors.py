@@ -11,36 +11,22 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from oscine.config import ReadoutConfig, fingerprint
+from oscine.config import ActivityConfig, ReadoutConfig, fingerprint, from_mapping, to_mapping
+from oscine.embedding.choice import choose_readout
 from oscine.embedding.embed import pooled_features, tape_excerpt
-from oscine.embedding.readout import READOUT, Readout, fit_readout
+from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals
+from oscine.embedding.readout import READOUT, Choice, Readout, fit_readout
 from oscine.model.autoencoder import Encoder
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import ArrayReader, ArrayWriter
-from oscine.workspace.catalogue import Catalogue, EventRow, RecordingRow, Stage, WindowRow
-
-T = TypeVar("T")
+from oscine.workspace.catalogue import Catalogue, Stage
 
 PORTION = 512
 """Intervals between two notes in the catalogue; also what is encoded together."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameInterval:
-    """Frames [start_frame, stop_frame) of a recording: an event, a window, a labelled stretch."""
-
-    recording: RecordingRow
-    start_frame: int
-    stop_frame: int
-
-    @property
-    def content_key(self) -> tuple[str, int, int]:
-        """Tell this interval from others by its sound, whatever its name."""
-        return self.recording.content_key, self.start_frame, self.stop_frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +56,7 @@ def embed_archive(
     tape: Tape,
     encoder: Encoder,
     config: ReadoutConfig,
+    activity: ActivityConfig,
     *,
     archive: str,
     weights: str,
@@ -86,12 +73,15 @@ def embed_archive(
     tape : Tape
     encoder : Encoder
     config : ReadoutConfig
+        What it leaves open is chosen first.
+    activity : ActivityConfig
     archive, weights : str
         Fingerprints of what the tape holds and of the encoder's weights.
     refit : bool
         Fit the readout again even where one for these weights and settings is there.
     progress : callable, optional
-        Told the intervals done and their number, fitting included.
+        Told the intervals done and their number: those listened to for the choice, then all others,
+        fitting included.
 
     Returns
     -------
@@ -113,7 +103,7 @@ def embed_archive(
     if stage.finished:
         return replace(_embedded(facts, events, windows), refitted=False)
 
-    def note(**changes: int) -> None:
+    def note(**changes: Any) -> None:
         facts.update(changes)
         catalogue.set_stage("embed", Stage(fingerprint=wanted, finished=False, facts=facts))
         if progress is not None:
@@ -122,14 +112,28 @@ def embed_archive(
 
     sample = fit_sample(events, windows, config)
     n_sample = len(sample)
-    encode = _Encode(tape, encoder, config)
+    readout = None
     if facts["kept"]:
         readout = Readout.load(folder)
-    else:
+    elif "settled" not in facts:
+        settled, choice = config, None
+        if not config.is_settled:
+            heard = list(recordings.values())
+            settled, choice = choose_readout(
+                tape, encoder, config, activity, events, sample, heard, progress
+            )
+        note(settled=to_mapping(settled), choice=None if choice is None else to_mapping(choice))
+    if readout is None:
+        settled = from_mapping(ReadoutConfig, facts["settled"])
+        encode = _Encode(tape, encoder, settled)
         stored = _store_features(folder / "features", sample, encode, facts["features"], note)
-        readout = fit_readout(stored.rows, n_sample, config, weights)
+        readout = fit_readout(stored.rows, n_sample, settled, weights)
+        choice = facts["choice"] and from_mapping(Choice, facts["choice"])
+        readout = replace(readout, choice=choice)
         readout.save(folder)
         encode.remember(sample, stored)
+    else:
+        encode = _Encode(tape, encoder, readout.config)
     for name, intervals in (("events", events), ("windows", windows)):
         writer = ArrayWriter(
             folder / name, np.dtype(np.float32), (readout.dimensions,), facts[name]
@@ -142,17 +146,10 @@ def embed_archive(
     facts |= {"dimensions": readout.dimensions, "digest": _digest(folder / "events")}
     if not facts["kept"]:
         facts |= {"fitted": n_sample, "variance_share": readout.variance_share}
+        del facts["choice"]  # the readout keeps it
     catalogue.set_stage("embed", Stage(fingerprint=wanted, finished=True, facts=facts))
     shutil.rmtree(folder / "features", ignore_errors=True)
     return _embedded(facts, events, windows)
-
-
-def fit_sample(
-    events: Sequence[FrameInterval], windows: Sequence[FrameInterval], config: ReadoutConfig
-) -> list[FrameInterval]:
-    """Return the intervals that a readout is fitted on, in an order that goes by content."""
-    sample = sorted([*events, *windows], key=lambda one: one.content_key)
-    return spread(sample, config.max_fit, config.seed)
 
 
 def _embedded(
@@ -179,33 +176,12 @@ def _begin(
     kept = False
     if (folder / READOUT).exists() and not refit:
         readout = Readout.load(folder)
-        kept = (readout.encoder, readout.config) == (weights, config)
+        asked = readout.config if readout.choice is None else readout.choice.asked
+        kept = (readout.encoder, asked) == (weights, config)
     facts: dict[str, Any] = {"features": 0, "events": 0, "windows": 0, "kept": kept}
     stage = Stage(fingerprint=wanted, finished=False, facts=facts)
     catalogue.set_stage("embed", stage)
     return stage
-
-
-def frame_intervals(
-    rows: Sequence[EventRow] | Sequence[WindowRow], recordings: dict[int, RecordingRow]
-) -> list[FrameInterval]:
-    """Return events or windows as intervals of their recordings."""
-    return [
-        FrameInterval(
-            recording=recordings[row.recording_id],
-            start_frame=row.start_frame,
-            stop_frame=row.stop_frame,
-        )
-        for row in rows
-    ]
-
-
-def spread(everything: Sequence[T], most: int, seed: int) -> list[T]:
-    """Return at most so many of a sequence, in their order."""
-    if len(everything) <= most:
-        return list(everything)
-    chosen = np.random.default_rng(seed).choice(len(everything), most, replace=False)
-    return [everything[number] for number in np.sort(chosen)]
 
 
 class _Encode:
@@ -236,13 +212,7 @@ class _Encode:
 
     def _encoded(self, intervals: Sequence[FrameInterval]) -> np.ndarray:
         excerpts = [
-            tape_excerpt(
-                self._tape,
-                one.recording,
-                (one.start_frame, one.stop_frame),
-                self._encoder,
-                self._config,
-            )
+            tape_excerpt(self._tape, one.recording, one.frames, self._encoder, self._config)
             for one in intervals
         ]
         return pooled_features(self._encoder, excerpts, self._config)

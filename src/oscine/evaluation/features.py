@@ -18,8 +18,8 @@ from scipy.fft import dct
 
 from oscine.config import ReadoutConfig
 from oscine.embedding.embed import Excerpt, pooled_features, tape_excerpt
+from oscine.embedding.intervals import FrameInterval
 from oscine.embedding.readout import Readout, fit_readout
-from oscine.embedding.vectors import FrameInterval
 from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
 from oscine.picture.activity import DB_PER_NAT
 from oscine.picture.tape import Tape
@@ -40,7 +40,7 @@ Frames = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Heard:
-    """Intervals as they lie on the tape: patch columns with the weight of each frame.
+    """Intervals as they lie on the tape, with the weight of each frame.
 
     Attributes
     ----------
@@ -111,9 +111,12 @@ def plain_mean(encoder: Encoder, heard: Heard, config: ReadoutConfig) -> np.ndar
     -------
     np.ndarray of float32 [shape=(N, D)]
     """
-    even = [replace(one, weights=(one.weights > 0).astype(float)) for one in heard.excerpts]
+    even = [
+        replace(one, weights=(one.weights > 0).astype(float), grids=one.grids[:1])
+        for one in heard.excerpts
+    ]
     last = encoded(
-        encoder, replace(heard, excerpts=even), replace(config, layers=(-1,), time_grids=1)
+        encoder, replace(heard, excerpts=even), replace(config, layers=(-1,))
     )  # (N, 1, M, 2 * D + 1)
     return np.nanmean(last[:, 0, :, : encoder.config.width], axis=1)
 

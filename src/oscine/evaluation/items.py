@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oscine.config import PictureConfig
-from oscine.embedding.vectors import FrameInterval
+from oscine.embedding.intervals import FrameInterval
 from oscine.evaluation.splits import Duplicate, joined_groups
 from oscine.sound.annotations import PlacedAnnotation
 from oscine.workspace.catalogue import RecordingRow

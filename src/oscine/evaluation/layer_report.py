@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oscine.config import ReadoutConfig
-from oscine.embedding.vectors import FrameInterval, spread
+from oscine.embedding.intervals import FrameInterval, spread
 from oscine.evaluation.acoustics import (
     QUANTITIES,
     background_level_db,
