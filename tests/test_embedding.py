@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from oscine.config import ReadoutConfig
+from oscine.config import ActivityConfig, ReadoutConfig
+from oscine.embedding.backgrounds import (
+    Change,
+    QuietFrames,
+    background_excerpt,
+    changed_excerpt,
+    quiet_frames,
+)
+from oscine.embedding.choice import candidates, consistency, fit_family, layer_sets
 from oscine.embedding.embed import (
     Excerpt,
     excerpt,
@@ -20,6 +28,7 @@ from oscine.embedding.embed import (
     pooled_features,
     tape_excerpt,
 )
+from oscine.embedding.individual import unit
 from oscine.embedding.readout import READOUT, Readout, fit_readout
 from oscine.embedding.vectors import PORTION, embed_archive
 from oscine.model.patches import patchify
@@ -55,7 +64,7 @@ def test_patch_columns_are_whole_and_lie_within_the_recording(case):
     assert last > first
     assert (last - first) % patch == 0
     assert first >= 0
-    assert last <= n_frames or first == 0
+    assert last <= n_frames or (first, last) == (0, patch)
     assert shared_frames((first, last), (start, stop)) > 0
 
 
@@ -67,7 +76,8 @@ def test_a_patch_column_belongs_to_an_interval_when_half_of_it_lies_inside(case)
     if last <= n_frames and stop - start >= patch / 2:
         assert all(shared_frames(column, (start, stop)) >= patch / 2 for column in columns)
     # As many as come nearest to the length: one more, or one less, would be farther from it.
-    assert len(columns) == 1 or abs(last - first - (stop - start)) <= patch / 2
+    longest = n_frames // patch * patch
+    assert len(columns) == 1 or abs(last - first - min(stop - start, longest)) <= patch / 2
 
 
 @given(intervals())
@@ -78,22 +88,31 @@ def test_patch_columns_are_centred_where_there_is_room(case):
         assert abs((first + last) - (start + stop)) <= 1
 
 
-@given(intervals(), st.sampled_from([1, 2, 4]))
-def test_the_columns_of_every_grid_lie_in_the_recording_and_half_in_the_interval(case, n_grids):
+@given(intervals(), st.sampled_from([2, 4, 8]))
+def test_a_column_begins_wherever_half_of_it_lies_in_the_interval(case, n_grids):
     start, stop, n_frames, patch = case
-    first, *others = patch_grids(*case, n_grids)
-    assert first == patch_columns(*case)
-    shifts = [(begin - first[0]) % patch for begin, _ in others]
-    assert shifts == sorted(set(shifts))
-    assert set(shifts) <= {number * patch // n_grids for number in range(1, n_grids)}
-    for begin, end in others:
-        assert (end - begin) % patch == 0
-        assert 0 <= begin < end <= n_frames
-        middles = range(begin + patch // 2, end, patch)
-        assert all(start <= middle < stop for middle in middles)
-        # None is missing: one before or after would have its middle outside, or not exist.
-        assert middles[0] - patch < start or begin < patch
-        assert middles[-1] + patch >= stop or end + patch > n_frames
+    grids = patch_grids(*case, n_grids)
+    possible = [
+        begin for begin in range(n_frames - patch + 1) if start <= begin + patch // 2 < stop
+    ]
+    if not possible:
+        assert grids == [patch_columns(*case)]
+        return
+    assert len(grids) <= n_grids
+    columns = sorted(at for begin, end in grids for at in range(begin, end, patch))
+    assert all((end - begin) % patch == 0 for begin, end in grids)
+    assert set(columns) <= set(possible)
+    # One follows the other by a part of a patch, and as many are left out before as after.
+    assert set(np.diff(columns)) <= {patch // n_grids}
+    before, after = columns[0] - possible[0], possible[-1] - columns[-1]
+    assert before <= after <= before + 1
+    assert before + after < patch // n_grids
+
+
+def test_one_grid_is_that_of_the_columns_nearest_in_length():
+    assert patch_grids(90, 125, 1000, 16, 1) == [patch_columns(90, 125, 1000, 16)] == [(92, 124)]
+    with pytest.raises(ValueError, match="time_grids=3 does not part the 16 frames"):
+        patch_grids(90, 125, 1000, 16, 3)
 
 
 # Excerpts
@@ -138,11 +157,9 @@ def cut(tape, recording, interval, encoder, config=CONFIG):
 
 def test_an_excerpt_of_the_tape_holds_the_columns_of_its_interval(tape):
     encoder = tiny.encoder()
-    first, last = patch_columns(90, 125, 1000, PATCH)
-    assert (first, last) == (92, 124)
     one = cut(tape, LONG, (90, 125), encoder)
-    assert one.grids == ((8, 40), (0, 48))
-    assert np.array_equal(one.log_mel, tape.log_mel(84, 132))
+    assert one.grids == ((0, 48), (8, 40))  # of the recording: 83 to 131, 91 to 123
+    assert np.array_equal(one.log_mel, tape.log_mel(83, 131))
     short = cut(tape, SHORT, (0, 20), encoder)
     assert short.grids == ((2, 18),)
     assert np.array_equal(short.log_mel, tape.log_mel(1000, 1020))
@@ -521,6 +538,7 @@ class Archive:
             self.tape,
             tiny.encoder(seed),
             config,
+            ActivityConfig(),
             archive=archive,
             weights=weights,
             **options,
@@ -695,3 +713,179 @@ def test_neither_order_nor_names_of_recordings_matter(make, max_fit):
 def test_a_missing_layer_is_named(make):
     with pytest.raises(ValueError, match="no layer 5: the encoder has layers 0 to 1"):
         make(n_events=5).embed(config=replace(CONFIG, layers=(1, 5)))
+
+
+# Other backgrounds
+
+
+def noisy(tape, change, interval=(400, 450), recording=LONG):
+    return changed_excerpt(
+        tape, recording, interval, tiny.encoder(), CONFIG, ActivityConfig(), change
+    )
+
+
+def power(log_mel):
+    return np.exp(log_mel.astype(np.float64))
+
+
+def quiet_tape(folder, levels_db):
+    pictures = [tiny.codes(len(level), number) for number, level in enumerate(levels_db)]
+    return tiny.tape(folder, pictures, levels_db)
+
+
+def test_quiet_frames_are_those_near_the_background_and_never_digital_silence(tmp_path):
+    level_db = np.where(np.arange(400) % 4 == 0, 3.0, 20.0)
+    tape = quiet_tape(tmp_path / "some", [level_db])
+    found = quiet_frames(tape, tiny.recording(0, 400), tiny.PICTURE)
+    assert np.array_equal(found.log_mel, tape.log_mel(0, 400)[::4])
+    assert quiet_frames(tape, tiny.recording(0, 196), tiny.PICTURE) is None  # 49 of them
+    silence = tiny.tape(tmp_path / "none", [np.zeros((400, 32), np.uint8)], [np.zeros(400)])
+    assert quiet_frames(silence, tiny.recording(0, 400), tiny.PICTURE) is None
+
+
+def test_the_nearest_quiet_frames_are_taken(tmp_path):
+    tape = quiet_tape(tmp_path, [np.zeros(20_000)])
+    recording = tiny.recording(0, 20_000)
+    near = quiet_frames(tape, recording, tiny.PICTURE, 15_000)
+    assert np.array_equal(near.log_mel, tape.log_mel(14_500, 15_500))
+
+
+@pytest.mark.parametrize("snr_db", [20.0, 0.0, -10.0])
+def test_noise_is_added_at_the_ratio_that_is_asked_for(tape, snr_db):
+    noise = QuietFrames(recording=SHORT, log_mel=tape.log_mel(1000, 1020))
+    plain = noisy(tape, Change())
+    mixed = noisy(tape, Change(noise=noise, snr_db=snr_db, first=3))
+    inside = plain.weights > 0
+    added = power(mixed.log_mel) - power(plain.log_mel)
+    ratio = power(plain.log_mel)[inside].mean() / added[inside].mean()
+    assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.05)
+    # It is that noise, frame by frame, and reaches the surroundings.
+    shape = added / added.sum(axis=1, keepdims=True)
+    turned = power(noise.log_mel)
+    turned /= turned.sum(axis=1, keepdims=True)
+    nearest = np.argmin(np.abs(shape[:, None] - turned[None]).sum(axis=-1), axis=1)
+    assert set(np.diff(nearest) % 20) == {1}
+
+
+def test_a_gain_changes_the_picture_and_not_the_weights(tape):
+    plain, louder = noisy(tape, Change()), noisy(tape, Change(gain_db=6))
+    np.testing.assert_allclose(louder.log_mel, plain.log_mel + 6 / DB_PER_NAT, atol=1e-4)
+    np.testing.assert_allclose(louder.weights, plain.weights, rtol=1e-3)
+
+
+def test_an_exchanged_background_is_as_loud_as_the_one_taken_away(tape):
+    own = QuietFrames(recording=LONG, log_mel=tape.log_mel(0, 60) - 3)
+    other = QuietFrames(recording=SHORT, log_mel=tape.log_mel(1000, 1020))
+    plain = noisy(tape, Change())
+    bare = noisy(tape, Change(without=own))
+    inside = plain.weights > 0
+    expected = np.maximum(power(plain.log_mel) - power(own.log_mel).mean(axis=0), 1e-10)
+    np.testing.assert_allclose(power(bare.log_mel), expected, rtol=1e-4, atol=1e-12)
+    swapped = noisy(tape, Change(without=own, noise=other))
+    added = power(swapped.log_mel) - power(bare.log_mel)
+    assert added[inside].mean() == pytest.approx(power(own.log_mel).mean(), rel=1e-3)
+
+
+def test_background_alone_weighs_evenly(tape):
+    quiet = QuietFrames(recording=LONG, log_mel=tape.log_mel(0, 60))
+    one = background_excerpt(quiet, 50, 20, tiny.encoder(), CONFIG)
+    assert np.array_equal(one.log_mel[:10], quiet.log_mel[50:])
+    assert np.array_equal(one.log_mel[10:], quiet.log_mel[:10])
+    assert set(one.weights) == {1}
+    assert not one.below.any()
+
+
+# Choices without labels
+
+
+def test_consistency_is_the_share_of_others_that_are_less_alike(rng):
+    one = unit(rng.normal(size=(30, 4)))
+    other = unit(one + 0.5 * rng.normal(size=(30, 4)))
+    shares = []
+    for views in ((one, other), (other, one)):
+        for row in range(30):
+            own = views[0][row] @ views[1][row]
+            rest = [views[0][row] @ views[1][n] for n in range(30) if n != row]
+            shares.append(np.mean([value < own for value in rest]))
+    assert consistency(one, other) == pytest.approx(np.mean(shares))
+    assert consistency(np.ones((5, 1)), np.ones((5, 1))) == 0.5
+    assert consistency(np.eye(5), np.eye(5)) == 1
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 12])
+def test_layers_to_choose_from_are_those_of_the_encoder(depth):
+    sets = layer_sets(depth)
+    assert len(set(sets)) == len(sets)
+    assert all(0 <= layer <= depth for one in sets for layer in one)
+    assert all(one == tuple(sorted(set(one))) for one in sets)
+    assert {(0,), (depth,)} <= set(sets)
+
+
+def test_what_was_given_is_not_chosen():
+    given = ReadoutConfig(layers=(1,), dimensions=16)
+    assert {(one.layers, one.dimensions) for one in candidates(given, 4)} == {((1,), 16)}
+    assert len(candidates(given, 4)) == 8
+    assert candidates(CONFIG, 4) == [CONFIG]
+    assert CONFIG.is_settled
+    assert not given.is_settled
+    assert len(candidates(ReadoutConfig(), 4)) == 112
+    assert all(one.is_settled for one in candidates(ReadoutConfig(), 4))
+
+
+def test_a_readout_of_some_layers_is_the_one_fitted_on_them_alone(rng):
+    features = random_features(rng, layers=3)
+    config = replace(CONFIG, block_dimensions=4)
+    family = fit_family(features, (0, 1, 2), [config])
+    some = replace(config, layers=(0, 2), dimensions=5, shrinkage=1.0)
+    alone = fit_readout(rows_of(features[:, [0, 2]]), len(features), some, "")
+    (vectors,) = family.vectors(some, features)
+    np.testing.assert_allclose(vectors, alone.vectors(features[:, [0, 2]]), atol=1e-6)
+
+
+OPEN = ReadoutConfig(block_dimensions=8)
+
+
+def test_the_setting_is_taken_that_the_archive_agrees_with_most(make):
+    archive = make()
+    assert archive.embed(config=OPEN).refitted
+    readout = Readout.load(archive.folder)
+    choice = readout.choice
+    assert choice.asked == OPEN
+    assert choice.n_events == 400
+    best = max(choice.candidates, key=lambda one: one.consistency)
+    assert readout.config == OPEN.settled(
+        best.layers, best.row_sharpness, best.dimensions, best.shrinkage
+    )
+    assert best.consistency > 0.6
+    assert len(choice.candidates) == len(candidates(OPEN, 1))
+    # Asked again, it is there; given as settings, it is the same.
+    assert not archive.embed(config=OPEN).refitted
+    given = make("given")
+    given.embed(config=readout.config)
+    assert np.array_equal(given.vectors(), archive.vectors())
+
+
+def test_a_choice_that_was_stopped_ends_as_if_it_had_not_been(make):
+    whole = make()
+    whole.embed(config=OPEN)
+    for stopped_at in (1, 5, 8):
+        archive = make(f"stopped at {stopped_at}")
+        calls = []
+
+        def stop(done, total, calls=calls, stopped_at=stopped_at):
+            calls.append(done)
+            if len(calls) == stopped_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            archive.embed(config=OPEN, progress=stop)
+        archive.embed(config=OPEN)
+        assert archive.bytes() == whole.bytes()
+
+
+def test_a_small_archive_gets_settings_that_were_found_to_do(make):
+    archive = make(n_events=20)
+    archive.embed(config=OPEN)
+    readout = Readout.load(archive.folder)
+    assert readout.config.is_settled
+    assert readout.choice.candidates == ()

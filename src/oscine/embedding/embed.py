@@ -56,8 +56,8 @@ class Excerpt:
 def patch_columns(start: int, stop: int, n_frames: int, patch_frames: int) -> tuple[int, int]:
     """Return the frames of the patch columns of an interval, centred on it.
 
-    As many columns as come nearest to its length, and at least one; moved to begin inside the
-    recording (they may end beyond it, when the recording is shorter than one column).
+    As many columns as come nearest to its length and the recording has, and at least one; moved to
+    lie inside the recording (but for one that is shorter than a column: that ends in silence).
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def patch_columns(start: int, stop: int, n_frames: int, patch_frames: int) -> tu
     -------
     start, stop : int
     """
-    length = max(1, (stop - start + patch_frames // 2) // patch_frames) * patch_frames
+    n_columns = min((stop - start + patch_frames // 2) // patch_frames, n_frames // patch_frames)
+    length = max(1, n_columns) * patch_frames
     first = start - (length - (stop - start)) // 2
     first = max(0, min(first, n_frames - length))
     return first, first + length
@@ -82,9 +83,9 @@ def patch_grids(
 ) -> list[tuple[int, int]]:
     """Return the frames of the patch columns of an interval on several grids.
 
-    The first grid is that of :func:`patch_columns`; each other is shifted by so small a part of a
-    patch and holds the columns whose middle lies in the interval, as far as the recording goes. A
-    grid without any is left out.
+    A column begins every so small a part of a patch, wherever its middle lies in the interval and
+    the recording has it whole; they stand centred. Columns that follow each other without a gap
+    are a grid. Where there are none, or one grid is asked for, it is that of :func:`patch_columns`.
 
     Parameters
     ----------
@@ -95,16 +96,26 @@ def patch_grids(
     Returns
     -------
     list of (start, stop)
+
+    Raises
+    ------
+    ValueError
+        A patch cannot be parted into so many.
     """
-    grids = [patch_columns(start, stop, n_frames, patch_frames)]
+    if patch_frames % n_grids:
+        raise ValueError(
+            f"readout.time_grids={n_grids} does not part the {patch_frames} frames of a patch: "
+            "give a number that divides them"
+        )
+    step = patch_frames // n_grids
     low = max(0, start - patch_frames // 2)
     high = min(stop - patch_frames // 2, n_frames - patch_frames + 1)
-    for number in range(1, n_grids):
-        origin = grids[0][0] + number * patch_frames // n_grids
-        columns = range(low + (origin - low) % patch_frames, high, patch_frames)
-        if columns:
-            grids.append((columns[0], columns[-1] + patch_frames))
-    return grids
+    left_over = (high - 1 - low) % step if high > low else 0
+    columns = range(low + left_over // 2, high, step)
+    if n_grids == 1 or not columns:
+        return [patch_columns(start, stop, n_frames, patch_frames)]
+    grids = (columns[number::n_grids] for number in range(n_grids))
+    return [(grid[0], grid[-1] + patch_frames) for grid in grids if grid]
 
 
 def excerpt(

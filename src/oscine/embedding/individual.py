@@ -117,6 +117,7 @@ class Exchange:
     def vectors(self, values: np.ndarray) -> np.ndarray:
         """Return what stays [shape=(N, L * V)] of values of these parts [shape=(N, L, V)]."""
         z = _filled(values / self.scale).astype(np.float32)
+        z = z.reshape(len(z), -1)  # (N, L * V)
         return z - (z @ self.directions * self.shrunk.astype(np.float32)) @ self.directions.T
 
 
