@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,9 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
+    from oscine.embedding.individual import ExchangeSample, IndividualReadout
     from oscine.embedding.intervals import FrameInterval
+    from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import Evaluation
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
@@ -610,10 +612,10 @@ def evaluate(
     """
     from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
-    from oscine.evaluation.assess import assess
-    from oscine.evaluation.features import all_vectors, hear
+    from oscine.evaluation.assess import INDIVIDUAL_COLUMNS, assess
     from oscine.evaluation.items import heard_twins, labelled_items
     from oscine.evaluation.layer_report import report_layers
+    from oscine.evaluation.listening import Listener
     from oscine.evaluation.report import write_evaluation
     from oscine.model.checkpoint import load_encoder
     from oscine.sound.annotations import (
@@ -649,22 +651,31 @@ def evaluate(
         )
         tape, _ = _tape(workspace, catalogue, config)
         encoder = load_encoder(workspace.folder / model.facts["checkpoint"])
-        heard = hear(tape, [one.interval for one in items], encoder, readout.config)
-        vectors = all_vectors(
-            heard,
-            hear(tape, sample, encoder, readout.config),
-            encoder,
-            readout,
-            seed=seed,
-            progress=_told(progress, "features"),
-        )
         clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
+        individual = None
+        if any(name.lower() in INDIVIDUAL_COLUMNS for name in asked):
+            individual = _individual(
+                workspace, catalogue, config, tape, encoder, readout, events, clusters
+            )
+        listener = Listener(
+            tape,
+            encoder,
+            config.activity,
+            readout,
+            sample,
+            recordings,
+            items,
+            individual=individual,
+            seed=seed,
+        )
+        vectors = listener.vectors(_told(progress, "features"))
         evaluation = assess(
             items,
             vectors,
             asked,
             groups,
-            picture=lambda number: heard.excerpts[number].log_mel,
+            picture=listener.picture,
+            listener=listener,
             types=types,
             sound_types={
                 name: _typed(clusters, events, labels_of_events(events, matched, name, recordings))
@@ -687,6 +698,55 @@ def evaluate(
         )
         written = write_evaluation(workspace.reports, evaluation)
     return EvaluateReport(evaluation=evaluation, report=str(written))
+
+
+def _individual(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: OscineConfig,
+    tape: Any,
+    encoder: Any,
+    readout: Readout,
+    events: Sequence[EventRow],
+    clusters: dict[int, int],
+) -> tuple[IndividualReadout, ExchangeSample] | None:
+    """Return the readout for individuals, made when it is first needed, and what it was made of.
+
+    None where the archive is too small for one.
+    """
+    from oscine.embedding.individual import (
+        IndividualReadout,
+        draw_sample,
+        fit_individual,
+        individual_config,
+    )
+    from oscine.embedding.intervals import frame_intervals
+
+    recordings = catalogue.recordings()
+    by_number = {row.recording_id: row for row in recordings}
+    types = [clusters.get(event.event_id, -1) for event in events]
+    heard_as = individual_config(readout.config)
+    try:
+        sample = draw_sample(
+            tape,
+            encoder,
+            heard_as,
+            config.activity,
+            frame_intervals(events, by_number),
+            types,
+            recordings,
+        )
+    except ValueError:  # too few events or backgrounds
+        return None
+    made_from = fingerprint(readout.encoder, _archive(catalogue), heard_as, types)
+    folder = workspace.embeddings()
+    with suppress(FileNotFoundError):
+        found = IndividualReadout.load(folder)
+        if found.made_from == made_from:
+            return found, sample
+    found = fit_individual(sample, encoder, heard_as, made_from)
+    found.save(folder)
+    return found, sample
 
 
 def _sound(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ class Exchange:
     Attributes
     ----------
     parts : tuple of int
+    strength : float
     scale : np.ndarray of float64 [shape=(L, V)]
     directions : np.ndarray of float32 [shape=(L * V, K)]
     shrunk : np.ndarray of float64 [shape=(K,)]
@@ -110,6 +111,7 @@ class Exchange:
     """
 
     parts: tuple[int, ...]
+    strength: float
     scale: np.ndarray
     directions: np.ndarray
     shrunk: np.ndarray
@@ -153,6 +155,7 @@ class IndividualReadout:
             "made_from": self.made_from,
             "candidates": [to_mapping(one) for one in self.candidates],
             "n_events": self.n_events,
+            "strength": self.exchange.strength,
         }
         arrays = {
             "scale": self.exchange.scale,
@@ -186,7 +189,7 @@ class IndividualReadout:
             return cls(
                 config=config,
                 made_from=meta["made_from"],
-                exchange=Exchange(parts=config.layers, **arrays),
+                exchange=Exchange(parts=config.layers, strength=meta["strength"], **arrays),
                 candidates=tuple(
                     ExchangeCandidate(**{**one, "parts": tuple(one["parts"])})
                     for one in meta["candidates"]
@@ -214,13 +217,7 @@ def fit_individual(
     -------
     IndividualReadout
     """
-    sets = layer_sets(encoder.config.depth)
-    layers = tuple(sorted({layer for one in sets for layer in one}))
-    wide = replace(config, layers=layers)
-
-    def values(excerpts: Sequence[Excerpt]) -> np.ndarray:
-        return values_of(encoded_excerpts(encoder, excerpts, wide))
-
+    values, layers, sets = _of_encoder(encoder, config)
     exchange, found = fit_exchange(sample, values, layers, sets)
     return IndividualReadout(
         config=replace(config, layers=exchange.parts),
@@ -321,14 +318,61 @@ def fit_exchange(
     exchange : Exchange
     candidates : tuple of ExchangeCandidate
     """
+    everything = list(_exchanges(sample, values, parts, sets))
+    best, _ = max(everything, key=lambda one: one[1].agreement or 0.0)
+    return best, tuple(candidate for _, candidate in everything)
+
+
+def exchange_candidates(
+    sample: ExchangeSample,
+    encoder: Encoder,
+    readout: IndividualReadout,
+    excerpts: Sequence[Excerpt],
+) -> Iterator[tuple[ExchangeCandidate, np.ndarray]]:
+    """Read excerpts in every way that could have been chosen.
+
+    Parameters
+    ----------
+    sample : ExchangeSample
+    encoder : Encoder
+    readout : IndividualReadout
+    excerpts : sequence of N Excerpt
+        Heard as the sample was.
+
+    Yields
+    ------
+    candidate : ExchangeCandidate
+    vectors : np.ndarray [shape=(N, L * V)]
+        Not yet centred.
+    """
+    values, layers, sets = _of_encoder(encoder, readout.config)
+    read = values(excerpts)
+    for exchange, candidate in _exchanges(sample, values, layers, sets):
+        yield candidate, exchange.vectors(read[:, [layers.index(one) for one in exchange.parts]])
+
+
+def _of_encoder(
+    encoder: Encoder, config: ReadoutConfig
+) -> tuple[Callable[[Sequence[Excerpt]], np.ndarray], list[int], list[tuple[int, ...]]]:
+    """Return what gives the values of all layers, these layers, and the sets to choose from."""
+    sets = layer_sets(encoder.config.depth)
+    layers = sorted({layer for one in sets for layer in one})
+    wide = replace(config, layers=tuple(layers))
+    return lambda excerpts: values_of(encoded_excerpts(encoder, excerpts, wide)), layers, sets
+
+
+def _exchanges(
+    sample: ExchangeSample,
+    values: Callable[[Sequence[Excerpt]], np.ndarray],
+    parts: Sequence[int],
+    sets: Sequence[tuple[int, ...]],
+) -> Iterator[tuple[Exchange, ExchangeCandidate]]:
+    """Fit every way, and ask the archive how well it agrees."""
     clean, views = values(sample.clean), values(sample.views)
     scale = np.nanstd(clean, axis=0)
     scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)  # (L, V)
     repeated = np.repeat(clean, len(sample.copies) // len(clean), axis=0)
     change = _filled((values(sample.copies) - repeated) / scale)  # (N * S, L, V)
-    views = _filled(views / scale)
-    best: tuple[float, Exchange | None] = (-1.0, None)
-    found = []
     for one in sets:
         rows = [list(parts).index(part) for part in one]
         own = change[:, rows].reshape(len(change), -1)  # (N * S, L * V)
@@ -338,19 +382,15 @@ def fit_exchange(
             kept = shrunk > LEAST_SHRUNK
             exchange = Exchange(
                 parts=one,
+                strength=strength,
                 scale=scale[rows],
                 directions=directions[:, kept],
                 shrunk=shrunk[kept],
             )
-            # The views are scaled already.
-            vectors = replace(exchange, scale=np.ones_like(scale[rows])).vectors(views[:, rows])
+            vectors = exchange.vectors(views[:, rows])
             agreement = recording_agreement(vectors, sample.recordings, sample.types)
             rounded = None if agreement is None else round(agreement, 6)
-            found.append(ExchangeCandidate(parts=one, strength=strength, agreement=rounded))
-            if best[1] is None or (rounded or 0.0) > best[0]:
-                best = (rounded or 0.0, exchange)
-    assert best[1] is not None
-    return best[1], tuple(found)
+            yield exchange, ExchangeCandidate(parts=one, strength=strength, agreement=rounded)
 
 
 def recording_agreement(

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.cluster import KMeans
 
-from oscine.evaluation.features import MFCC, OURS
+from oscine.embedding.intervals import spread
+from oscine.evaluation.features import MFCC, OURS, compared_within
 from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
 from oscine.evaluation.layer_report import LayerReport
+from oscine.evaluation.listening import BACKGROUND_ONLY, Alternative, Listener
 from oscine.evaluation.probes import (
     ClusterAgreement,
     MeanInterval,
@@ -31,6 +34,7 @@ from oscine.evaluation.probes import (
     nearest_neighbour_labels,
     one_against_rest,
     retrieval,
+    unit_rows,
 )
 from oscine.evaluation.splits import Duplicate, find_confounds, find_duplicates
 from oscine.evaluation.verification import PairComparison, verification
@@ -39,6 +43,11 @@ INDIVIDUAL_COLUMNS = ("individual", "caller", "bird", "animal")
 """Questions for which pairs of items are compared: the same individual or not?"""
 CONFOUNDING_COLUMNS = (*SESSION_COLUMNS, "source", "recorder", "microphone", "device", "lab")
 """Columns of a table that are held against the labels though nobody named them."""
+MOST_CONTROLLED = 400
+"""Items that are heard under every condition: more would take long."""
+MOST_FOR_REGRET = 1500
+T = TypeVar("T")
+
 FEW = (OURS, MFCC)
 """Kinds that are asked what few labels are enough for."""
 
@@ -123,6 +132,60 @@ class PairScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ControlScore:
+    """One kind of vector on one question, under one condition.
+
+    Attributes
+    ----------
+    kind, condition : str
+    snr_db : float or None
+        None where no noise was added.
+    n_items : int
+    mean_average_precision : float or None
+        Retrieval among items of other groups; None for kinds that only individuals are compared by.
+    cluster_agreement : float or None
+        Adjusted mutual information with the labels of as many clusters as there are labels
+        (k-means).
+    roc_auc, equal_error_rate : float or None
+        Of pairs of individuals, across sessions where they are known; mean over individuals.
+    """
+
+    kind: str
+    condition: str
+    snr_db: float | None
+    n_items: int
+    mean_average_precision: float | None
+    cluster_agreement: float | None
+    roc_auc: float | None
+    equal_error_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regret:
+    """What the choice without labels costs: the best choice by these labels scores so much more.
+
+    Attributes
+    ----------
+    readout, measure : str
+    chosen, best : str
+        Settings.
+    chosen_score, best_score : float
+    regret : float
+        Share of the best score that is missing.
+    n_alternatives : int
+    """
+
+    readout: str
+    measure: str
+    chosen: str
+    best: str
+    chosen_score: float
+    best_score: float
+    regret: float
+    n_alternatives: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """What is known about one question.
 
@@ -145,6 +208,9 @@ class Answer:
         Where the question is the individual.
     sound_types : ClusterAgreement or None
         Of the events that the labels cover.
+    controls : list of ControlScore
+        At most `MOST_CONTROLLED` of the items, plain, in noise, and their backgrounds alone.
+    regrets : list of Regret
     problems : list of str
         What could not be asked, and why.
     """
@@ -161,6 +227,8 @@ class Answer:
     few_labels: list[FewLabelsScore]
     pairs: list[PairScore]
     sound_types: ClusterAgreement | None
+    controls: list[ControlScore]
+    regrets: list[Regret]
     problems: list[str]
 
 
@@ -201,6 +269,7 @@ def assess(
     picture: Callable[[int], np.ndarray],
     types: str | None = None,
     sound_types: Mapping[str, tuple[np.ndarray, Sequence[str]] | None] | None = None,
+    listener: Listener | None = None,
     layers: Callable[[Groups], LayerReport] | None = None,
     problems: Sequence[str] = (),
     seed: int = 0,
@@ -221,6 +290,8 @@ def assess(
         Individuals are compared among items that this column says the same of.
     sound_types : mapping of str to (clusters, labels), optional
         By question: the sound type of each labelled event, and its label.
+    listener : Listener, optional
+        Hears the items under other conditions, and with other readouts.
     layers : callable, optional
         Asks every layer, given which items belong together.
     problems : sequence of str
@@ -254,7 +325,7 @@ def assess(
         if progress is not None:
             progress(number, n_steps, question)
         typed = (sound_types or {}).get(question)
-        answers.append(_answer(question, items, vectors, groups, types, typed, seed))
+        answers.append(_answer(question, items, vectors, groups, types, typed, listener, seed))
     if progress is not None:
         progress(len(questions), n_steps, "layers")
     found = None if layers is None else layers(groups)
@@ -324,6 +395,7 @@ def _answer(
     groups: Groups,
     types: str | None,
     sound_types: tuple[np.ndarray, Sequence[str]] | None,
+    listener: Listener | None,
     seed: int,
 ) -> Answer:
     """Ask one question of the items that have a label for it."""
@@ -348,10 +420,21 @@ def _answer(
     found, votes, rest = map(of_each, (retrieval, nearest_neighbour_labels, one_against_rest))
     ours, our_votes, our_rest = found[OURS], votes[OURS], rest[OURS]
     pairs: list[PairScore] = []
+    kind_of = None
     if question.lower() in INDIVIDUAL_COLUMNS:
-        kind_of = None if types is None else [items[n].labels.get(types, "") for n in numbers]
-        for kind, rows in features.items():
-            pairs += asked(lambda k=kind, x=rows: _pairs(k, x, labels, own, kind_of, seed)) or []
+        kind_of = [items[n].labels.get(types, "") if types else "" for n in numbers]
+        compared = features
+        if listener is not None and listener.has_individuals:
+            compared = listener.individuals(numbers.tolist())
+        for kind, rows in compared.items():
+            ready = compared_within(kind, rows, kind_of)
+            pairs += asked(lambda k=kind, x=ready: _pairs(k, x, labels, own, kind_of, seed)) or []
+    controls: list[ControlScore] = []
+    regrets: list[Regret] = []
+    if listener is not None and ours is not None:
+        controls = _controls(listener, numbers, labels, own, kind_of, seed)
+        regrets = _regrets(listener, numbers, labels, own, kind_of, seed)
+        problems += _said_of_controls(controls)
     return Answer(
         question=question,
         n_items=len(labels),
@@ -380,6 +463,8 @@ def _answer(
         ],
         pairs=pairs,
         sound_types=None if sound_types is None else cluster_agreement(*sound_types),
+        controls=controls,
+        regrets=regrets,
         problems=problems,
     )
 
@@ -428,6 +513,142 @@ def _label_scores(rest: OneAgainstRest) -> list[LabelScore]:
             rest.labels, rest.n_items, rest.average_precision, rest.roc_auc, strict=True
         )
     ]
+
+
+def _controls(
+    listener: Listener,
+    numbers: np.ndarray,
+    labels: list[str],
+    groups: Groups,
+    types: list[str] | None,
+    seed: int,
+) -> list[ControlScore]:
+    """Score some of the items under every condition; `types` where individuals are compared."""
+    some = np.array(spread(range(len(numbers)), MOST_CONTROLLED, seed))
+    owners = None if types is None else [labels[n] for n in some]
+    scores = []
+    for heard in listener.conditions(numbers[some].tolist(), owners):
+        kept = some[heard.kept]
+        said, own = [labels[n] for n in kept], groups.of(kept)
+        kind_of = None if types is None else [types[n] for n in kept]
+        for kind in dict.fromkeys([*heard.kinds, *heard.individuals]):
+            found = error_rate = agreement = pooled = None
+            if kind in heard.kinds:
+                rows = heard.kinds[kind]
+                found = _or_none(lambda x=rows, y=said, z=own: retrieval(x, y, z.split))
+                agreement = _k_means_agreement(rows, said, seed)
+            if kind in heard.individuals and kind_of is not None:
+                ready = compared_within(kind, heard.individuals[kind], kind_of)
+                pooled, error_rate = _pooled(ready, said, own, kind_of, seed)
+            scores.append(
+                ControlScore(
+                    kind=kind,
+                    condition=heard.name,
+                    snr_db=heard.snr_db,
+                    n_items=len(kept),
+                    mean_average_precision=found and found.mean_average_precision,
+                    cluster_agreement=agreement,
+                    roc_auc=pooled,
+                    equal_error_rate=error_rate,
+                )
+            )
+    return scores
+
+
+def _said_of_controls(controls: Sequence[ControlScore]) -> list[str]:
+    """Say which control could not be made."""
+    conditions = {one.condition for one in controls}
+    if BACKGROUND_ONLY not in conditions:
+        return ["no background to test: no recording has half a second of quiet frames"]
+    return []
+
+
+def _pooled(
+    vectors: np.ndarray, individuals: list[str], groups: Groups, types: list[str], seed: int
+) -> tuple[float | None, float | None]:
+    """Return AUC and equal error rate of pairs, across sessions where they are known."""
+    found = _or_none(
+        lambda: verification(
+            vectors,
+            individuals,
+            groups.recordings,
+            groups.session,
+            types=types,
+            seed=seed,
+            n_permutations=0,
+        )
+    )
+    if found is None:
+        return None, None
+    one = found.overall if groups.session is None else found.across_sessions
+    return (None, None) if one is None else (one.pooled_roc_auc, one.pooled_equal_error_rate)
+
+
+def _regrets(
+    listener: Listener,
+    numbers: np.ndarray,
+    labels: list[str],
+    groups: Groups,
+    types: list[str] | None,
+    seed: int,
+) -> list[Regret]:
+    """Hold what was chosen without labels against the best by these labels."""
+    some = np.array(spread(range(len(numbers)), MOST_FOR_REGRET, seed))
+    said, own, asked = [labels[n] for n in some], groups.of(some), numbers[some].tolist()
+    kinds = [
+        (one, found.mean_average_precision)
+        for one, vectors in listener.alternatives(asked)
+        if (found := _or_none(lambda x=vectors: retrieval(x, said, own.split))) is not None
+    ]
+    individuals = []
+    if types is not None:
+        kind_of = [types[n] for n in some]
+        for one, vectors in listener.individual_alternatives(asked):
+            pooled, _ = _pooled(compared_within(OURS, vectors, kind_of), said, own, kind_of, seed)
+            if pooled is not None:
+                individuals.append((one, pooled))
+    scored = [("kinds", "mAP", kinds), ("individuals", "ROC AUC", individuals)]
+    return [
+        found
+        for readout, measure, scores in scored
+        if (found := _regret(readout, measure, scores)) is not None
+    ]
+
+
+def _regret(
+    readout: str, measure: str, scores: Sequence[tuple[Alternative, float]]
+) -> Regret | None:
+    chosen = next(((one, score) for one, score in scores if one.is_chosen), None)
+    if chosen is None:
+        return None
+    best, best_score = max(scores, key=lambda one: one[1])
+    return Regret(
+        readout=readout,
+        measure=measure,
+        chosen=chosen[0].name,
+        best=best.name,
+        chosen_score=chosen[1],
+        best_score=best_score,
+        regret=1 - chosen[1] / best_score if best_score else 0.0,
+        n_alternatives=len(scores),
+    )
+
+
+def _k_means_agreement(vectors: np.ndarray, labels: list[str], seed: int) -> float | None:
+    """Return the adjusted mutual information of labels and as many clusters."""
+    rows, n_labels = unit_rows(vectors), len(set(labels))
+    if not 1 < n_labels < len(rows):
+        return None
+    found = KMeans(n_labels, random_state=seed).fit_predict(rows)
+    return cluster_agreement(found, labels).every_item.adjusted_mutual_information
+
+
+def _or_none(ask: Callable[[], T]) -> T | None:
+    """Return an answer, or None where the items left are too few to ask."""
+    try:
+        return ask()
+    except ValueError:
+        return None
 
 
 def _pairs(

@@ -10,14 +10,22 @@ Axes: N intervals, T frames, F mel bands, L layers, M frequency rows, V values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.fft import dct
 
 from oscine.config import ReadoutConfig
-from oscine.embedding.embed import Excerpt, pooled_features, tape_excerpt
+from oscine.embedding.embed import Excerpt, tape_excerpt
+from oscine.embedding.individual import (
+    ExchangeSample,
+    IndividualReadout,
+    centred,
+    encoded_excerpts,
+    fit_exchange,
+    fit_individual,
+)
 from oscine.embedding.intervals import FrameInterval
 from oscine.embedding.readout import Readout, fit_readout
 from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
@@ -26,16 +34,22 @@ from oscine.picture.tape import Tape
 
 N_COEFFICIENTS = 20
 """Cepstral coefficients: what is usual for MFCC."""
-ENCODED_AT_ONCE = 512
 
 OURS, PLAIN_MEAN, RANDOM = "model", "model, plain mean", "random encoder"
 LOG_MEL, LOG_MEL_PLAIN = "log-mel", "log-mel, plain"
 MFCC, MFCC_PLAIN = "MFCC", "MFCC, plain"
+LOG_MEL_SCALED, MFCC_SCALED = "log-mel, standardised", "MFCC, standardised"
+"""Plain, but scaled to unit deviation within the type of the calls that are compared."""
+KIND_READOUT = "model, readout for kinds"
 KINDS = (OURS, PLAIN_MEAN, RANDOM, LOG_MEL, LOG_MEL_PLAIN, MFCC, MFCC_PLAIN)
 """The kinds of feature; those that are not plain stand behind the same readout."""
 
 Frames = Callable[[np.ndarray], np.ndarray]
 """Log-mel [shape=(T, F)] to features of each frame [shape=(T, V)]."""
+
+
+Reader = Callable[["Heard"], np.ndarray]
+"""Intervals to vectors [shape=(N, D)]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,12 +87,14 @@ def hear(
     -------
     Heard
     """
-    excerpts = [
-        tape_excerpt(tape, one.recording, (one.start_frame, one.stop_frame), encoder, config)
-        for one in intervals
-    ]
+    excerpts = [tape_excerpt(tape, one.recording, one.frames, encoder, config) for one in intervals]
+    return as_heard(excerpts)
+
+
+def as_heard(excerpts: Sequence[Excerpt]) -> Heard:
+    """Return excerpts with the frames that lie inside their intervals."""
     inside = [np.flatnonzero(one.weights) for one in excerpts]
-    return Heard(excerpts=excerpts, spans=[(int(x[0]), int(x[-1]) + 1) for x in inside])
+    return Heard(excerpts=list(excerpts), spans=[(int(x[0]), int(x[-1]) + 1) for x in inside])
 
 
 def encoded(encoder: Encoder, heard: Heard, config: ReadoutConfig) -> np.ndarray:
@@ -88,12 +104,7 @@ def encoded(encoder: Encoder, heard: Heard, config: ReadoutConfig) -> np.ndarray
     -------
     np.ndarray of float32 [shape=(N, L, M, 2 * D + 1)]
     """
-    return np.concatenate(
-        [
-            pooled_features(encoder, heard.excerpts[start : start + ENCODED_AT_ONCE], config)
-            for start in range(0, len(heard), ENCODED_AT_ONCE)
-        ]
-    )
+    return encoded_excerpts(encoder, heard.excerpts, config)
 
 
 def random_encoder(encoder: Encoder, seed: int) -> Encoder:
@@ -174,6 +185,25 @@ def statistics_as_features(heard: Heard, frames: Frames) -> np.ndarray:
     return np.concatenate([rows[:, :1], rows[:, 1:], below], axis=-1)
 
 
+def fitted_readout(features: np.ndarray, config: ReadoutConfig) -> Readout:
+    """Fit a readout on the features of some intervals.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(K, L, M, V + 1)]
+    config : ReadoutConfig
+        Settled; its layers are taken for those of the features.
+
+    Returns
+    -------
+    Readout
+    """
+    config = replace(config, layers=tuple(range(features.shape[1])))
+    if features.shape[1:3] == (1, 1):  # one block: the first PCA must drop nothing
+        config = replace(config, block_dimensions=features.shape[-1])
+    return fit_readout(lambda start, stop: features[start:stop], len(features), config, "")
+
+
 def same_readout(fitted_on: np.ndarray, features: np.ndarray, config: ReadoutConfig) -> np.ndarray:
     """Fit a readout on the features of some intervals, and read others with it.
 
@@ -187,27 +217,16 @@ def same_readout(fitted_on: np.ndarray, features: np.ndarray, config: ReadoutCon
     -------
     np.ndarray of float32 [shape=(N, D)]
     """
-    if fitted_on.shape[1:3] == (1, 1):  # one block: the first PCA must drop nothing
-        config = replace(config, block_dimensions=fitted_on.shape[-1])
-    fit = fit_readout(lambda start, stop: fitted_on[start:stop], len(fitted_on), config, "")
-    return fit.vectors(features)
+    return fitted_readout(fitted_on, config).vectors(features)
 
 
-def all_vectors(
-    heard: Heard,
-    archive: Heard,
-    encoder: Encoder,
-    readout: Readout,
-    *,
-    seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> dict[str, np.ndarray]:
-    """Return the vectors of every kind of feature.
+def kind_readers(
+    archive: Heard, encoder: Encoder, readout: Readout, *, seed: int = 0
+) -> dict[str, Reader]:
+    """Return what reads intervals as vectors, for every kind of feature.
 
     Parameters
     ----------
-    heard : Heard
-        N intervals.
     archive : Heard
         The intervals that the readout was fitted on: those of the controls are fitted on the same.
     encoder : Encoder
@@ -215,6 +234,113 @@ def all_vectors(
         That of the workspace.
     seed : int
         Of the random encoder.
+
+    Returns
+    -------
+    dict of str to callable
+    """
+    config = readout.config
+    random = random_encoder(encoder, seed)
+
+    def behind_readout(features: Callable[[Heard], np.ndarray]) -> Reader:
+        fit = fitted_readout(features(archive), config)
+        return lambda heard: fit.vectors(features(heard))
+
+    return {
+        OURS: lambda heard: readout.vectors(encoded(encoder, heard, config)),
+        PLAIN_MEAN: lambda heard: plain_mean(encoder, heard, config),
+        RANDOM: behind_readout(lambda heard: encoded(random, heard, config)),
+        LOG_MEL: behind_readout(lambda heard: statistics_as_features(heard, log_mel_frames)),
+        LOG_MEL_PLAIN: lambda heard: statistics(heard, log_mel_frames, weighted=False),
+        MFCC: behind_readout(lambda heard: statistics_as_features(heard, cepstral_frames)),
+        MFCC_PLAIN: lambda heard: statistics(heard, cepstral_frames, weighted=False),
+    }
+
+
+def individual_readers(
+    sample: ExchangeSample, encoder: Encoder, readout: IndividualReadout, *, seed: int = 0
+) -> dict[str, Reader]:
+    """Return what reads calls to compare individuals, for every kind of feature.
+
+    Controls behind the same readout have their backgrounds exchanged on the same sample, their
+    strength (and the layers of the random encoder) chosen in the same way.
+
+    Parameters
+    ----------
+    sample : ExchangeSample
+    encoder : Encoder
+    readout : IndividualReadout
+        That of the workspace.
+    seed : int
+        Of the random encoder.
+
+    Returns
+    -------
+    dict of str to callable
+        Vectors as they come; :func:`compared_within` readies them for comparison.
+    """
+    random = random_encoder(encoder, seed)
+    of_random = fit_individual(sample, random, readout.config, "")
+
+    def exchanged(frames: Frames) -> Reader:
+        def values(excerpts: Sequence[Excerpt]) -> np.ndarray:
+            return statistics(as_heard(excerpts), frames, weighted=True)[:, None]
+
+        exchange, _ = fit_exchange(sample, values, (0,), [(0,)])
+        return lambda heard: exchange.vectors(values(heard.excerpts))
+
+    def plain(frames: Frames) -> Reader:
+        return lambda heard: statistics(heard, frames, weighted=False)
+
+    return {
+        OURS: lambda heard: readout.vectors(encoded(encoder, heard, readout.config)),
+        RANDOM: lambda heard: of_random.vectors(encoded(random, heard, of_random.config)),
+        LOG_MEL: exchanged(log_mel_frames),
+        LOG_MEL_SCALED: plain(log_mel_frames),
+        LOG_MEL_PLAIN: plain(log_mel_frames),
+        MFCC: exchanged(cepstral_frames),
+        MFCC_SCALED: plain(cepstral_frames),
+        MFCC_PLAIN: plain(cepstral_frames),
+    }
+
+
+def compared_within(kind: str, vectors: np.ndarray, types: Sequence[str]) -> np.ndarray:
+    """Return vectors of calls ready to be compared within their type.
+
+    Parameters
+    ----------
+    kind : str
+        What is behind the readout for individuals is centred within the type; what is
+        'standardised' is scaled to unit deviation too; the rest stays as it comes.
+    vectors : np.ndarray [shape=(N, D)]
+    types : sequence of N str
+
+    Returns
+    -------
+    np.ndarray of float64 [shape=(N, D)]
+    """
+    if kind in (LOG_MEL_PLAIN, MFCC_PLAIN, KIND_READOUT):
+        return vectors.astype(np.float64)
+    found = centred(vectors, types)
+    if kind in (LOG_MEL_SCALED, MFCC_SCALED):
+        for one in set(types):
+            own = np.array([kind_of == one for kind_of in types])
+            found[own] /= found[own].std(axis=0) + 1e-9
+    return found
+
+
+def read_all(
+    readers: Mapping[str, Reader],
+    heard: Heard,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the vectors of every kind of feature.
+
+    Parameters
+    ----------
+    readers : mapping of str to callable
+    heard : Heard
+        N intervals.
     progress : callable, optional
         Told the kinds done, their number, and the one at hand.
 
@@ -222,30 +348,13 @@ def all_vectors(
     -------
     dict of str to np.ndarray [shape=(N, D)]
     """
-    config = readout.config
-    random = random_encoder(encoder, seed)
-    make: dict[str, Callable[[], np.ndarray]] = {
-        OURS: lambda: readout.vectors(encoded(encoder, heard, config)),
-        PLAIN_MEAN: lambda: plain_mean(encoder, heard, config),
-        RANDOM: lambda: same_readout(
-            encoded(random, archive, config), encoded(random, heard, config), config
-        ),
-    }
-    for name, plain, frames in (
-        (LOG_MEL, LOG_MEL_PLAIN, log_mel_frames),
-        (MFCC, MFCC_PLAIN, cepstral_frames),
-    ):
-        make[name] = lambda f=frames: same_readout(
-            statistics_as_features(archive, f), statistics_as_features(heard, f), config
-        )
-        make[plain] = lambda f=frames: statistics(heard, f, weighted=False)
     vectors = {}
-    for number, kind in enumerate(KINDS):
+    for number, (kind, reader) in enumerate(readers.items()):
         if progress is not None:
-            progress(number, len(KINDS), kind)
-        vectors[kind] = make[kind]()
+            progress(number, len(readers), kind)
+        vectors[kind] = reader(heard)
     if progress is not None:
-        progress(len(KINDS), len(KINDS), "")
+        progress(len(readers), len(readers), "")
     return vectors
 
 
