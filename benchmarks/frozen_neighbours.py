@@ -28,7 +28,8 @@ import torch
 
 from oscine import steps
 from oscine.config import OscineConfig, ReadoutConfig, read_config
-from oscine.embedding.intervals import FrameInterval
+from oscine.embedding.choice import choose_readout
+from oscine.embedding.intervals import FrameInterval, frame_intervals
 from oscine.evaluation.features import (
     cepstral_frames,
     encoded,
@@ -139,8 +140,8 @@ def all_vectors(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the vectors of every clip, by path, for every kind of feature.
 
-    Each clip is one interval, and every readout is fitted on the clips: fold 3 may be missing from
-    the archive that was learned, so they come from a full index.
+    Each clip is one interval, and every readout is chosen and fitted without labels on all clips:
+    fold 3 may be missing from the archive that was learned, so they come from a full index.
     """
     config = read_config(workspace.config_file, OscineConfig)
     with workspace.catalogue() as catalogue:
@@ -149,8 +150,14 @@ def all_vectors(
     full = arguments.work / "all-index"
     steps.index([listed(arguments.data, arguments.work / "all-recordings", "all")], full)
     clips = whole_clips(Workspace(full))
-    readout = ReadoutConfig()
     tape = tape_of(Workspace(full), config)
+    with Workspace(full).catalogue() as catalogue:
+        recordings = catalogue.recordings()
+        by_number = {row.recording_id: row for row in recordings}
+        events = frame_intervals(catalogue.events(), by_number)
+    readout, _ = choose_readout(
+        tape, encoder, ReadoutConfig(), config.activity, events, clips, recordings
+    )
     heard = hear(tape, clips, encoder, readout)
 
     def read_out(features: np.ndarray) -> np.ndarray:

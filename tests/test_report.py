@@ -12,13 +12,15 @@ from scipy.special import ndtri
 from oscine.evaluation import figures, report
 from oscine.evaluation.assess import (
     Answer,
+    ControlScore,
     Evaluation,
     FewLabelsScore,
     KindScore,
     LabelScore,
     PairScore,
+    Regret,
 )
-from oscine.evaluation.features import KINDS, MFCC, OURS, RANDOM
+from oscine.evaluation.features import KIND_READOUT, KINDS, MFCC, OURS, RANDOM
 from oscine.evaluation.layer_report import LayerReport, LayerScore
 from oscine.evaluation.probes import Agreement, ClusterAgreement, MeanInterval
 from oscine.evaluation.report import NUMBERS, REPORT, write_evaluation
@@ -77,6 +79,8 @@ NOTHING = Answer(
     few_labels=[],
     pairs=[],
     sound_types=None,
+    controls=[],
+    regrets=[],
     problems=[],
 )
 
@@ -115,6 +119,37 @@ FULL = Answer(
         n_labels=2,
         noise_share=0.25,
     ),
+    controls=[
+        ControlScore(
+            kind=kind,
+            condition=condition,
+            snr_db=snr_db,
+            n_items=321,
+            mean_average_precision=None if kind == KIND_READOUT else 0.471,
+            cluster_agreement=None if kind == KIND_READOUT else -0.012,
+            roc_auc=0.832,
+            equal_error_rate=0.2,
+        )
+        for kind in (OURS, MFCC, KIND_READOUT)
+        for condition, snr_db in (
+            ("clean", None),
+            ("noise at +10 dB", 10.0),
+            ("noise at -10 dB", -10.0),
+            ("background only", None),
+        )
+    ],
+    regrets=[
+        Regret(
+            readout="kinds",
+            measure="mAP",
+            chosen="layers 1, 2",
+            best="layers 0",
+            chosen_score=0.41,
+            best_score=0.43,
+            regret=0.0465,
+            n_alternatives=112,
+        )
+    ],
     problems=["no label can give ten examples <each>"],
 )
 
@@ -271,7 +306,7 @@ def test_links_lead_to_sections_and_no_name_is_given_twice(drawn):
 
 def test_every_drawing_says_what_it_shows(drawn):
     drawings = [one for one in drawn().all("svg") if one.get("role") == "img"]
-    assert len(drawings) == 12
+    assert len(drawings) == 15
     assert all(one["aria-label"] for one in drawings)
 
 
@@ -375,3 +410,17 @@ def test_layers_are_drawn_by_family_under_the_verdict(drawn):
     assert "not read" in text
     assert "f0: fewer than 10 groups" in text
     assert LAYERS.verdict not in drawn(FULL, layers=None).text
+
+
+def test_controls_are_drawn_against_noise_and_tabulated(tmp_path):
+    page = write_evaluation(tmp_path, EVALUATION).read_text(encoding="utf-8")
+    section = page[page.index("In noise, and without the sound itself") :]
+    drawn = section[: section.index("What choosing without labels costs")]
+    assert drawn.count("<figure>") == 3
+    for said in ("clean", "+10", "−10", "background only (321 items)", "0.471"[:4], "ROC AUC"):
+        assert said in drawn
+    # The readout for kinds stands among individuals only.
+    assert drawn.count(f'<th scope="row">{KIND_READOUT}</th>') == 1
+    regret = section[section.index("What choosing without labels costs") :]
+    for said in ("layers 1, 2", "layers 0", ">4.7<", ">112<"):
+        assert said in regret

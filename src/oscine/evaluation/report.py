@@ -23,15 +23,20 @@ from scipy.special import ndtri
 from oscine.evaluation.assess import (
     FEW,
     Answer,
+    ControlScore,
     Evaluation,
     KindScore,
     PairScore,
+    Regret,
 )
 from oscine.evaluation.features import (
+    KIND_READOUT,
     LOG_MEL,
     LOG_MEL_PLAIN,
+    LOG_MEL_SCALED,
     MFCC,
     MFCC_PLAIN,
+    MFCC_SCALED,
     OURS,
     PLAIN_MEAN,
     RANDOM,
@@ -51,6 +56,7 @@ from oscine.evaluation.figures import (
     shortened,
 )
 from oscine.evaluation.layer_report import LayerReport, LayerScore
+from oscine.evaluation.listening import CLEAN
 from oscine.evaluation.probes import MeanInterval
 from oscine.workspace.arrays import NewFile
 
@@ -68,6 +74,13 @@ RATE_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 NONE = "–"
 
+CONTROLLED = (
+    ("mean_average_precision", "Retrieval", "mAP"),
+    ("cluster_agreement", "Clusters", "adjusted mutual information"),
+    ("roc_auc", "Same or different individual", "ROC AUC"),
+)
+"""Measures of the controls: field, name, axis."""
+
 
 SIGNS = {
     OURS: Sign(shape="circle", tint="vermilion"),
@@ -77,6 +90,9 @@ SIGNS = {
     LOG_MEL_PLAIN: Sign(shape="down", tint="sky", dashes="7 3"),
     MFCC: Sign(shape="plus", tint="green"),
     MFCC_PLAIN: Sign(shape="saltire", tint="purple", dashes="7 3"),
+    KIND_READOUT: Sign(shape="circle", tint="orange", dashes="2 3"),
+    LOG_MEL_SCALED: Sign(shape="up", tint="sky", dashes="2 3"),
+    MFCC_SCALED: Sign(shape="plus", tint="purple", dashes="2 3"),
 }
 TARGET_SIGNS = (
     Sign(shape="circle", tint="vermilion"),
@@ -197,6 +213,8 @@ def _answer(number: int, answer: Answer) -> str:
         _few_labels(answer),
         _pairs(answer.pairs),
         _sound_types(answer),
+        _controls(answer.controls),
+        _regrets(answer.regrets),
         _part("What could not be asked", _sentences(answer.problems, "reasons")),
     )
     return (
@@ -572,6 +590,107 @@ def _sound_types(answer: Answer) -> str:
     )
     table = _table(("events", "AMI", "ARI", "V-measure", "purity"), rows)
     return _part("Agreement of sound types with the label", table, hint)
+
+
+def _controls(controls: Sequence[ControlScore]) -> str:
+    """Draw every measure against the signal-to-noise ratio, and tabulate all conditions."""
+    figures, tables = "", ""
+    for measure, name, axis in CONTROLLED:
+        scores = {
+            (one.kind, one.condition): value
+            for one in controls
+            if (value := getattr(one, measure)) is not None
+        }
+        if not scores:
+            continue
+        figures += _figure(name, _noise_chart(name, axis, measure, controls))
+        conditions = [
+            name
+            for name in dict.fromkeys(one.condition for one in controls)
+            if any(condition == name for _, condition in scores)
+        ]
+        n_items = {one.condition: one.n_items for one in controls}
+        tables += _table(
+            (axis, *(f"{name} ({n_items[name]:,} items)" for name in conditions)),
+            [
+                (kind, *(_score(scores.get((kind, name))) for name in conditions))
+                for kind in dict.fromkeys(kind for kind, _ in scores)
+            ],
+        )
+    if not figures:
+        return ""
+    kinds = list(dict.fromkeys(one.kind for one in controls))
+    signs = _legend([(kind, _sign(kind)) for kind in kinds], has_lines=True)
+    hint = (
+        "Some of the items, each before the quiet frames of another recording, queries and gallery "
+        "alike; the ratio is that of mean powers over the item. Agreement: that of the label with "
+        "as many clusters as there are labels (k-means). Background only: quiet frames of the "
+        "item's recording in its place; what is still found there is the place or the microphone, "
+        "not the animal. Backgrounds swapped: each recording has the background of another "
+        "individual, as loud as its own was."
+    )
+    return _part("In noise, and without the sound itself", signs + _figures(figures) + tables, hint)
+
+
+def _noise_chart(name: str, axis: str, measure: str, controls: Sequence[ControlScore]) -> str:
+    """Draw a measure, clean and then in more and more noise."""
+    ratios = sorted({one.snr_db for one in controls if one.snr_db is not None}, reverse=True)
+    places: dict[float | None, int] = {None: 0, **{db: n for n, db in enumerate(ratios, 1)}}
+    ticks = [(0.0, "clean"), *((float(n), f"{db:+.0f}") for n, db in enumerate(ratios, 1))]
+    across = Axis(
+        name="signal-to-noise ratio (dB)",
+        low=-0.3,
+        high=len(ratios) + 0.3,
+        ticks=[(place, said.replace("-", "−")) for place, said in ticks],
+    )
+    curves = []
+    for kind in dict.fromkeys(one.kind for one in controls):
+        points = sorted(
+            (float(places[one.snr_db]), getattr(one, measure))
+            for one in controls
+            if one.kind == kind
+            and getattr(one, measure) is not None
+            and (one.snr_db is not None or one.condition == CLEAN)
+        )
+        if points:
+            curves.append(Curve(name=kind, sign=_sign(kind), points=points, marked=points))
+    lowest = min(y for curve in curves for _, y in curve.points)
+    floor = 0.5 if measure == "roc_auc" else 0.0
+    return curve_chart(f"{name} in noise", across, axis_from(axis, min(floor, lowest), 1), curves)
+
+
+def _regrets(regrets: Sequence[Regret]) -> str:
+    """Tabulate what choosing without labels costs."""
+    rows = [
+        (
+            f"for {one.readout}",
+            one.measure,
+            one.chosen,
+            _score(one.chosen_score),
+            one.best,
+            _score(one.best_score),
+            f"{100 * one.regret:.1f}",
+            f"{one.n_alternatives:,}",
+        )
+        for one in regrets
+    ]
+    if not rows:
+        return ""
+    columns = (
+        "readout",
+        "measure",
+        "chosen without labels",
+        "its score",
+        "best by these labels",
+        "its score ",
+        "regret (%)",
+        "alternatives",
+    )
+    hint = (
+        "Readouts are chosen on the archive without labels. Regret is the share of the best score "
+        "that is missing; the best one was found with these labels and flatters itself."
+    )
+    return _part("What choosing without labels costs", _table(columns, rows), hint)
 
 
 def _layers(report: LayerReport) -> str:
