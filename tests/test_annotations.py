@@ -2,13 +2,16 @@
 
 import re
 import sqlite3
+import sys
 import time
 import unicodedata
 from contextlib import closing
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +45,8 @@ def reasons(table):
     """The problems of a table as (line, rest of the sentence)."""
     found = []
     for problem in table.problems:
-        place, reason = problem.removeprefix(f"{table.file}, line ").split(": ", 1)
+        name = PurePosixPath(table.file).name
+        place, reason = problem.removeprefix(f"{name}, line ").split(": ", 1)
         found.append((int(place), reason))
     return found
 
@@ -285,6 +289,131 @@ def test_audacity_lines_that_cannot_be_used_are_named(tmp_path):
         assert words in problem
 
 
+# Files of other programs, through crowsetta
+
+
+def praat(*tiers):
+    """A TextGrid, written as Praat writes one; a tier is a name and its stretches or points."""
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", "xmax = 9", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for n, (name, marks) in enumerate(tiers, start=1):
+        is_points = len(marks[0]) == 2
+        kind, part = ("TextTier", "points") if is_points else ("IntervalTier", "intervals")
+        fields = ("number", "mark") if is_points else ("xmin", "xmax", "text")
+        lines += [f"    item [{n}]:", f'        class = "{kind}"', f'        name = "{name}"']
+        lines += ["        xmin = 0", "        xmax = 9", f"        {part}: size = {len(marks)}"]
+        for k, mark in enumerate(marks, start=1):
+            lines.append(f"        {part} [{k}]:")
+            for field, value in zip(fields, mark, strict=True):
+                text = f'"{value}"' if isinstance(value, str) else value
+                lines.append(f"            {field} = {text}")
+    return "\n".join(lines) + "\n"
+
+
+CALLS = ("call", [(0, 0.51234567, ""), (0.51234567, 1.25, " mésange "), (1.25, 2, "kek")])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_textgrid_is_read_by_its_stretches(tmp_path, encoding):
+    pytest.importorskip("crowsetta")
+    table = read(tmp_path, praat(CALLS).encode(encoding), "crow 1.TextGrid")
+    assert said(table) == [
+        ("crow 1", 0.51234567, 1.25, None, None, {"label": "mésange"}),
+        ("crow 1", 1.25, 2.0, None, None, {"label": "kek"}),
+    ]
+    assert [one.row for one in table.annotations] == [1, 2]
+    assert (table.format, table.columns, table.problems) == ("textgrid", ("label",), ())
+    assert table.annotations[0].place == "crow 1.TextGrid, label 1"
+    with LabelBook(tmp_path / "labels.sqlite") as book:
+        book.replace([table])
+        assert book.annotations() == list(table.annotations)
+
+
+def test_what_a_textgrid_holds_beside_one_tier_of_stretches_is_named(tmp_path):
+    pytest.importorskip("crowsetta")
+    tiers = [CALLS, ("peak", [(0.7, "x")]), ("who", [(3, 3, "Zoe"), (4, 5, "Ann")])]
+    table = read(tmp_path, praat(*tiers), "crow.TextGrid")
+    assert [(one.row, one.labels["label"]) for one in table.annotations] == [
+        (1, "mésange"),
+        (2, "kek"),
+        (4, "Ann"),
+    ]
+    points, several, empty = table.problems
+    assert points.startswith("crow.TextGrid: tier 'peak' is left out: it holds points")
+    assert several.startswith("crow.TextGrid: tiers 'call', 'who' are read into one column")
+    assert empty.startswith("crow.TextGrid, label 3: from 3 s to 3 s is no stretch of time")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "recording"),
+    [
+        ("sa1.phn", "0 8000 h#\n8000 24000 sh\n", "sa1.wav"),
+        (
+            "Annotation.xml",
+            "<Sequences><Sequence><WaveFileName>0.wav</WaveFileName>"
+            "<Position>0</Position><Length>24000</Length>"
+            "<Note><Position>0</Position><Length>8000</Length><Label>h#</Label></Note>"
+            "<Note><Position>8000</Position><Length>16000</Length><Label>sh</Label></Note>"
+            "</Sequence></Sequences>",
+            "Wave/0.wav",
+        ),
+    ],
+)
+def test_what_counts_in_samples_needs_its_recording_at_hand(tmp_path, name, text, recording):
+    pytest.importorskip("crowsetta")
+    table = read(tmp_path, text, name)
+    (problem,) = table.problems
+    assert table.annotations == ()
+    assert problem.startswith(f"{name}: 2 labels left out, for they count in samples")
+    assert f"{tmp_path.as_posix()}/{recording}: cannot be opened" in problem
+
+    (tmp_path / recording).parent.mkdir(exist_ok=True)
+    soundfile.write(tmp_path / recording, np.zeros(24_000), 16_000)
+    table = read(tmp_path, text, name)
+    assert table.problems == ()
+    assert said(table) == [
+        (PurePosixPath(recording).name, 0.0, 0.5, None, None, {"label": "h#"}),
+        (PurePosixPath(recording).name, 0.5, 1.5, None, None, {"label": "sh"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "file_format"),
+    [
+        ("crow.TextGrid", praat(CALLS)[:-40], "textgrid"),
+        ("crow.TextGrid", praat(CALLS).encode("latin-1"), "textgrid"),
+        ("crow.TextGrid", "", "textgrid"),
+        ("crow.phn", "0 8000\n", "timit"),
+        ("crow.phn", "", "timit"),
+        ("crow.xml", "<Sequences><Sequence>", "birdsong-recognition-dataset"),
+        ("crow.xml", "<feed></feed>", "birdsong-recognition-dataset"),
+    ],
+)
+def test_a_damaged_file_of_another_program_is_named(tmp_path, name, text, file_format):
+    pytest.importorskip("crowsetta")
+    with pytest.raises(ValueError, match=rf"cannot be read as {file_format} \(.*is it whole") as e:
+        read(tmp_path, text, name)
+    assert str(e.value).startswith((tmp_path / name).as_posix())
+
+
+@pytest.mark.parametrize("name", ["none.TextGrid", "none.phn", "none.xml"])
+def test_a_file_of_another_program_that_is_not_there_is_named(tmp_path, name):
+    pytest.importorskip("crowsetta")
+    with pytest.raises(FileNotFoundError, match=name):
+        read_annotations(tmp_path / name)
+
+
+def test_without_crowsetta_its_files_say_how_to_get_it_and_others_are_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "crowsetta", None)
+    message = (
+        r"crow\.TextGrid cannot be read: .* needs crowsetta: pip install 'oscine\[crowsetta\]'"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path, praat(CALLS), "crow.TextGrid")
+    assert str(caught.value).startswith(tmp_path.as_posix())
+    assert len(read(tmp_path, "path,call\na.wav,caw\n").annotations) == 1
+
+
 # The store
 
 
@@ -439,6 +568,7 @@ def test_a_path_finds_its_recording(path, recording_id):
 @pytest.mark.parametrize("path", ["c/1.wav", "5.wav", "b", "..", "D:\\field\\c\\2.flac", "4.txt"])
 def test_a_path_of_no_recording_is_named_once_with_its_rows(path):
     rows = [annotation(row, path=path) for row in (2, 3)]
+    rows = [replace(one, table="/field/labels.csv") for one in rows]
     matched = match_recordings([*rows, annotation(4, path="b/1.wav")], ARCHIVE)
     assert [one.annotation.row for one in matched.annotations] == [4]
     assert matched.problems == (f"labels.csv: {path!r} (2 rows) is no recording of the archive",)
@@ -498,7 +628,8 @@ def test_a_damaged_recording_is_heard_and_its_first_channel_stands_for_all():
 )
 def test_times_are_samples_within_the_recording(start_s, stop_s, samples, problem):
     rows = [recording(1, "a.wav")]
-    matched = match_recordings([annotation(start_s=start_s, stop_s=stop_s)], rows)
+    one = annotation(start_s=start_s, stop_s=stop_s, table="/field/labels.csv")
+    matched = match_recordings([one], rows)
     assert [(m.interval.start, m.interval.stop) for m in matched.annotations] == (
         [samples] if samples else []
     )

@@ -25,6 +25,7 @@ from oscine.embedding.embed import (
     excerpt,
     patch_columns,
     patch_grids,
+    patch_vectors,
     pooled_features,
     tape_excerpt,
 )
@@ -244,6 +245,21 @@ def test_more_time_grids_make_a_sound_depend_less_on_where_the_first_one_cuts_it
         ]
         turn[n_grids] = np.mean([np.abs(other - pooled[0]).mean() for other in pooled[1:]])
     assert turn[1] > turn[2] > turn[4]
+
+
+@pytest.mark.parametrize("recording", [LONG, NARROW])
+def test_unpooled_patches_are_those_that_are_pooled(tape, recording):
+    encoder, config = tiny.encoder(), replace(CONFIG, time_grids=1, layers=(1,))
+    one = cut(tape, recording, (100, 300), encoder, config)
+    patches, weights = patch_vectors(encoder, one, 1, 0.0)
+    n_rows = 1 if recording is NARROW else 2
+    assert patches.shape == (len(one.log_mel) // PATCH * n_rows, tiny.MODEL.width)
+    (features,) = pooled_features(encoder, [one], config)
+    for row in range(n_rows):
+        mean = np.average(patches[row::n_rows], axis=0, weights=weights[row::n_rows])
+        np.testing.assert_allclose(mean, features[0, row, : tiny.MODEL.width], atol=1e-4)
+    _, quieter = patch_vectors(encoder, replace(one, below=np.array([1.0, 0.0])), 1, 2.0)
+    np.testing.assert_allclose(quieter[::n_rows], weights[::n_rows] * np.exp(-2))
 
 
 def test_windows_need_not_be_whole_patches(tape):

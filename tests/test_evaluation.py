@@ -11,10 +11,20 @@ import soundfile
 import tiny
 
 from oscine import steps
+from oscine.embedding.individual import INDIVIDUAL
 from oscine.embedding.intervals import FrameInterval
+from oscine.evaluation import assess as assess_module
 from oscine.evaluation.assess import assess
-from oscine.evaluation.features import KINDS, OURS
+from oscine.evaluation.features import (
+    KIND_READOUT,
+    KINDS,
+    LOG_MEL_SCALED,
+    MFCC,
+    MFCC_SCALED,
+    OURS,
+)
 from oscine.evaluation.items import Item, group_items, heard_twins, labelled_items
+from oscine.evaluation.listening import BACKGROUND_ONLY, CLEAN, SNRS_DB, SWAPPED
 from oscine.evaluation.report import NUMBERS
 from oscine.sound.annotations import Annotation, PlacedAnnotation
 from oscine.sound.recording import Interval
@@ -260,6 +270,52 @@ def test_a_recording_under_two_names_is_named_and_kept_on_one_side():
     # Each would find its copy, and nothing else is alike.
     score = evaluation.answers[0].kinds[OURS]
     assert score.random_split_average_precision > score.mean_average_precision
+
+
+@pytest.fixture(autouse=True)
+def few_under_conditions(monkeypatch):
+    """Hear few items under every condition: it takes long, and one test hears all."""
+    monkeypatch.setattr(assess_module, "MOST_CONTROLLED", 24)
+
+
+def test_every_condition_and_readout_is_asked(labels, copied, monkeypatch):
+    monkeypatch.setattr(assess_module, "MOST_CONTROLLED", 50)
+    settings = [
+        one for one in tiny.SETTINGS if not one.startswith(("readout.shrinkage", "readout.row"))
+    ]
+    steps.embed(
+        copied, settings=[*settings, "readout.shrinkage=-1", "readout.row_sharpness=-1"], refit=True
+    )
+    steps.cluster(copied)
+    evaluation = steps.evaluate([labels], copied, questions=["individual"]).evaluation
+    (answer,) = evaluation.answers
+    names = list(dict.fromkeys(one.condition for one in answer.controls))
+    assert names == [
+        CLEAN,
+        *(f"noise at {db:+.0f} dB" for db in SNRS_DB),
+        BACKGROUND_ONLY,
+        SWAPPED,
+    ]
+    by = {(one.condition, one.kind): one for one in answer.controls}
+    assert {kind for _, kind in by} == {*KINDS, KIND_READOUT, LOG_MEL_SCALED, MFCC_SCALED}
+    clean, loud = by[CLEAN, MFCC], by["noise at -10 dB", MFCC]
+    assert clean.n_items == 50
+    assert clean.mean_average_precision > loud.mean_average_precision
+    assert by[CLEAN, KIND_READOUT].mean_average_precision is None
+    assert all(0 <= one.roc_auc <= 1 for one in by.values() if one.roc_auc is not None)
+    kinds, individuals = answer.regrets
+    assert (kinds.readout, kinds.n_alternatives) == ("kinds", 8)
+    assert individuals.n_alternatives > 4
+    for one in answer.regrets:
+        assert one.regret == pytest.approx(1 - one.chosen_score / one.best_score)
+        assert 0 <= one.regret < 1
+    assert "prototypes over patches" in {one.method for one in answer.few_labels}
+    assert {one.kind for one in answer.pairs} >= {OURS, KIND_READOUT, MFCC_SCALED}
+    # The readout for individuals is kept, and taken again.
+    kept = next((copied / "embeddings").rglob(INDIVIDUAL))
+    before = kept.stat().st_mtime_ns
+    steps.evaluate([labels], copied, questions=["individual"])
+    assert kept.stat().st_mtime_ns == before
 
 
 def test_a_recording_encoded_again_is_named(archive, labels, copied):

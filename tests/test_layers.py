@@ -4,11 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.preprocessing import StandardScaler
 
+from oscine.config import ReadoutConfig
+from oscine.embedding.intervals import FrameInterval
+from oscine.evaluation.items import Item, group_items
+from oscine.evaluation.layer_report import (
+    FORMANT_AT_EQUAL_PITCH,
+    FORMANT_COLUMN,
+    PITCH_COLUMN,
+    TIMBRE,
+    _formant_at_equal_pitch,
+    report_layers,
+)
 from oscine.evaluation.layers import (
     BALANCED_ACCURACY,
     N_FOLDS,
@@ -332,3 +344,137 @@ def test_thirds(n_layers, thirds):
 def test_two_layers_have_no_middle():
     one = replace(probe("spectral", [0.9, 0.1], n_layers=2))
     assert "cannot be asked of 2 layers" in verdict(probes(one, layers=(0, 1)))
+
+
+# --- The report: timbre --------------------------------------------------------------------
+
+N_RECORDINGS, N_CALLS, CALL_FRAMES = 20, 4, 24
+READOUT = ReadoutConfig(row_sharpness=1.0)
+
+
+@pytest.fixture
+def voices(rng):
+    """Log factors of pitch and of formants that go along with it, one of each for a call."""
+    pitch = rng.normal(0, 0.1, N_RECORDINGS * N_CALLS)
+    return pitch, 0.7 * pitch + rng.normal(0, 0.05, len(pitch))
+
+
+def calls(pitch, formant):
+    """Calls, side by side in their recordings, and the table of what was said of them."""
+    n_frames = N_CALLS * CALL_FRAMES
+    items = []
+    for number, (one, other) in enumerate(zip(np.exp(pitch), np.exp(formant), strict=True)):
+        recording_number, place = divmod(number, N_CALLS)
+        recording = tiny.recording(recording_number, n_frames, recording_number * n_frames)
+        interval = FrameInterval(
+            recording=recording,
+            start_frame=place * CALL_FRAMES,
+            stop_frame=(place + 1) * CALL_FRAMES,
+        )
+        labels = {
+            "species": "crow" if number % 3 else "jay",
+            PITCH_COLUMN: f"{one:.4f}",
+            FORMANT_COLUMN: f"{other:.4f}",
+        }
+        items.append(Item(interval=interval, path=recording.path, labels=labels))
+    return items
+
+
+def said_otherwise(items, changes):
+    return [replace(one, labels={**one.labels, **changes}) for one in items]
+
+
+def reported(folder, items, audible):
+    """Report on calls in which a number is audible as the level of the upper half of the bands."""
+    pictures = [
+        tiny.codes(N_CALLS * CALL_FRAMES, number).astype(float) for number in range(N_RECORDINGS)
+    ]
+    for number, level in enumerate(audible):
+        recording_number, place = divmod(number, N_CALLS)
+        call = pictures[recording_number][place * CALL_FRAMES : (place + 1) * CALL_FRAMES]
+        call[:, tiny.PICTURE.n_mels // 2 :] += 300 * level
+    tape = tiny.tape(folder, [np.rint(one).clip(0, 255).astype(np.uint8) for one in pictures])
+    encoder = tiny.encoder(config=replace(tiny.MODEL, depth=2))
+    report = report_layers(
+        encoder, tape, READOUT, [], lambda _: None, items, group_items(items, []), ["species"]
+    )
+    return report, {one.name: one for one in report.scores}
+
+
+def test_formants_at_equal_pitch_are_asked_for(voices, tmp_path):
+    pitch, formant = voices
+    report, by_name = reported(tmp_path, calls(pitch, formant), formant - 0.7 * pitch)
+    timbre = by_name[FORMANT_AT_EQUAL_PITCH]
+    assert (timbre.family, timbre.measure, timbre.chance) == (TIMBRE, "R²", 0)
+    assert (timbre.n_items, timbre.n_groups) == (len(pitch), N_RECORDINGS)
+    assert timbre.is_read
+    assert max(timbre.scores) > 0.8
+    assert by_name["species"].family == "label"
+    assert "does not hold" in report.verdict
+    assert "timbre: read best by layer" in report.verdict
+
+
+def test_who_hears_pitch_alone_does_not_read_formants_at_equal_pitch(voices, tmp_path):
+    pitch, formant = voices
+    report, by_name = reported(tmp_path, calls(pitch, formant), pitch)
+    assert not by_name[FORMANT_AT_EQUAL_PITCH].is_read
+    assert "timbre: not read, no layer is better than chance." in report.verdict
+
+
+def test_formants_at_equal_pitch_are_what_pitch_leaves(voices):
+    pitch, formant = voices
+    items = calls(pitch, formant)
+    left = _formant_at_equal_pitch(items)
+    assert np.corrcoef(left, pitch)[0, 1] == pytest.approx(0, abs=1e-3)
+    slope, level = np.polyfit(pitch, formant, 1)
+    np.testing.assert_allclose(left, formant - slope * pitch - level, atol=2e-4)
+    # Where formants follow pitch to the digit there is nothing but rounding.
+    same = [
+        replace(one, labels={**one.labels, FORMANT_COLUMN: one.labels[PITCH_COLUMN]})
+        for one in items
+    ]
+    assert not _formant_at_equal_pitch(same).any()
+    # Where pitch never changes, all of the formants is left.
+    level_pitch = said_otherwise(items, {PITCH_COLUMN: "1.1"})
+    np.testing.assert_allclose(
+        _formant_at_equal_pitch(level_pitch), formant - formant.mean(), atol=2e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "high", "nan", "inf", "0", "-1.2"], ids=lambda text: text or "empty"
+)
+def test_an_item_without_both_numbers_is_left_out(voices, wrong):
+    pitch, formant = voices
+    items = calls(pitch, formant)
+    some = [*said_otherwise(items[:1], {PITCH_COLUMN: wrong}), *items[1:]]
+    left = _formant_at_equal_pitch(some)
+    assert np.isnan(left[0])
+    np.testing.assert_array_equal(left[1:], _formant_at_equal_pitch(items[1:]))
+    assert np.isnan(_formant_at_equal_pitch(said_otherwise(items, {FORMANT_COLUMN: wrong}))).all()
+
+
+def test_of_timbre_nothing_is_said_where_no_item_has_the_numbers(voices, tmp_path):
+    pitch, formant = voices
+    items = calls(pitch, formant)
+    absent = [replace(one, labels={"species": one.labels["species"]}) for one in items]
+    words = said_otherwise(items, {PITCH_COLUMN: "high", FORMANT_COLUMN: "low"})
+    spoken = {}
+    for name, some in (("all", items), ("absent", absent), ("words", words)):
+        spoken[name] = reported(tmp_path / name, some, formant)
+        report, _ = spoken[name]
+        assert (TIMBRE in {one.family for one in report.scores}) == (name == "all")
+        assert (TIMBRE in report.verdict) == (name == "all")
+        assert not any(FORMANT_AT_EQUAL_PITCH in one for one in report.problems)
+    # What else is asked does not change with it.
+    assert spoken["absent"][1]["species"] == spoken["all"][1]["species"]
+
+
+def test_too_few_recordings_with_the_numbers_are_a_problem(voices, tmp_path):
+    pitch, formant = voices
+    items = calls(pitch, formant)
+    few = 3 * N_CALLS
+    some = [*items[:few], *said_otherwise(items[few:], {FORMANT_COLUMN: "unknown"})]
+    report, by_name = reported(tmp_path, some, formant)
+    assert list(by_name) == ["species"]
+    assert f"{FORMANT_AT_EQUAL_PITCH}: known in 3 groups, and 10 are the fewest" in report.problems

@@ -424,3 +424,11 @@ def test_controls_are_drawn_against_noise_and_tabulated(tmp_path):
     regret = section[section.index("What choosing without labels costs") :]
     for said in ("layers 1, 2", "layers 0", ">4.7<", ">112<"):
         assert said in regret
+
+
+def test_what_is_no_number_is_null_in_the_json(tmp_path):
+    broken = replace(LAYERS, geometry=[replace(LAYERS.geometry[0], mean_cosine=float("nan"))])
+    write_evaluation(tmp_path, replace(EVALUATION, layers=broken))
+    text = (tmp_path / NUMBERS).read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert json.loads(text)["layers"]["geometry"][0]["mean_cosine"] is None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oscine import synth
+from oscine.evaluation.layer_report import FORMANT_COLUMN, PITCH_COLUMN
 from oscine.synth import SynthConfig, write_archive
 
 CONFIG = SynthConfig(seed=3, minutes=0.6, recording_s=6.0, n_sites=2)
@@ -159,6 +160,29 @@ def test_true_intervals_lie_in_their_files_in_order_on_whole_samples(archive):
             np.testing.assert_allclose(bounds, np.round(bounds), atol=0.05)
             assert 0 <= bounds[0] < bounds[1] <= info.frames
             assert 0 < float(row["low_hz"]) < float(row["high_hz"]) <= info.samplerate / 2
+
+
+def test_factors_of_pitch_and_formants_are_those_of_the_very_call(archive):
+    by_individual = {}
+    for row in truth(archive):
+        factors = row[PITCH_COLUMN], row[FORMANT_COLUMN]
+        assert all(float(one) > 0 and len(one.partition(".")[2]) == 4 for one in factors)
+        by_individual.setdefault(row["individual"], []).append(factors)
+    assert len(by_individual) > 2
+    assert any(len(called) > 1 for called in by_individual.values())
+    for called in by_individual.values():
+        assert len(set(called)) == len(called)
+
+
+@pytest.mark.parametrize("habit", ["pitch", "resonance"])
+def test_a_voice_varies_less_from_call_to_call_than_between_individuals(default_plans, habit):
+    calls = [call for _, plan in default_plans for call in plan]
+    own = np.log([getattr(call.individual.voice, habit) for call in calls])
+    off = np.log([getattr(call.voice, habit) for call in calls]) - own
+    within = getattr(synth._WITHIN_INDIVIDUAL, habit)
+    assert np.abs(off).max() <= 2 * within + 1e-9
+    assert off.std() == pytest.approx(within, rel=0.25)
+    assert own.std() > 3 * off.std()
 
 
 def test_calls_stand_out_by_their_signal_to_noise_ratio_and_nothing_clips(archive):

@@ -1,8 +1,9 @@
 """Recordings with known truth: a small synthetic archive for tests and for the tour.
 
 In: a `SynthConfig`. Out: a folder of recorder-like files, one sub-folder a site, and `truth.csv`
-with one row a call: when, in which band, which species, which individual, which call type.
-Called by the `synth` step and by tests. Never the ground of a claim about real animals.
+with one row a call: when, in which band, which species, which individual, which call type, and how
+high its pitch and its formants lie for the species. Called by the `synth` step and by tests. Never
+the ground of a claim about real animals.
 
 A call is made as a voice makes it: a source (a train of pulses with its own pitch, roughness and
 breath) goes through a tract (a few resonances), then through the air and the echoes of the site
@@ -29,7 +30,7 @@ Samples = NDArray[np.floating]
 
 # Raise it when a change below alters bytes: an archive begun by an older recipe is then refused
 # instead of being finished with other sounds.
-_RECIPE = 1
+_RECIPE = 2
 
 _CALLS_PER_30_S = (8, 14)
 _CALLS_PER_BOUT = 3
@@ -56,6 +57,8 @@ _TRUTH_COLUMNS = (
     "snr_db",
     "recorded_at",
     "context",
+    "pitch_factor",
+    "formant_factor",
 )
 
 
@@ -133,7 +136,9 @@ def write_archive(
     ----------
     folder
         Made if missing. It gets `<site>/<recorder>_YYYYMMDD_HHMMSS.flac` (or `.wav`),
-        `truth.csv` and `synth.json`. Times are UTC.
+        `truth.csv` and `synth.json`. Times are UTC. In the table `pitch_factor` and
+        `formant_factor` are what the pitch and the resonances of that very call are multiplied by:
+        1 is the species' own value.
     config
         What to make.
     progress
@@ -236,6 +241,8 @@ def _truth_row(
         f"{call.snr_db:.2f}",
         recorded_at.isoformat(),
         call.context,
+        f"{call.voice.pitch:.4f}",
+        f"{call.voice.resonance:.4f}",
     )
 
 
@@ -538,9 +545,13 @@ def _wander(rng: np.random.Generator, n: int, cutoff_hz: float, rate_hz: int) ->
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _PlannedCall:
-    """A call and where it goes: `start` counts samples; `wet` is what arrives, echoes and all."""
+    """A call and where it goes: `start` counts samples; `wet` is what arrives, echoes and all.
+
+    `voice` is that of this call, a little off the individual's own.
+    """
 
     individual: _Individual
+    voice: _Voice
     call_type: _CallType
     context: str
     start: int
@@ -551,6 +562,13 @@ class _PlannedCall:
     snr_db: float
 
 
+class _Utterance(NamedTuple):
+    """A call as it leaves the beak, (S,), and the voice that made it."""
+
+    dry: Samples
+    voice: _Voice
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Bout:
     """Calls of one type that one individual gives in a row from one perch."""
@@ -559,7 +577,7 @@ class _Bout:
     call_type: _CallType
     context: str
     distance_m: float
-    calls: list[Samples]
+    calls: list[_Utterance]
 
 
 def _plan_recording(
@@ -572,10 +590,10 @@ def _plan_recording(
     bouts = _draw_bouts(config, number, site, individuals, rng)
     n_samples = round(config.recording_s * site.sample_rate_hz)
     starts = _place(bouts, n_samples, site.sample_rate_hz, rng)
-    queue = [(bout, dry) for bout in bouts for dry in bout.calls]
+    queue = [(bout, call) for bout in bouts for call in bout.calls]
     return [
-        _receive(bout, dry, start, site, rng)
-        for (bout, dry), start in zip(queue, starts, strict=False)
+        _receive(bout, call, start, site, rng)
+        for (bout, call), start in zip(queue, starts, strict=False)
     ]
 
 
@@ -615,16 +633,16 @@ def _draw_bouts(
 
 def _one_call(
     individual: _Individual, kind: _CallType, rng: np.random.Generator, rate_hz: int
-) -> Samples:
+) -> _Utterance:
     deviations = np.clip(rng.standard_normal(len(_Voice._fields)), -2, 2)
     voice = _vary(individual.voice, _WITHIN_INDIVIDUAL, deviations)
-    return _utter(individual.species, kind, voice, rng, rate_hz)
+    return _Utterance(_utter(individual.species, kind, voice, rng, rate_hz), voice)
 
 
 def _place(bouts: list[_Bout], n_samples: int, rate_hz: int, rng: np.random.Generator) -> list[int]:
     """Choose the start of each call in samples, in order; calls that do not fit get none."""
     owners = [index for index, bout in enumerate(bouts) for _ in bout.calls]
-    lengths = [len(call) for bout in bouts for call in bout.calls]
+    lengths = [len(call.dry) for bout in bouts for call in bout.calls]
     min_gap = round(_MIN_GAP_S * rate_hz)
     while lengths and sum(lengths) + min_gap * (len(lengths) + 1) > n_samples:
         lengths.pop()
@@ -650,13 +668,13 @@ def _may_interrupt(bouts: list[_Bout], index: int, rng: np.random.Generator) -> 
 
 
 def _receive(
-    bout: _Bout, dry: Samples, start: int, site: "_Site", rng: np.random.Generator
+    bout: _Bout, call: _Utterance, start: int, site: "_Site", rng: np.random.Generator
 ) -> _PlannedCall:
     """Carry a call to the recorder; its band and level are those of what arrives."""
-    n = _fft_length(len(dry) + len(site.echoes))
+    n = _fft_length(len(call.dry) + len(site.echoes))
     frequency_hz = np.fft.rfftfreq(n, 1 / site.sample_rate_hz)
     absorption_db = 0.02 * bout.distance_m * frequency_hz / 1000
-    direct = np.fft.rfft(dry, n) * 10 ** (-absorption_db / 20)
+    direct = np.fft.rfft(call.dry, n) * 10 ** (-absorption_db / 20)
     echoes = np.fft.rfft(site.echoes, n) * np.sqrt(bout.distance_m / 30)
     wet = np.fft.irfft(direct * (1 + echoes), n)
     share = np.cumsum(np.abs(direct) ** 2)
@@ -664,10 +682,11 @@ def _receive(
     snr_db = 27 - 20 * np.log10(bout.distance_m / 8) + rng.normal(0, 2)
     return _PlannedCall(
         individual=bout.individual,
+        voice=call.voice,
         call_type=bout.call_type,
         context=bout.context,
         start=start,
-        dry=dry,
+        dry=call.dry,
         wet=wet,
         low_hz=float(frequency_hz[low]),
         high_hz=float(frequency_hz[high]),

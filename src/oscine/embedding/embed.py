@@ -11,7 +11,7 @@ Axes: N excerpts, B crops, T frames, L layers, M frequency rows, K patches, P va
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -267,6 +267,42 @@ def pooled_features(
     below = np.stack([one.below for one in excerpts])[:, None, :, None]  # (N, 1, M, 1)
     below = np.broadcast_to(below, (*mean.shape[:3], 1))
     return np.concatenate([mean, deviation, below], axis=-1).astype(np.float32)
+
+
+@torch.no_grad()
+def patch_vectors(
+    encoder: Encoder, one: Excerpt, layer: int, row_sharpness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the patches of an excerpt, on its first grid, unpooled.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    one : Excerpt
+    layer : int
+    row_sharpness : float
+        As of a readout.
+
+    Returns
+    -------
+    patches : np.ndarray of float32 [shape=(K, D)]
+    weights : np.ndarray of float64 [shape=(K,)]
+        That of the frames of each, less where its frequency row is quiet.
+    """
+    groups = _crops_by_size(encoder, [replace(one, grids=one.grids[:1])])
+    patches, weights = [], []
+    for _, start, stop in (crop for group in groups for crop in group):
+        grid = encoder.grid(stop - start)
+        picture = torch.from_numpy(one.log_mel[start:stop])[None]
+        frames, bands = torch.tensor([grid.n_frames]), torch.tensor([one.n_bands])
+        valid = valid_patches(valid_values(frames, bands, grid))  # (1, N)
+        tokens = patchify(encoder.standardised(picture, grid), grid)
+        found = encoder(tokens, grid, all_visible(valid.numpy()), (layer,))[0, 0]  # (K, D)
+        columns = one.weights[start:stop].reshape(grid.n_time, -1).sum(axis=1)  # (n_time,)
+        each = columns[:, None] * np.exp(-row_sharpness * one.below)  # (n_time, M)
+        patches.append(found.numpy())
+        weights.append(each.reshape(-1)[valid[0].numpy()])
+    return np.concatenate(patches), np.concatenate(weights)
 
 
 def _crops_by_size(

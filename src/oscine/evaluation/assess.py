@@ -45,11 +45,12 @@ CONFOUNDING_COLUMNS = (*SESSION_COLUMNS, "source", "recorder", "microphone", "de
 """Columns of a table that are held against the labels though nobody named them."""
 MOST_CONTROLLED = 400
 """Items that are heard under every condition: more would take long."""
-MOST_FOR_REGRET = 1500
+MOST_FOR_REGRET = MOST_WITH_PATCHES = 1500
 T = TypeVar("T")
 
 FEW = (OURS, MFCC)
-"""Kinds that are asked what few labels are enough for."""
+"""Kinds that are asked what few labels are enough for, and how likely chance is among pairs."""
+N_PERMUTATIONS = 999
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -431,6 +432,9 @@ def _answer(
             pairs += asked(lambda k=kind, x=ready: _pairs(k, x, labels, own, kind_of, seed)) or []
     controls: list[ControlScore] = []
     regrets: list[Regret] = []
+    patches = None
+    if listener is not None and len(numbers) <= MOST_WITH_PATCHES:
+        patches = listener.patches(numbers.tolist())
     if listener is not None and ours is not None:
         controls = _controls(listener, numbers, labels, own, kind_of, seed)
         regrets = _regrets(listener, numbers, labels, own, kind_of, seed)
@@ -458,7 +462,15 @@ def _answer(
             )
             for kind in FEW
             if kind in features
-            for one in asked(lambda k=kind: few_labels(features[k], labels, own.split, seed=seed))
+            for one in asked(
+                lambda k=kind: few_labels(
+                    features[k],
+                    labels,
+                    own.split,
+                    seed=seed,
+                    patches=patches if k == OURS else None,
+                )
+            )
             or ()
         ],
         pairs=pairs,
@@ -661,7 +673,13 @@ def _pairs(
 ) -> list[PairScore]:
     """Compare pairs of individuals: all, within sessions, and across them."""
     found = verification(
-        vectors, individuals, groups.recordings, groups.session, types=types, seed=seed
+        vectors,
+        individuals,
+        groups.recordings,
+        groups.session,
+        types=types,
+        seed=seed,
+        n_permutations=N_PERMUTATIONS if kind in FEW else 0,
     )
     sets = {
         "all": found.overall,

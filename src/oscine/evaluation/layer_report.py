@@ -3,7 +3,8 @@
 In come the encoder, events of the archive with their sound, and labelled items; out comes a
 `LayerReport`: scores of every layer, the geometry of its features, and a verdict in words on the
 claim "early = spectral templates, middle = harmonic relations, late = call types". The measured
-part needs no labels. Called by the steps.
+part needs no labels. Where the true factors of pitch and formants are known, as in the synthetic
+archive, layers are also asked for the formants at equal pitch. Called by the steps.
 
 Axes: N items, L layers, V values.
 """
@@ -35,6 +36,13 @@ MOST_EVENTS = 800
 """Events whose sound is measured: more would take minutes."""
 MOST_ITEMS = 1500
 """Labelled items that are asked."""
+
+PITCH_COLUMN, FORMANT_COLUMN = "pitch_factor", "formant_factor"
+"""Columns of numbers that say how high the pitch and the formants of a call lie for its species."""
+FORMANT_AT_EQUAL_PITCH, TIMBRE = "formant_at_equal_pitch", "timbre"
+"""What is asked where both are there, and its family."""
+RESIDUAL_DECIMALS = 9
+"""Of what pitch leaves of the formants: less is rounding."""
 
 SoundOf = Callable[[FrameInterval], tuple[np.ndarray, np.ndarray, int] | None]
 """Gives the samples of an interval, those of its surroundings, and their rate; None where the
@@ -93,7 +101,7 @@ def report_layers(
     *,
     seed: int = 0,
 ) -> LayerReport:
-    """Ask every layer for what is measured in events, and for the labels of items.
+    """Ask every layer for what is measured in events, and for what was said of items.
 
     Parameters
     ----------
@@ -105,6 +113,8 @@ def report_layers(
         Of the archive; at most `MOST_EVENTS` of them are measured, chosen by the seed.
     sound_of : callable
     items : sequence of N Item
+        Those that have numbers in both `PITCH_COLUMN` and `FORMANT_COLUMN` are asked for
+        `FORMANT_AT_EQUAL_PITCH`, whatever the questions.
     groups : Groups
         Of the items.
     questions : sequence of str
@@ -136,7 +146,7 @@ def report_layers(
             layers=layers,
             seed=seed,
         ),
-        lambda: _probe_labels(features, items, groups, questions, layers, seed),
+        lambda: _probe_items(features, items, groups, questions, layers, seed),
     ]
     for ask in asked:
         try:
@@ -158,7 +168,7 @@ def report_layers(
     )
 
 
-def _probe_labels(
+def _probe_items(
     features: Callable[[Sequence[FrameInterval]], np.ndarray],
     items: Sequence[Item],
     groups: Groups,
@@ -171,15 +181,52 @@ def _probe_labels(
     said: Mapping[str, list[str | None]] = {
         question: [one.labels.get(question) for one in some] for question in questions
     }
+    timbre = _formant_at_equal_pitch(some)
     return probe_layers(
         features([one.interval for one in some]),
-        {},
+        {} if np.isnan(timbre).all() else {FORMANT_AT_EQUAL_PITCH: timbre},
         said,
         groups.split[numbers],
-        families={},
+        families={FORMANT_AT_EQUAL_PITCH: TIMBRE},
         layers=layers,
         seed=seed,
     )
+
+
+def _formant_at_equal_pitch(items: Sequence[Item]) -> np.ndarray:
+    """Return what a least-squares line on log pitch leaves of the log formant factors.
+
+    It is uncorrelated with pitch: a layer that knows pitch alone reads nothing of it.
+
+    Parameters
+    ----------
+    items : sequence of N Item
+
+    Returns
+    -------
+    np.ndarray of float64 [shape=(N,)]
+        NaN where an item lacks one of the numbers.
+    """
+    pitch, formant = (
+        np.log([_factor(one.labels.get(column)) for one in items])
+        for column in (PITCH_COLUMN, FORMANT_COLUMN)
+    )
+    known = ~np.isnan(pitch + formant)
+    line = np.stack([np.ones(known.sum()), pitch[known]], axis=1)
+    # Unlike a polynomial fit, this is content with a pitch that never changes.
+    coefficients = np.linalg.lstsq(line, formant[known], rcond=None)[0]
+    left = np.full(len(items), np.nan)
+    left[known] = np.round(formant[known] - line @ coefficients, RESIDUAL_DECIMALS)
+    return left
+
+
+def _factor(text: str | None) -> float:
+    """Return the factor that a label is; NaN where it is no positive number."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return np.nan
+    return number if 0 < number < np.inf else np.nan
 
 
 def _measured(sound: tuple[np.ndarray, np.ndarray, int] | None) -> dict[str, float]:

@@ -30,8 +30,13 @@ from oscine.embedding.choice import (
     fit_family,
     other_background,
 )
-from oscine.embedding.embed import Excerpt
-from oscine.embedding.individual import ExchangeSample, IndividualReadout, exchange_candidates
+from oscine.embedding.embed import Excerpt, patch_vectors
+from oscine.embedding.individual import (
+    ExchangeSample,
+    IndividualReadout,
+    exchange_candidates,
+    unit,
+)
 from oscine.embedding.intervals import FrameInterval, spread
 from oscine.embedding.readout import Readout
 from oscine.evaluation.features import (
@@ -145,6 +150,26 @@ class Listener:
     ) -> dict[str, np.ndarray]:
         """Return the vectors of all items, by kind of feature."""
         return read_all(self._kinds, self._heard, progress)
+
+    def patches(self, numbers: Sequence[int]) -> list[np.ndarray]:
+        """Return the patches of some items by the last layer that is read, each (K, D).
+
+        They are standardised over all of them; their length is their weight, 1 for the heaviest of
+        each item.
+        """
+        config = self._readout.config
+        found = [
+            patch_vectors(
+                self._encoder, self._heard.excerpts[n], config.layers[-1], config.row_sharpness
+            )
+            for n in numbers
+        ]
+        everything = np.concatenate([patches for patches, _ in found])
+        mean, scale = everything.mean(axis=0), everything.std(axis=0) + 1e-6
+        return [
+            unit((patches - mean) / scale) * (weights / weights.max())[:, None]
+            for patches, weights in found
+        ]
 
     def individuals(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
         """Return vectors of some items for comparing individuals, not yet centred."""

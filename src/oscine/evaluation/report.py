@@ -16,6 +16,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -130,11 +131,21 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
         A file cannot be written.
     """
     with NewFile(folder / NUMBERS) as path:
-        path.write_text(json.dumps(asdict(evaluation), indent=2) + "\n", encoding="utf-8")
+        numbers = json.dumps(_finite(asdict(evaluation)), indent=2, allow_nan=False)
+        path.write_text(numbers + "\n", encoding="utf-8")
     with NewFile(folder / REPORT) as path:
         # File names need not be valid text; what cannot be written shows as a question mark.
         path.write_bytes(_page(evaluation).encode("utf-8", errors="replace"))
     return folder / REPORT
+
+
+def _finite(value: Any) -> Any:
+    """Return a value in which null stands for what is no number: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # --- The page, from top to bottom ----------------------------------------------------------

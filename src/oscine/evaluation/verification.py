@@ -80,7 +80,8 @@ class PairComparison:
         Of the pooled AUC over individuals, where there are at least ten.
     p_value : float or None
         Where they are fewer: how often a pooled AUC as high comes about if individuals are
-        permuted over whole bird-days. None within sessions too, where there is nothing to permute.
+        permuted over whole bird-days. None within sessions too, where there is nothing to permute,
+        and where no permutations were asked for.
     note : str
         What a reader must be told; empty if there is nothing to tell.
     """
@@ -162,6 +163,7 @@ def verification(
     seed : int
         Of bootstrap and permutation, and of the choice of items where there are too many.
     n_permutations : int
+        0: no p.
 
     Returns
     -------
@@ -197,7 +199,9 @@ def verification(
     is_one_session = session[:, None] == session
     is_bird_day = is_one_session & (items.individuals[:, None] == items.individuals)
 
-    def permuted(*, across: bool) -> float:
+    def permuted(*, across: bool) -> float | None:
+        if n_permutations == 0:
+            return None
         return _permutation_p(items, n_permutations, seed, across=across)
 
     overall = _compare(items, is_pair, seed, lambda: permuted(across=False))
@@ -230,7 +234,7 @@ def _thinned(individuals: np.ndarray, place: np.ndarray, seed: int) -> np.ndarra
 
 
 def _compare(
-    items: _Items, allowed: np.ndarray, seed: int, test: Callable[[], float] | None
+    items: _Items, allowed: np.ndarray, seed: int, test: Callable[[], float | None] | None
 ) -> PairComparison | None:
     """Compare the allowed pairs [shape=(N, N), both ways]; None if either kind is missing."""
     is_same = allowed & (items.individuals[:, None] == items.individuals)

@@ -1,9 +1,9 @@
 r"""What people said of recordings: label tables, their store, and the events they speak of.
 
-In come CSV tables, Raven selection tables and Audacity labels; out come annotations, the
-recordings and stretches they belong to, and the label of each event. What could not be used is
-always named. This is the only room that opens `labels.sqlite`; evaluation calls it, and nothing
-that learns does.
+In come CSV tables, Raven selection tables and Audacity labels, and files of a few other programs
+where crowsetta is installed; out come annotations, the recordings and stretches they belong to,
+and the label of each event. What could not be used is always named. This is the only room that
+opens `labels.sqlite`; evaluation calls it, and nothing that learns does.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from oscine.sound.archive import AUDIO_SUFFIXES, shown
+from oscine.sound.audio import UnreadableAudio, open_audio
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
 from oscine.workspace.database import Database
@@ -39,8 +40,18 @@ NAMED = 5
 _UNDERSTOOD = (
     "a CSV table with a column `path` (and, for parts of recordings, `start_s` and `stop_s`), "
     "a Raven selection table with `Begin Time (s)` and `End Time (s)`, separated by tabs, "
-    "or Audacity labels (start, stop and text, separated by tabs)"
+    "Audacity labels (start, stop and text, separated by tabs), "
+    "or a file that ends in .TextGrid, .phn, .wrd or .xml"
 )
+# Crowsetta's names of the formats that a file's ending gives away. Its others are those read here
+# already, CSV without the recording, and files of MATLAB.
+_CROWSETTA_FORMATS = {
+    ".textgrid": "textgrid",
+    ".phn": "timit",
+    ".wrd": "timit",
+    ".xml": "birdsong-recognition-dataset",
+}
+_COUNTED_IN_SAMPLES = ("timit", "birdsong-recognition-dataset")
 _RAVEN_TIMES = ("Begin Time (s)", "End Time (s)")
 _RAVEN_BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _RAVEN_FILES = ("Begin Path", "Begin File")  # the one that says more first
@@ -78,7 +89,8 @@ class Annotation:
     table : str
         The file it comes from, as it was given.
     row : int
-        The line of that file on which it begins; the first line is 1.
+        The line of that file on which it begins; the first line is 1. In a file that crowsetta
+        reads, the number of the label.
     path : str
         Of the recording, as the table has it.
     start_s, stop_s : float or None
@@ -101,7 +113,7 @@ class Annotation:
     @property
     def place(self) -> str:
         """Where it stands, for people."""
-        return f"{self.table}, line {self.row}"
+        return _place(self.table, self.row)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,13 +125,13 @@ class AnnotationTable:
     file : str
         As it was given.
     format : str
-        ``csv``, ``raven`` or ``audacity``.
+        ``csv``, ``raven``, ``audacity``, or crowsetta's name of it.
     columns : tuple of str
         All columns that hold labels, in the order of the file.
     annotations : tuple of Annotation
         In the order of the file.
     problems : tuple of str
-        Lines that could not be used, each with file, line and reason.
+        Lines that could not be used, each with the file's name, line and reason.
     """
 
     file: str
@@ -171,6 +183,11 @@ def read_annotations(file: Path) -> AnnotationTable:
       called like the table. A selection that is listed once a view is counted once.
     - Audacity labels, with or without lines of frequencies. The recording is called like the
       table, and the label column ``label``.
+    - Through crowsetta (``oscine[crowsetta]``), by the ending of the file: ``.TextGrid`` of
+      Praat (stretches, not points), ``.phn`` and ``.wrd`` of TIMIT, and ``.xml`` of the data
+      set BirdsongRecognition. The label column is called ``label``; the recording as the file
+      has it, or else like the file. All but Praat count in samples: the recording must lie
+      beside the file (for ``.xml``, in a folder ``Wave`` there), for its rate.
 
     Parameters
     ----------
@@ -187,9 +204,13 @@ def read_annotations(file: Path) -> AnnotationTable:
     OSError
         The file cannot be read.
     ValueError
-        It is not UTF-8, of no known format, or two of its columns mean the same.
+        It is not UTF-8, of no known format, or two of its columns mean the same; or it needs
+        crowsetta, and that is not installed or cannot read it.
     """
     table = shown(file)
+    crowsetta_format = _crowsetta_format(table)
+    if crowsetta_format:
+        return _read_by_crowsetta(table, _name_of_recording(file), file, crowsetta_format)
     text = _text(file)
     cells = _first_row(text, "\t", quoted=False)
     if set(_RAVEN_TIMES) <= set(cells):
@@ -200,6 +221,16 @@ def read_annotations(file: Path) -> AnnotationTable:
         if "path" in _first_row(text, delimiter, quoted=True):
             return _read_csv(table, text, delimiter)
     raise ValueError(f"{table} is no table of labels that is understood: give {_UNDERSTOOD}")
+
+
+def _crowsetta_format(table: str) -> str | None:
+    return _CROWSETTA_FORMATS.get(posixpath.splitext(table)[1].lower())
+
+
+def _place(table: str, row: int) -> str:
+    """Say where an annotation stands, for people."""
+    counted = "label" if _crowsetta_format(table) else "line"
+    return f"{posixpath.basename(table)}, {counted} {row}"
 
 
 def _text(file: Path) -> str:
@@ -336,6 +367,96 @@ def _read_audacity(table: str, own_recording: str, text: str) -> AnnotationTable
     return _parsed(table, "audacity", ("label",), records, problems, parse)
 
 
+def _read_by_crowsetta(
+    table: str, own_recording: str, file: Path, file_format: str
+) -> AnnotationTable:
+    try:
+        import crowsetta  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError(
+            f"{table} cannot be read: this kind of file needs crowsetta: "
+            "pip install 'oscine[crowsetta]'"
+        ) from error
+    counts_samples = file_format in _COUNTED_IN_SAMPLES
+    try:
+        content = crowsetta.formats.by_name(file_format).from_file(file)
+        # At a rate of 1 Hz seconds are samples. Left to itself crowsetta fails where it finds no
+        # recording, and rounds to milliseconds.
+        rate = {"samplerate": 1} if counts_samples else {}
+        annotated = content.to_annot(round_times=False, **rate)
+    except OSError:
+        raise
+    except Exception as error:  # what a damaged file leads to is of any kind
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{table} cannot be read as {file_format} ({reason}): is it whole, and of the format "
+            "that its name says?"
+        ) from error
+    labels = [
+        (one.notated_path, segment)
+        for one in _as_list(annotated)
+        for sequence in _as_list(one.seq)
+        for segment in sequence.segments
+    ]
+    rates_hz: dict[Path | None, int] = {None: 1}
+    problems = _lost_in_tiers(getattr(content, "tiers", ()))
+    if counts_samples:
+        rates_hz, problems = _rates_hz(Counter(recording for recording, _ in labels))
+
+    def parse(row: int, label: tuple[Path | None, Any]) -> Annotation:
+        recording, segment = label
+        rate_hz = rates_hz[recording]
+        return _annotation(
+            table,
+            row,
+            shown(Path(recording.name)) if recording else own_recording,
+            times_s=(float(segment.onset_s) / rate_hz, float(segment.offset_s) / rate_hz),
+            band_hz=(None, None),
+            labels={"label": segment.label.strip()},
+        )
+
+    records = [(row, label) for row, label in enumerate(labels, start=1) if label[0] in rates_hz]
+    read = _parsed(table, file_format, ("label",), records, [], parse)
+    named = (f"{posixpath.basename(table)}: {problem}" for problem in problems)
+    return replace(read, problems=(*named, *read.problems))
+
+
+def _as_list(one_or_several: Any) -> list[Any]:
+    return one_or_several if isinstance(one_or_several, list) else [one_or_several]
+
+
+def _lost_in_tiers(tiers: Sequence[Any]) -> list[str]:
+    """Say what of the tiers of a TextGrid a table of stretches cannot hold."""
+    stretches = [repr(tier.name) for tier in tiers if hasattr(tier, "intervals")]
+    problems = [
+        f"tier {tier.name!r} is left out: it holds points, and a label needs a start and a stop"
+        for tier in tiers
+        if not hasattr(tier, "intervals")
+    ]
+    if len(stretches) > 1:
+        problems.append(
+            f"tiers {', '.join(stretches)} are read into one column: save each to a file of its "
+            "own to ask for one alone"
+        )
+    return problems
+
+
+def _rates_hz(n_labels: Mapping[Path, int]) -> tuple[dict[Path | None, int], list[str]]:
+    """Return the rates of recordings, and which of them have none that can be read."""
+    rates_hz: dict[Path | None, int] = {}
+    problems: list[str] = []
+    for recording, n in n_labels.items():
+        try:
+            with open_audio(recording) as audio:
+                rates_hz[recording] = audio.sample_rate_hz
+        except UnreadableAudio as error:
+            problems.append(
+                f"{n} {'label' if n == 1 else 'labels'} left out, for they count in samples and "
+                f"the rate of their recording is not known: {error}"
+            )
+    return rates_hz, problems
+
+
 def _parsed(
     table: str,
     kind: str,
@@ -356,7 +477,7 @@ def _parsed(
         format=kind,
         columns=columns,
         annotations=tuple(annotations),
-        problems=tuple(f"{table}, line {line}: {reason}" for line, reason in sorted(problems)),
+        problems=tuple(f"{_place(table, line)}: {reason}" for line, reason in sorted(problems)),
     )
 
 
@@ -595,7 +716,8 @@ def match_recordings(
     obstacles = {path: _obstacle(candidates) for path, candidates in found.items()}
     n_rows = Counter((one.table, one.path) for one in annotations)
     problems = [
-        f"{table}: {path!r} ({n} {'row' if n == 1 else 'rows'}) {obstacles[path]}"
+        f"{posixpath.basename(table)}: {path!r} ({n} {'row' if n == 1 else 'rows'}) "
+        f"{obstacles[path]}"
         for (table, path), n in n_rows.items()
         if obstacles[path]
     ]
