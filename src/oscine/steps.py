@@ -581,7 +581,9 @@ def evaluate(
     """Hold the frozen vectors against labels that people gave; nothing is trained on them.
 
     Labels are kept in ``labels.sqlite``, which no other step opens. Writes
-    ``reports/evaluation.html`` for people and ``reports/evaluation.json`` for programs.
+    ``reports/evaluation.html`` for people and ``reports/evaluation.json`` for programs. Where
+    individuals are asked for, a readout of their own is fitted on the archive, without labels,
+    the first time.
 
     Parameters
     ----------
