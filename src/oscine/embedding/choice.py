@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 
@@ -25,7 +25,9 @@ from oscine.picture.tape import Tape
 from oscine.workspace.catalogue import RecordingRow
 
 MOST_EVENTS = 400
-"""Events that are listened to twice."""
+"""Events that are listened to."""
+N_VIEWS = 3
+"""Times that each is listened to: every two views are compared."""
 FEWEST_EVENTS = 40
 """Fewer cannot tell one setting from another."""
 MOST_FITTED = 2000
@@ -132,10 +134,10 @@ def choose_readout(
 ) -> tuple[ReadoutConfig, Choice]:
     """Fill in what a configuration leaves open by what the archive says.
 
-    Two views of each event are compared: both cropped to 70-100 % of its length, 6 dB louder or
-    fainter at most, and before the quiet frames of another recording 10 dB below it. The setting
-    is taken under which the largest share of other events is less alike to one view than the other
-    view is.
+    Three views of each event are compared, two by two: each cropped to 70-100 % of its length, 6 dB
+    louder or fainter at most, and before the quiet frames of another recording 10 dB below it. The
+    setting is taken under which the largest share of other events is less alike to one view than
+    the other view is.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def choose_readout(
     wide = replace(config, layers=layers)
     backgrounds = find_backgrounds(tape, recordings, encoder.picture, config.seed)
     fitted_on = spread(sample, MOST_FITTED, config.seed)
-    n_steps = len(fitted_on) + 2 * len(some)
+    n_steps = len(fitted_on) + N_VIEWS * len(some)
     done = 0
 
     def encoded(
@@ -193,15 +195,20 @@ def choose_readout(
     rng = np.random.default_rng(config.seed)
     views = [
         encoded(lambda one: _view(tape, one, encoder, wide, activity, backgrounds, rng), some)
-        for _ in range(2)
+        for _ in range(N_VIEWS)
     ]
+
+    def agreement(one: ReadoutConfig) -> float:
+        pairs = combinations(family.vectors(one, *views), 2)
+        return round(float(np.mean([consistency(*two) for two in pairs])), 6)
+
     found = tuple(
         Candidate(
             layers=one.layers,
             row_sharpness=one.row_sharpness,
             dimensions=one.dimensions,
             shrinkage=one.shrinkage,
-            consistency=round(consistency(*family.vectors(one, *views)), 6),
+            consistency=agreement(one),
         )
         for one in configs
     )

@@ -1,8 +1,8 @@
 """The frozen encoder over intervals of recordings: pooled features, ready for the readout.
 
 In come excerpts of log-mel and an encoder; out come features, mean and deviation over time of each
-layer and frequency row. A patch belongs to an interval when half of it lies inside; at least one
-column of patches always does. Only those are shown to the encoder, on several patch grids: no
+layer and frequency row. Patches lie within their interval, on several patch grids; one that is
+shorter than a patch has the column of patches around it. Only those are shown to the encoder: no
 background from further outside an event reaches its features.
 
 Axes: N excerpts, B crops, T frames, L layers, M frequency rows, K patches, P values, D width.
@@ -83,9 +83,9 @@ def patch_grids(
 ) -> list[tuple[int, int]]:
     """Return the frames of the patch columns of an interval on several grids.
 
-    A column begins every so small a part of a patch, wherever its middle lies in the interval and
-    the recording has it whole; they stand centred. Columns that follow each other without a gap
-    are a grid. Where there are none, or one grid is asked for, it is that of :func:`patch_columns`.
+    A column begins every so small a part of a patch, wherever it lies in the interval with all of
+    its frames; they stand centred. Columns that follow each other without a gap are a grid. Where
+    there are none, or one grid is asked for, it is that of :func:`patch_columns`.
 
     Parameters
     ----------
@@ -108,10 +108,9 @@ def patch_grids(
             "give a number that divides them"
         )
     step = patch_frames // n_grids
-    low = max(0, start - patch_frames // 2)
-    high = min(stop - patch_frames // 2, n_frames - patch_frames + 1)
-    left_over = (high - 1 - low) % step if high > low else 0
-    columns = range(low + left_over // 2, high, step)
+    high = stop - patch_frames + 1
+    left_over = (high - 1 - start) % step if high > start else 0
+    columns = range(start + left_over // 2, high, step)
     if n_grids == 1 or not columns:
         return [patch_columns(start, stop, n_frames, patch_frames)]
     grids = (columns[number::n_grids] for number in range(n_grids))
