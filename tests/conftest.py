@@ -1,6 +1,10 @@
 """What several test files share."""
 
 import os
+
+# Small matrices are slower on several threads, and several times slower on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np

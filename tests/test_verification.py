@@ -86,10 +86,13 @@ def test_every_question_is_that_of_listed_pairs(items):
     ):
         pairs = listed_pairs(items, question)
         likeness, same = np.array([pair[0] for pair in pairs]), [pair[1] for pair in pairs]
-        if len(set(same)) < 2:
+        same = np.array(same, bool)
+        birds_of = [
+            np.array([bird in pair[2:] for pair in pairs], bool) for bird in set(individuals)
+        ]
+        if not any(len(set(same[own])) == 2 for own in birds_of):
             assert comparison is None
             continue
-        same = np.array(same)
         assert comparison is not None
         assert comparison.roc_auc == pytest.approx(roc_auc_score(same, likeness))
         assert comparison.equal_error_rate == pytest.approx(crossing(likeness, same), abs=1e-6)
@@ -102,6 +105,16 @@ def test_every_question_is_that_of_listed_pairs(items):
                 areas.append(roc_auc_score(same[own], likeness[own]))
         assert [one.roc_auc for one in comparison.individuals] == pytest.approx(areas)
         assert comparison.pooled_roc_auc == pytest.approx(np.mean(areas))
+
+
+def test_where_nobody_has_both_kinds_of_pairs_nothing_is_compared():
+    # Within sessions c has its same pair alone, a and b only each other.
+    sessions = ["1", "2", "1", "3", "3", "3"]
+    found = verification(
+        np.eye(6), list("aabccc"), np.array([0, 1, 2, 3, 3, 5]), sessions, n_permutations=0
+    )
+    assert found.within_sessions is None
+    assert found.overall.p_value is None
 
 
 def numbers_of(found):

@@ -236,7 +236,7 @@ def _thinned(individuals: np.ndarray, place: np.ndarray, seed: int) -> np.ndarra
 def _compare(
     items: _Items, allowed: np.ndarray, seed: int, test: Callable[[], float | None] | None
 ) -> PairComparison | None:
-    """Compare the allowed pairs [shape=(N, N), both ways]; None if either kind is missing."""
+    """Compare the allowed pairs [shape=(N, N), both ways]; None if nobody has both kinds."""
     is_same = allowed & (items.individuals[:, None] == items.individuals)
     is_different = allowed & ~is_same
     same = items.likeness[np.triu(is_same)]
@@ -249,6 +249,8 @@ def _compare(
         for number in range(len(items.names))
         if (score := _score_individual(items, number, is_same, is_different)) is not None
     )
+    if not scores:
+        return None
     areas = np.array([score.roc_auc for score in scores])
     interval = p_value = None
     note = ""
