@@ -647,7 +647,10 @@ def _noise_chart(name: str, axis: str, measure: str, controls: Sequence[ControlS
     """Draw a measure, clean and then in more and more noise."""
     ratios = sorted({one.snr_db for one in controls if one.snr_db is not None}, reverse=True)
     places: dict[float | None, int] = {None: 0, **{db: n for n, db in enumerate(ratios, 1)}}
-    ticks = [(0.0, "clean"), *((float(n), f"{db:+.0f}") for n, db in enumerate(ratios, 1))]
+    ticks = [
+        (0.0, "clean"),
+        *((float(n), f"{db:+.0f}" if db else "0") for n, db in enumerate(ratios, 1)),
+    ]
     across = Axis(
         name="signal-to-noise ratio (dB)",
         low=-0.3,
