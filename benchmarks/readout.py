@@ -32,7 +32,7 @@ from oscine import steps
 from oscine.config import OscineConfig, ReadoutConfig, read_config
 from oscine.embedding.backgrounds import background_excerpt, quiet_frames
 from oscine.embedding.choice import MOST_FITTED, candidates, fit_family
-from oscine.embedding.individual import encoded_excerpts
+from oscine.embedding.embed import encoded_excerpts
 from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals, spread
 from oscine.embedding.readout import Readout
 from oscine.evaluation.features import (

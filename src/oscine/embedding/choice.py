@@ -17,7 +17,12 @@ import numpy as np
 
 from oscine.config import ActivityConfig, PictureConfig, ReadoutConfig
 from oscine.embedding.backgrounds import Change, QuietFrames, changed_excerpt, quiet_frames
-from oscine.embedding.embed import Excerpt, pooled_features, tape_excerpt
+from oscine.embedding.embed import (
+    ENCODED_AT_ONCE,
+    Excerpt,
+    pooled_features,
+    tape_excerpt,
+)
 from oscine.embedding.intervals import FrameInterval, spread
 from oscine.embedding.readout import Candidate, Choice, FittedBlocks, Readout, fit_blocks
 from oscine.model.autoencoder import Encoder
@@ -33,7 +38,6 @@ FEWEST_EVENTS = 40
 MOST_FITTED = 2000
 """Intervals that the candidates are fitted on."""
 MOST_BACKGROUNDS = 200
-ENCODED_AT_ONCE = 256
 SHORTEST_CROP = 0.7
 MOST_GAIN_DB = 6.0
 SNR_DB = 10.0

@@ -25,6 +25,7 @@ from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import RecordingRow
 
 CROPS_AT_ONCE = 64
+ENCODED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -266,6 +267,18 @@ def pooled_features(
     below = np.stack([one.below for one in excerpts])[:, None, :, None]  # (N, 1, M, 1)
     below = np.broadcast_to(below, (*mean.shape[:3], 1))
     return np.concatenate([mean, deviation, below], axis=-1).astype(np.float32)
+
+
+def encoded_excerpts(
+    encoder: Encoder, excerpts: Sequence[Excerpt], config: ReadoutConfig
+) -> np.ndarray:
+    """Return the pooled features of any number of excerpts [shape=(N, L, M, 2 * D + 1)]."""
+    return np.concatenate(
+        [
+            pooled_features(encoder, excerpts[start : start + ENCODED_AT_ONCE], config)
+            for start in range(0, len(excerpts), ENCODED_AT_ONCE)
+        ]
+    )
 
 
 @torch.no_grad()

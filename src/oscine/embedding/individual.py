@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 from oscine.config import ActivityConfig, ReadoutConfig, from_mapping, to_mapping
 from oscine.embedding.backgrounds import Change, changed_excerpt
 from oscine.embedding.choice import find_backgrounds, layer_sets, other_background
-from oscine.embedding.embed import Excerpt, pooled_features, tape_excerpt
+from oscine.embedding.embed import Excerpt, encoded_excerpts, tape_excerpt
 from oscine.embedding.intervals import FrameInterval
 from oscine.model.autoencoder import Encoder
 from oscine.picture.tape import Tape
@@ -48,7 +48,6 @@ FEWEST_SCORED = 10
 """Recordings that a choice must rest on."""
 MOST_DIRECTIONS = 1024
 LEAST_SHRUNK = 0.01
-ENCODED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -457,18 +456,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def values_of(features: np.ndarray) -> np.ndarray:
     """Return mean and deviation of all rows [shape=(N, L, M * 2 * D)], without the rows' levels."""
     return features[..., :-1].reshape(*features.shape[:2], -1)
-
-
-def encoded_excerpts(
-    encoder: Encoder, excerpts: Sequence[Excerpt], config: ReadoutConfig
-) -> np.ndarray:
-    """Return the pooled features of any number of excerpts [shape=(N, L, M, 2 * D + 1)]."""
-    return np.concatenate(
-        [
-            pooled_features(encoder, excerpts[start : start + ENCODED_AT_ONCE], config)
-            for start in range(0, len(excerpts), ENCODED_AT_ONCE)
-        ]
-    )
 
 
 def _shared_types(

@@ -424,12 +424,12 @@ def _answer(
     kind_of = None
     if question.lower() in INDIVIDUAL_COLUMNS:
         kind_of = [items[n].labels.get(types, "") if types else "" for n in numbers]
-        compared = features
+        compared: Mapping[str, np.ndarray] = features
         if listener is not None and listener.has_individuals:
-            compared = listener.individuals(numbers.tolist())
+            raw = listener.individuals(numbers.tolist())
+            compared = {kind: compared_within(kind, rows, kind_of) for kind, rows in raw.items()}
         for kind, rows in compared.items():
-            ready = compared_within(kind, rows, kind_of)
-            pairs += asked(lambda k=kind, x=ready: _pairs(k, x, labels, own, kind_of, seed)) or []
+            pairs += asked(lambda k=kind, x=rows: _pairs(k, x, labels, own, kind_of, seed)) or []
     controls: list[ControlScore] = []
     regrets: list[Regret] = []
     patches = None
@@ -571,7 +571,7 @@ def _said_of_controls(controls: Sequence[ControlScore]) -> list[str]:
     """Say which control could not be made."""
     conditions = {one.condition for one in controls}
     if BACKGROUND_ONLY not in conditions:
-        return ["no background to test: no recording has half a second of quiet frames"]
+        return ["no background to test: no item has half a second of quiet frames near it"]
     return []
 
 

@@ -17,12 +17,11 @@ import numpy as np
 from scipy.fft import dct
 
 from oscine.config import ReadoutConfig
-from oscine.embedding.embed import Excerpt, tape_excerpt
+from oscine.embedding.embed import Excerpt, encoded_excerpts, tape_excerpt
 from oscine.embedding.individual import (
     ExchangeSample,
     IndividualReadout,
     centred,
-    encoded_excerpts,
     fit_exchange,
     fit_individual,
 )
