@@ -16,6 +16,7 @@ from oscine.evaluation.probes import (
     few_labels,
     interval_of_difference,
     nearest_neighbour_labels,
+    one_against_another,
     one_against_rest,
     retrieval,
 )
@@ -247,6 +248,46 @@ def test_one_against_rest_is_the_cosine_to_the_mean_of_other_groups(items):
     assert found.macro_roc_auc == pytest.approx(found.roc_auc.mean())
 
 
+@settings(max_examples=20)
+@given(tied_items(), st.integers(2, 4))
+def test_one_against_another_leans_to_the_nearer_mean_of_other_groups(items, n_labels):
+    vectors, labels, groups = items
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    x = vectors / np.where(length > 0, length, 1)
+
+    def likeness(item, label):
+        mean = x[(labels == label) & (groups != groups[item])].mean(axis=0)
+        size = np.linalg.norm(mean)
+        return round(x[item] @ mean / size, 9) if size > 1e-9 else 0
+
+    names, areas = one_against_another(vectors, labels, groups, n_labels)
+    counts = {
+        label: np.sum(labels == label)
+        for label in np.unique(labels)
+        if len(np.unique(groups[labels == label])) > 1
+    }
+    assert len(names) == min(n_labels, len(counts))
+    assert sorted(counts[name] for name in names) == sorted(counts.values())[-len(names) :]
+    for i, first in enumerate(names):
+        assert np.isnan(areas[i, i])
+        for j, second in enumerate(names[:i]):
+            either = np.flatnonzero((labels == first) | (labels == second))
+            leaning = [round(likeness(k, first) - likeness(k, second), 9) for k in either]
+            expected = roc_auc_score(labels[either] == first, leaning)
+            assert areas[i, j] == areas[j, i] == pytest.approx(expected)
+
+
+def test_crow_and_jay_are_told_apart_only_where_their_sounds_differ(rng):
+    labels = np.repeat(["crow", "jay", "raven"], 20)
+    centres = np.repeat([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]], 20, axis=0)
+    vectors = centres + 0.1 * rng.normal(size=(60, 3))
+    names, areas = one_against_another(vectors, labels, np.arange(60), 30)
+    assert names == ("crow", "jay", "raven")
+    assert areas[0, 1] > 0.99
+    assert areas[1, 2] > 0.99
+    assert abs(areas[0, 2] - 0.5) < 0.25
+
+
 def test_one_label_has_no_rest(rng):
     vectors, _, groups = calls(rng)
     with pytest.raises(ValueError, match="all items are 'crow'"):
@@ -398,6 +439,8 @@ def everything(vectors, labels, groups):
     if len(np.unique(labels)) > 1:
         rest = one_against_rest(vectors, labels, groups)
         numbers += [*np.sort(rest.average_precision), *np.sort(rest.roc_auc)]
+    areas = one_against_another(vectors, labels, groups, len(labels))[1]
+    numbers += np.sort(areas[np.isfinite(areas)]).tolist()
     for one in few_labels(vectors, labels, groups, shots=(1, 2), n_draws=3):
         numbers += one.balanced_accuracy.tolist()
     clusters = np.unique(vectors, axis=0, return_inverse=True)[1].ravel() - 1

@@ -74,6 +74,8 @@ NOTHING = Answer(
     n_unanswered=3,
     kinds={},
     labels=[],
+    paired_labels=[],
+    label_pairs=[],
     confusion_labels=[],
     confusion=[],
     few_labels=[],
@@ -99,6 +101,8 @@ FULL = Answer(
         LabelScore(label=HOSTILE, n_items=1000, average_precision=0.91, roc_auc=0.5),
         LabelScore(label="jay", n_items=200, average_precision=0.31, roc_auc=0.5),
     ],
+    paired_labels=[HOSTILE, "jay", "unique"],
+    label_pairs=[[None, 0.871, 0.5], [0.871, None, 0.62], [0.5, 0.62, None]],
     confusion_labels=[HOSTILE, "jay", "unique"],
     confusion=[[3.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]],
     few_labels=[
@@ -326,7 +330,17 @@ def test_confusion_gives_shares_of_the_true_label(drawn):
     page = drawn(FULL)
     shares = [one["style"] for one in page.all("td") if "style" in one]
     # Of four items, three right; of two, one right and one told as a label that is never asked.
-    assert shares == ["--share:0.75", "--share:0.25", "--share:0.50", "--share:0.50"]
+    assert shares[:4] == ["--share:0.75", "--share:0.25", "--share:0.50", "--share:0.50"]
+
+
+def test_each_two_labels_are_held_against_each_other(drawn):
+    page = drawn(FULL)
+    shares = [one["style"] for one in page.all("td") if "style" in one]
+    # Chance is as dark as can be; no label is held against itself.
+    held = ["--share:0.26", "--share:1.00", "--share:0.76"]
+    assert sorted(shares[4:]) == sorted(held * 2)
+    assert "One label against another" in page.text
+    assert "One label against another" not in drawn(NOTHING).text
 
 
 def test_confusion_keeps_the_most_frequent_labels_and_counts_the_others(drawn):

@@ -32,6 +32,7 @@ from oscine.evaluation.probes import (
     few_labels,
     interval_of_difference,
     nearest_neighbour_labels,
+    one_against_another,
     one_against_rest,
     retrieval,
     unit_rows,
@@ -45,6 +46,8 @@ CONFOUNDING_COLUMNS = (*SESSION_COLUMNS, "source", "recorder", "microphone", "de
 """Columns of a table that are held against the labels though nobody named them."""
 MOST_CONTROLLED = 400
 """Items that are heard under every condition: more would take long."""
+MOST_PAIRED = 30
+"""Labels that are held against each other, two by two."""
 MOST_FOR_REGRET = MOST_WITH_PATCHES = 1500
 T = TypeVar("T")
 
@@ -201,6 +204,10 @@ class Answer:
         Items whose label occurs in no other group: nothing can be asked of them.
     kinds : dict of str to KindScore
     labels : list of LabelScore
+    paired_labels : list of P str
+        The most frequent ones.
+    label_pairs : list of P lists of P float or None
+        ROC AUC of each of them against each other one alone; None against itself.
     confusion_labels : list of C str
     confusion : list of C lists of C float
         Votes of the model's neighbours, by true label (row) and answer (column).
@@ -223,6 +230,8 @@ class Answer:
     n_unanswered: int
     kinds: dict[str, KindScore]
     labels: list[LabelScore]
+    paired_labels: list[str]
+    label_pairs: list[list[float | None]]
     confusion_labels: list[str]
     confusion: list[list[float]]
     few_labels: list[FewLabelsScore]
@@ -420,6 +429,9 @@ def _answer(
 
     found, votes, rest = map(of_each, (retrieval, nearest_neighbour_labels, one_against_rest))
     ours, our_votes, our_rest = found[OURS], votes[OURS], rest[OURS]
+    paired, areas = asked(
+        lambda: one_against_another(features[OURS], labels, own.split, MOST_PAIRED)
+    ) or ((), np.empty((0, 0)))
     pairs: list[PairScore] = []
     kind_of = None
     if question.lower() in INDIVIDUAL_COLUMNS:
@@ -448,6 +460,8 @@ def _answer(
         # Whether retrieval can be asked depends on labels and groups alone: for all or for none.
         kinds={} if ours is None else _kinds(features, labels, own.split, found, votes, rest),
         labels=[] if our_rest is None else _label_scores(our_rest),
+        paired_labels=list(paired),
+        label_pairs=[[None if np.isnan(area) else area for area in row] for row in areas.tolist()],
         confusion_labels=[] if our_votes is None else list(our_votes.labels),
         confusion=[] if our_votes is None else our_votes.confusion.tolist(),
         few_labels=[

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -365,18 +366,13 @@ def one_against_rest(vectors: np.ndarray, labels: Labels, groups: np.ndarray) ->
     x, names, codes, groups = checked_items(vectors, labels, groups)
     if len(names) < 2:
         raise ValueError(f"all items are {str(names[0])!r}: a label is scored against others")
-    _, groups = np.unique(groups, return_inverse=True)
     scored = np.unique(codes[_in_other_groups(codes, groups)])
     scores = np.empty((2, len(scored)))
     for position, code in enumerate(scored):
-        has_label = codes == code
-        own = np.zeros((groups.max() + 1, x.shape[1]))
-        np.add.at(own, groups[has_label], x[has_label])
-        others = _directions(own.sum(axis=0) - own[groups])  # (N, D)
-        likeness = np.round(np.einsum("nd,nd->n", x, others), LIKENESS_DIGITS)
+        likeness = _likeness_to_mean(x, codes == code, groups)
         scores[:, position] = (
-            average_precision_score(has_label, likeness),
-            roc_auc_score(has_label, likeness),
+            average_precision_score(codes == code, likeness),
+            roc_auc_score(codes == code, likeness),
         )
     return OneAgainstRest(
         labels=tuple(names[scored].tolist()),
@@ -386,6 +382,48 @@ def one_against_rest(vectors: np.ndarray, labels: Labels, groups: np.ndarray) ->
         n_total=len(x),
         unscored=tuple(np.delete(names, scored).tolist()),
     )
+
+
+def one_against_another(
+    vectors: np.ndarray, labels: Labels, groups: np.ndarray, n_labels: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Tell each two labels apart, where it is one of the two, as crow or jay.
+
+    An item's score is the difference of its cosines to the means of both labels in other groups.
+
+    Parameters
+    ----------
+    vectors : np.ndarray of float [shape=(N, D)]
+    labels : sequence of N str
+    groups : np.ndarray of int [shape=(N,)]
+    n_labels : int
+        Most frequent labels that are asked.
+
+    Returns
+    -------
+    names : tuple of C str
+        Those of them that occur in two groups.
+    roc_auc : np.ndarray of float64 [shape=(C, C)]
+        NaN against itself.
+
+    Raises
+    ------
+    ValueError
+        The arrays do not fit together, a vector is not finite, or no label is in two groups.
+    """
+    x, names, codes, groups = checked_items(vectors, labels, groups)
+    asked = np.unique(codes[_in_other_groups(codes, groups)])
+    asked = np.sort(asked[np.argsort(-np.bincount(codes)[asked], kind="stable")][:n_labels])
+    likeness = {code: _likeness_to_mean(x, codes == code, groups) for code in asked}
+    areas = np.full((len(asked), len(asked)), np.nan)
+    for first, second in combinations(range(len(asked)), 2):
+        either = np.isin(codes, asked[[first, second]])
+        leaning = likeness[asked[first]] - likeness[asked[second]]
+        area = roc_auc_score(
+            codes[either] == asked[first], np.round(leaning[either], LIKENESS_DIGITS)
+        )
+        areas[first, second] = areas[second, first] = area
+    return tuple(names[asked].tolist()), areas
 
 
 def few_labels(
@@ -638,6 +676,15 @@ def places(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def _directions(sums: np.ndarray) -> np.ndarray:
     """Return sums of unit vectors at unit length; zeros where they cancel but for rounding."""
     return unit_rows(np.round(sums, 12))
+
+
+def _likeness_to_mean(x: np.ndarray, has_label: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the cosine of each item to the mean of a label in other groups [shape=(N,)]."""
+    _, groups = np.unique(groups, return_inverse=True)
+    own = np.zeros((groups.max() + 1, x.shape[1]))
+    np.add.at(own, groups[has_label], x[has_label])
+    others = _directions(own.sum(axis=0) - own[groups])  # (N, D)
+    return np.round(np.einsum("nd,nd->n", x, others), LIKENESS_DIGITS)
 
 
 def _in_other_groups(codes: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -221,6 +221,7 @@ def _answer(number: int, answer: Answer) -> str:
         _kinds(answer.kinds),
         _confusion(answer),
         _labels(answer),
+        _label_pairs(answer),
         _few_labels(answer),
         _pairs(answer.pairs),
         _sound_types(answer),
@@ -333,28 +334,64 @@ def _confusion(answer: Answer) -> str:
     shown = sorted(asked[:MOST_CONFUSED])
     shares = votes[shown] / votes[shown].sum(axis=1, keepdims=True)
     shares = np.column_stack([shares[:, shown], 1 - shares[:, shown].sum(axis=1)])
-    head = "".join(
-        f'<th scope="col"><span>{_name(name)}</span></th>'
-        for name in [*(names[number] for number in shown), "any other"]
-    )
-    body = "".join(
-        f'<tr><th scope="row">{_name(names[number])} '
-        f"<small>{answer.counts[names[number]]:,}</small></th>{''.join(map(_cell, row))}</tr>"
-        for number, row in zip(shown, shares, strict=True)
-    )
+    chosen = [names[number] for number in shown]
     hint = (
         "Votes of the model's neighbours in other groups: % of the items of the true label (row, "
         "with its number of items) that were given the label of the column."
+        + _left_out(len(asked), len(shown))
     )
-    if len(asked) > len(shown):
-        hint += (
-            f" The {len(shown)} most frequent labels; {len(asked) - len(shown)} more are left out."
-        )
-    table = (
-        '<div class="table"><table class="confusion"><thead><tr><th scope="col">true label</th>'
+    cells = [[_cell(share) for share in row] for row in shares]
+    return _part(
+        "Confusion", _matrix("true label", chosen, [*chosen, "any other"], answer, cells), hint
+    )
+
+
+def _label_pairs(answer: Answer) -> str:
+    """Tabulate how well each two labels are told apart, when it is one of the two."""
+    names = answer.paired_labels
+    if len(names) < 3:  # of two, each against the rest says it
+        return ""
+    cells = [[_pair_cell(area) for area in row] for row in answer.label_pairs]
+    hint = (
+        "If it is one of the two, which? ROC AUC (%) of the difference of the model's likenesses "
+        "to the means of both labels in other groups; 50 is chance, dark is hard to tell apart."
+        + _left_out(len(answer.labels), len(names))
+    )
+    return _part("One label against another", _matrix("label", names, names, answer, cells), hint)
+
+
+def _left_out(n_all: int, n_shown: int) -> str:
+    if n_all == n_shown:
+        return ""
+    return f" The {n_shown} most frequent labels; {n_all - n_shown} more are left out."
+
+
+def _matrix(
+    corner: str,
+    names: Sequence[str],
+    columns: Sequence[str],
+    answer: Answer,
+    cells: Sequence[Sequence[str]],
+) -> str:
+    """Tabulate labels against labels, each row with the number of its items."""
+    head = "".join(f'<th scope="col"><span>{_name(name)}</span></th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{_name(name)} <small>{answer.counts[name]:,}</small></th>'
+        f"{''.join(row)}</tr>"
+        for name, row in zip(names, cells, strict=True)
+    )
+    return (
+        f'<div class="table"><table class="confusion"><thead><tr><th scope="col">{corner}</th>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-    return _part("Confusion", table, hint)
+
+
+def _pair_cell(area: float | None) -> str:
+    if area is None:
+        return "<td></td>"
+    share = min(1.0, 2 * (1 - area))  # of the way from sure to chance
+    strong = ' class="strong"' if share > 0.55 else ""
+    return f'<td{strong} style="--share:{share:.2f}">{round(100 * area)}</td>'
 
 
 def _cell(share: float) -> str:
