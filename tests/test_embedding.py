@@ -29,7 +29,7 @@ from oscine.embedding.embed import (
     pooled_features,
     tape_excerpt,
 )
-from oscine.embedding.individual import unit
+from oscine.embedding.individual import unit_rows
 from oscine.embedding.readout import READOUT, Readout, fit_readout
 from oscine.embedding.vectors import PORTION, embed_archive
 from oscine.model.patches import patchify
@@ -813,8 +813,8 @@ def test_background_alone_weighs_evenly(tape):
 
 
 def test_consistency_is_the_share_of_others_that_are_less_alike(rng):
-    one = unit(rng.normal(size=(30, 4)))
-    other = unit(one + 0.5 * rng.normal(size=(30, 4)))
+    one = unit_rows(rng.normal(size=(30, 4)))
+    other = unit_rows(one + 0.5 * rng.normal(size=(30, 4)))
     shares = []
     for views in ((one, other), (other, one)):
         for row in range(30):

@@ -21,7 +21,7 @@ from oscine.embedding.individual import (
     fit_individual,
     individual_config,
     recording_agreement,
-    unit,
+    unit_rows,
 )
 from oscine.embedding.intervals import FrameInterval
 
@@ -79,9 +79,9 @@ def test_what_backgrounds_change_is_drawn_in_as_by_the_inverse_root_of_its_covar
     ridge = exchange.strength * np.trace(nuisance) / 8
     sizes, axes = np.linalg.eigh(nuisance + ridge * np.eye(8))
     root = axes @ np.diag(sizes**-0.5) @ axes.T
-    expected = unit(clean / scale @ root)
+    expected = unit_rows(clean / scale @ root)
     vectors = exchange.vectors(sample.clean.values)
-    np.testing.assert_allclose(unit(vectors), expected, atol=0.02)
+    np.testing.assert_allclose(unit_rows(vectors), expected, atol=0.02)
     # The background hardly counts any more, the rest is as it was.
     assert np.abs(vectors[:, 1]).max() < 0.5 * np.abs(clean[:, 1] / scale[1]).max()
     np.testing.assert_allclose(vectors[:, 2:], (clean / scale)[:, 2:], rtol=1e-5)
@@ -98,7 +98,7 @@ def test_agreement_is_the_mean_auc_of_recordings_within_types(rng):
     vectors = rng.normal(size=(60, 5)) + np.repeat(rng.normal(size=(15, 5)), 4, axis=0)
     recordings, types = np.repeat(np.arange(15), 4), np.repeat(np.arange(15) % 3, 4)
     types[:8] = -1
-    x = unit(centred(vectors, types))
+    x = unit_rows(centred(vectors, types))
     areas = []
     for recording in range(2, 15):
         own = np.flatnonzero(recordings == recording)

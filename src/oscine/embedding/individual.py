@@ -14,7 +14,6 @@ Axes: N events, S copies of each, L parts (layers), V values of a part, K direct
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from oscine.config import ActivityConfig, ReadoutConfig, from_mapping, to_mapping
 from oscine.embedding.backgrounds import Change, changed_excerpt
@@ -32,7 +29,7 @@ from oscine.embedding.embed import Excerpt, encoded_excerpts, tape_excerpt
 from oscine.embedding.intervals import FrameInterval
 from oscine.model.autoencoder import Encoder
 from oscine.picture.tape import Tape
-from oscine.workspace.arrays import NewFile
+from oscine.workspace.arrays import load_described, save_described
 from oscine.workspace.catalogue import RecordingRow
 
 INDIVIDUAL = "individual.safetensors"
@@ -161,12 +158,7 @@ class IndividualReadout:
             "directions": self.exchange.directions,
             "shrunk": self.exchange.shrunk,
         }
-        with NewFile(folder / INDIVIDUAL) as path:
-            save_file(
-                {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-                path,
-                metadata={"individual": json.dumps(meta, sort_keys=True)},
-            )
+        save_described(folder / INDIVIDUAL, meta, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> IndividualReadout:
@@ -181,9 +173,7 @@ class IndividualReadout:
         """
         file = folder / INDIVIDUAL
         try:
-            with safe_open(file, framework="numpy") as source:
-                meta: dict[str, Any] = json.loads(source.metadata()["individual"])
-                arrays = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+            meta, arrays = load_described(file)
             config = from_mapping(ReadoutConfig, meta["config"])
             return cls(
                 config=config,
@@ -195,7 +185,7 @@ class IndividualReadout:
                 ),
                 n_events=meta["n_events"],
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is damaged ({error}): remove it, it is made again") from error
 
 
@@ -410,7 +400,7 @@ def recording_agreement(
         Mean over recordings of the ROC AUC of their own pairs against pairs with other recordings;
         None where fewer than ten recordings have both.
     """
-    x = unit(centred(vectors, types))
+    x = unit_rows(centred(vectors, types))
     likeness = x @ x.T
     pairs = (types[:, None] == types) & (types[:, None] >= 0)
     np.fill_diagonal(pairs, val=False)
@@ -447,10 +437,11 @@ def centred(vectors: np.ndarray, types: np.ndarray | Sequence[Any]) -> np.ndarra
     return found
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors of unit length; zeros stay zeros."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Return rows (N, D) at unit length, in float64; rows of zeros stay zeros."""
+    rows = rows.astype(np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)
 
 
 def values_of(features: np.ndarray) -> np.ndarray:

@@ -9,17 +9,14 @@ a block.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from oscine.config import ReadoutConfig, from_mapping, to_mapping
-from oscine.workspace.arrays import NewFile
+from oscine.workspace.arrays import load_described, save_described
 
 READOUT = "readout.safetensors"
 PORTION = 1024
@@ -143,12 +140,7 @@ class Readout:
             "joint": self.joint,
             "variance_share": np.array(self.variance_share),
         }
-        with NewFile(folder / READOUT) as path:
-            save_file(
-                {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-                path,
-                metadata={"readout": json.dumps(meta, sort_keys=True)},
-            )
+        save_described(folder / READOUT, meta, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Readout:
@@ -165,9 +157,7 @@ class Readout:
         if not file.exists():
             raise FileNotFoundError(f"{file} is not there: run `oscine embed`")
         try:
-            with safe_open(file, framework="numpy") as source:
-                meta = json.loads(source.metadata()["readout"])
-                arrays = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+            meta, arrays = load_described(file)
             return cls(
                 config=from_mapping(ReadoutConfig, meta["config"]),
                 encoder=meta["encoder"],
@@ -178,7 +168,7 @@ class Readout:
                 variance_share=arrays["variance_share"].item(),
                 choice=meta["choice"] and from_mapping(Choice, meta["choice"]),
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is damaged ({error}): run `oscine embed --refit`") from error
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.cluster import KMeans
 
+from oscine.embedding.individual import unit_rows
 from oscine.embedding.intervals import spread
 from oscine.evaluation.features import MFCC, OURS, compared_within
 from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
@@ -35,7 +36,6 @@ from oscine.evaluation.probes import (
     one_against_another,
     one_against_rest,
     retrieval,
-    unit_rows,
 )
 from oscine.evaluation.splits import Duplicate, find_confounds, find_duplicates
 from oscine.evaluation.verification import PairComparison, verification

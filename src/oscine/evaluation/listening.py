@@ -35,7 +35,7 @@ from oscine.embedding.individual import (
     ExchangeSample,
     IndividualReadout,
     exchange_candidates,
-    unit,
+    unit_rows,
 )
 from oscine.embedding.intervals import FrameInterval, spread
 from oscine.embedding.readout import Readout
@@ -167,7 +167,7 @@ class Listener:
         everything = np.concatenate([patches for patches, _ in found])
         mean, scale = everything.mean(axis=0), everything.std(axis=0) + 1e-6
         return [
-            unit((patches - mean) / scale) * (weights / weights.max())[:, None]
+            unit_rows((patches - mean) / scale) * (weights / weights.max())[:, None]
             for patches, weights in found
         ]
 

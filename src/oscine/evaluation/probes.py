@@ -29,6 +29,7 @@ from sklearn.metrics import (
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import StandardScaler
 
+from oscine.embedding.individual import unit_rows
 from oscine.evaluation.splits import grouped_folds
 
 LIKENESS_DIGITS = 9
@@ -656,13 +657,6 @@ def checked_items(
             "no label occurs in two groups (recordings or sessions): nothing can be asked"
         )
     return unit_rows(vectors), names, codes, groups
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Return rows (N, D) at unit length, in float64; rows of zeros stay zeros."""
-    rows = rows.astype(np.float64)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
 
 
 def places(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Flat arrays on disk, in shards: append, memory-map.
+"""Flat arrays on disk, in shards: append, memory-map; and small ones in one file that names them.
 
 In come rows of one type and shape; they lie one after another in ``00000.bin``, ``00001.bin``, ...
 and come out again by number, through a memory map. The catalogue says how many rows are whole: a
@@ -8,13 +8,17 @@ catalogue leaves nothing to mend. The tape and the vectors both use it.
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 ROWS_PER_SHARD = 2**21
 ROWS_AT_ONCE = 2**16
@@ -198,3 +202,55 @@ def _whole_shard(folder: Path, number: int, n_bytes: int) -> Path:
             "begin a new workspace, or put the file back"
         )
     return path
+
+
+def save_described(file: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays and what is said about them into one safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    file : Path
+        Its stem names what is said about the arrays.
+    about : mapping of str to what JSON can hold
+    arrays : mapping of str to np.ndarray
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    with NewFile(file) as path:
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            path,
+            metadata={file.stem: json.dumps(about, sort_keys=True)},
+        )
+
+
+def load_described(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what is said about some arrays, and the arrays.
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    about : dict of str to what JSON can hold
+    arrays : dict of str to np.ndarray
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    ValueError
+        It is damaged.
+    """
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is not there")
+    try:
+        with safe_open(file, framework="numpy") as source:
+            about = json.loads(source.metadata()[file.stem])
+            return about, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({error})") from error
