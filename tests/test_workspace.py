@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from oscine.workspace import Catalogue, Workspace
 from oscine.workspace.arrays import ArrayReader, ArrayWriter, NewFile
-from oscine.workspace.catalogue import EventRow, RecordingRow, SoundTypeRow, Stage, WindowRow
+from oscine.workspace.catalogue import (
+    EventRow,
+    Placed,
+    RecordingRow,
+    SoundTypeRow,
+    Stage,
+    WindowRow,
+)
 
 # Arrays
 
@@ -215,11 +222,12 @@ def test_what_a_recording_row_knows():
 def test_counts_and_whole_tape_rows(catalogue):
     assert catalogue.tape_rows() == 0
     catalogue.add([recording(1), recording(2)], [event(1)], [window(1), window(2), window(3)])
-    counts = [catalogue.count(table) for table in ("recordings", "events", "windows")]
-    assert counts == [2, 1, 3]
+    assert [catalogue.count(table) for table in ("events", "windows")] == [1, 3]
+    assert [catalogue.last(table) for table in ("recordings", "events", "windows")] == [2, 1, 3]
     assert catalogue.tape_rows() == 400
-    with pytest.raises(ValueError, match="no table 'stage'"):
-        catalogue.count("stage")
+    for ask in (catalogue.count, catalogue.last):
+        with pytest.raises(ValueError, match="'stages'"):
+            ask("stages")
 
 
 def rows_that_end_in_an_error(row):
@@ -269,14 +277,50 @@ def test_stages(catalogue):
     assert catalogue.stage("cluster") is None
 
 
-def test_clear_forgets_everything(catalogue):
-    catalogue.add([recording(1)], [event(1)], [window(1)])
-    catalogue.set_sound_types([sound_type(1)], STAGE)
-    catalogue.set_stage("embed", STAGE)
-    catalogue.clear()
-    assert everything(catalogue) == ([], [], [], [], None)
-    assert catalogue.stage("cluster") is None
-    catalogue.add([recording(1)], [event(1)], [window(1)])
+def file_row(catalogue, number):
+    (row,) = (row for row in catalogue.files() if row.recording_id == number)
+    return row
+
+
+def test_what_is_retired_is_passed_over_and_keeps_its_numbers(catalogue):
+    catalogue.add([recording(1), recording(2)], [event(1), event(2, 2)], [window(1), window(2, 2)])
+    catalogue.set_sound_types([sound_type(1), sound_type(2)], STAGE)
+    before = everything(catalogue)
+    catalogue.add([], [], [], retired=[file_row(catalogue, 1)])
+    assert everything(catalogue) == (*(rows[1:] for rows in before[:4]), None)
+    assert catalogue.events(with_absent=True) == before[1]
+    assert catalogue.windows(with_absent=True) == before[2]
+    assert catalogue.recordings(with_absent=True)[0] == replace(before[0][0], is_present=False)
+    assert (catalogue.count("events"), catalogue.last("events")) == (1, 2)
+    assert catalogue.tape_rows() == 400
+    summary = catalogue.summary()
+    assert (summary.states, summary.n_absent, summary.heard_s) == ({"whole": 1}, 1, 2.0)
+
+
+def test_a_file_takes_the_name_of_one_that_was_retired(catalogue):
+    catalogue.add([recording(1), recording(2)], [], [])
+    first, second = (file_row(catalogue, number) for number in (1, 2))
+    moved = Placed(was=first, root=second.root, path=second.path, n_bytes=7, modified_s=8.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        catalogue.add([], [], [], placed=[moved])
+    catalogue.add([], [], [], retired=[first, second], placed=[moved])
+    (row,) = catalogue.recordings()
+    assert row == replace(recording(1), path=second.path, n_bytes=7, modified_s=8.0)
+
+
+def test_all_channels_of_a_file_go_and_come_together(catalogue):
+    rows = [recording(1, channel=0), recording(2, path=recording(1).path, channel=1)]
+    rows[1] = replace(rows[1], content_hash=rows[0].content_hash)
+    catalogue.add(rows, [], [])
+    (file,) = catalogue.files()
+    catalogue.add([], [], [], retired=[file])
+    assert catalogue.recordings() == []
+    back = Placed(was=file, root="/b", path="c.wav", n_bytes=1, modified_s=2.0)
+    catalogue.add([], [], [], placed=[back])
+    assert [(row.root, row.path, row.channel) for row in catalogue.recordings()] == [
+        ("/b", "c.wav", 0),
+        ("/b", "c.wav", 1),
+    ]
 
 
 def test_a_catalogue_of_another_version_is_refused(file):
@@ -329,9 +373,9 @@ def test_a_file_in_place_of_a_workspace_is_refused(tmp_path, create):
 
 def test_vectors_come_with_their_events(tmp_path):
     workspace = Workspace(tmp_path, create=True)
-    vectors = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     with workspace.catalogue() as catalogue:
-        catalogue.add([recording(1)], [event(1), event(2)], [])
+        catalogue.add([recording(1), recording(2)], [event(1), event(2, 2), event(3)], [])
         catalogue.set_stage("embed", Stage(fingerprint="", finished=False, facts={}))
     with pytest.raises(ValueError, match="no vectors yet: run `oscine embed`"):
         workspace.vectors()
@@ -339,8 +383,15 @@ def test_vectors_come_with_their_events(tmp_path):
     folder = workspace.embeddings() / "events"
     ArrayWriter(folder, np.dtype(np.float32), (4,), 0).append(vectors)
     with workspace.catalogue() as catalogue:
-        stage = Stage(fingerprint="", finished=True, facts={"dimensions": 4})
+        stage = Stage(fingerprint="", finished=True, facts={"dimensions": 4, "events": 3})
         catalogue.set_stage("embed", stage)
     found, events = workspace.vectors()
     assert np.array_equal(found, vectors)
-    assert events == [event(1), event(2)]
+    assert events == [event(1), event(2, 2), event(3)]
+
+    with workspace.catalogue() as catalogue:
+        catalogue.add([recording(3)], [event(4, 3)], [])  # not embedded yet
+        catalogue.add([], [], [], retired=[file_row(catalogue, 2)])
+    found, events = workspace.vectors()
+    assert np.array_equal(found, vectors[[0, 2]])
+    assert events == [event(1), event(3)]

@@ -161,8 +161,12 @@ def index(
         *((state, f"{count:,}") for state, count in report.states.items()),
         ("events", f"{report.events:,}"),
     ]
-    if report.changed_files:
-        rows.append(("changed since they were indexed", f"{report.changed_files:,}"))
+    changes = {
+        "changed": report.changed_files,
+        "moved": report.moved_files,
+        "gone": report.gone_files,
+    }
+    rows += [(f"{name} in this run", f"{count:,}") for name, count in changes.items() if count]
     _print_table(rows)
     _print_skipped(report.skipped)
 
@@ -389,12 +393,14 @@ def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -
     report = verbs.status(workspace)
     if as_json:
         return _print_json(report)
+    gone = f"{report.absent:,} ({report.absent_share:.0%} of the tape; kept, should they come back)"
     _print_table(
         [
             ("workspace", report.workspace),
             ("hours heard", f"{report.hours:.2f}"),
             ("files", f"{report.files:,}"),
             *((state, f"{count:,}") for state, count in report.states.items()),
+            *([("gone", gone)] if report.absent else []),
             ("events", f"{report.events:,}"),
             *report.stages.items(),
         ]

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +49,6 @@ Progress = Callable[[str, int, int, str], None]
 
 RUN_NAME = "default"
 GIVEN_RUN = "given"
-SKIPPED = ("damaged", "silent", "too short", "unreadable", "duplicate")
 PLAYED_HZ = 32_000
 """Rate of the sounds on the page: MP3 knows few."""
 PAD_S = 0.3
@@ -68,6 +66,8 @@ class IndexReport:
     files: int
     new_files: int
     changed_files: int
+    moved_files: int
+    gone_files: int
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
     """Path, state, reason."""
@@ -149,6 +149,10 @@ class StatusReport:
     files: int
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
+    absent: int
+    """Recordings on the tape whose files are gone."""
+    absent_share: float
+    """Of the tape, that is theirs."""
     events: int
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
@@ -226,7 +230,13 @@ def index(
         )
         _note_archive(catalogue, config, indexed.problems)
         report = _index_report(catalogue)
-    return replace(report, new_files=indexed.n_new, changed_files=indexed.n_changed)
+    return replace(
+        report,
+        new_files=indexed.n_new,
+        changed_files=indexed.n_changed,
+        moved_files=indexed.n_moved,
+        gone_files=indexed.n_gone,
+    )
 
 
 def pretrain(
@@ -825,13 +835,15 @@ def status(folder: Path) -> StatusReport:
     workspace = Workspace(folder)
     config = _configured(workspace, ())
     with workspace.catalogue() as catalogue:
-        indexed = _index_report(catalogue)
+        indexed, summary = _index_report(catalogue), catalogue.summary()
         return StatusReport(
             workspace=str(workspace.folder),
             hours=indexed.hours,
             files=indexed.files,
             states=indexed.states,
             skipped=indexed.skipped,
+            absent=summary.n_absent,
+            absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
             events=indexed.events,
             stages=_stages(catalogue, config),
         )
@@ -920,20 +932,19 @@ def _told_loss(progress: Progress | None) -> Callable[[int, int, float], None] |
 
 
 def _index_report(catalogue: Catalogue) -> IndexReport:
-    recordings = catalogue.recordings()
-    stage = catalogue.stage("index")
-    files = {(row.root, row.path): row for row in recordings}
-    skipped = [(row.path, row.state, row.reason) for row in files.values() if row.state in SKIPPED]
+    stage, summary = catalogue.stage("index"), catalogue.summary()
+    skipped = catalogue.not_whole()
     if stage is not None:
         problems = stage.facts.get("problems", ())
         skipped += [(path, "unreadable", reason) for path, reason in problems]
-    heard_s = sum(row.duration_s for row in files.values() if row.n_frames)
     return IndexReport(
-        hours=round(heard_s / 3600, 4),
-        files=len(files),
+        hours=round(summary.heard_s / 3600, 4),
+        files=sum(summary.states.values()),
         new_files=0,
         changed_files=0,
-        states=dict(sorted(Counter(row.state for row in files.values()).items())),
+        moved_files=0,
+        gone_files=0,
+        states=summary.states,
         skipped=skipped,
         events=catalogue.count("events"),
         windows=catalogue.count("windows"),

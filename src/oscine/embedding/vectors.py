@@ -92,9 +92,15 @@ def embed_archive(
     ValueError
         The archive has too little in it to fit a readout.
     """
-    recordings = {row.recording_id: row for row in catalogue.recordings()}
-    events = frame_intervals(catalogue.events(), recordings)
-    windows = frame_intervals(catalogue.windows(), recordings)
+    heard = catalogue.recordings()
+    recordings = {row.recording_id: row for row in catalogue.recordings(with_absent=True)}
+    # A row for each number ever given, also for what is absent now: it may come back.
+    rows = {
+        "events": frame_intervals(catalogue.events(with_absent=True), recordings),
+        "windows": frame_intervals(catalogue.windows(with_absent=True), recordings),
+    }
+    events = [one for one in rows["events"] if one.recording.is_present]
+    windows = [one for one in rows["windows"] if one.recording.is_present]
     wanted = fingerprint(archive, weights, config)
     stage = catalogue.stage("embed")
     if stage is None or stage.fingerprint != wanted or refit:
@@ -108,7 +114,7 @@ def embed_archive(
         catalogue.set_stage("embed", Stage(fingerprint=wanted, finished=False, facts=facts))
         if progress is not None:
             done = facts["features"] + facts["events"] + facts["windows"]
-            progress(done, (0 if facts["kept"] else n_sample) + len(events) + len(windows))
+            progress(done, (0 if facts["kept"] else n_sample) + sum(map(len, rows.values())))
 
     sample = fit_sample(events, windows, config)
     n_sample = len(sample)
@@ -118,7 +124,6 @@ def embed_archive(
     elif "settled" not in facts:
         settled, choice = config, None
         if not config.is_settled:
-            heard = list(recordings.values())
             settled, choice = choose_readout(
                 tape, encoder, config, activity, events, sample, heard, progress
             )
@@ -134,7 +139,7 @@ def embed_archive(
         encode.remember(sample, stored)
     else:
         encode = _Encode(tape, encoder, readout.config)
-    for name, intervals in (("events", events), ("windows", windows)):
+    for name, intervals in rows.items():
         writer = ArrayWriter(
             folder / name, np.dtype(np.float32), (readout.dimensions,), facts[name]
         )
@@ -172,13 +177,18 @@ def _begin(
     config: ReadoutConfig,
     refit: bool,
 ) -> Stage:
-    """Start from nothing, keeping a readout that was fitted for these weights and settings."""
+    """Begin, keeping a readout that was fitted for these weights and settings, and its vectors."""
+    made_with = fingerprint(weights, config)
+    done = {"events": 0, "windows": 0}
     kept = False
     if (folder / READOUT).exists() and not refit:
         readout = Readout.load(folder)
         asked = readout.config if readout.choice is None else readout.choice.asked
         kept = (readout.encoder, asked) == (weights, config)
-    facts: dict[str, Any] = {"features": 0, "events": 0, "windows": 0, "kept": kept}
+        before = catalogue.stage("embed")
+        if kept and before is not None and before.facts.get("made_with") == made_with:
+            done = {name: before.facts[name] for name in done}
+    facts: dict[str, Any] = {"features": 0, **done, "kept": kept, "made_with": made_with}
     stage = Stage(fingerprint=wanted, finished=False, facts=facts)
     catalogue.set_stage("embed", stage)
     return stage

@@ -7,16 +7,10 @@ so that neither the number of workers nor an interruption shows in the result.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,15 +24,25 @@ from oscine.picture.tape import (
     Drawn,
     TapeWriter,
     band_limits_hz,
-    draw_recording,
+    not_drawn,
 )
+from oscine.picture.workers import Outcome, Task, draw_in_order
 from oscine.sound.archive import Found, find_recordings
-from oscine.sound.audio import content_hash
-from oscine.workspace.catalogue import HEARD, Catalogue, EventRow, RecordingRow, WindowRow
+from oscine.sound.changes import Changes, changes_since
+from oscine.workspace.catalogue import (
+    HEARD,
+    Catalogue,
+    EventRow,
+    FileRow,
+    Placed,
+    RecordingRow,
+    WindowRow,
+)
 from oscine.workspace.folder import Workspace
 
 FILES_AT_ONCE = 64
-"""Files noted in one transaction."""
+"""Files noted in one transaction, or fewer that took so long:"""
+NOTED_AFTER_S = 30.0
 MIXED = -1
 
 
@@ -49,15 +53,21 @@ class Indexed:
     Attributes
     ----------
     n_new : int
-        Files drawn in this pass.
+        Files drawn in this pass for the first time.
     n_changed : int
-        Files that are no longer as they were when they were indexed; their old rows stand.
+        Files drawn again, for they are not as they were.
+    n_moved : int
+        Files known by their content under another name: not drawn again.
+    n_gone : int
+        Files that are not where they were, and nowhere else.
     problems : list of (path, reason)
         Folders that could not be looked into.
     """
 
     n_new: int
     n_changed: int
+    n_moved: int
+    n_gone: int
     problems: list[tuple[str, str]]
 
 
@@ -70,7 +80,10 @@ def index_archive(
     workers: int,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Indexed:
-    """Draw every recording that the catalogue does not hold yet.
+    """Bring the catalogue up to date with some folders: draw what is new or changed.
+
+    What is gone is kept, present no more: its frames count again when the file comes back, here or
+    elsewhere.
 
     Parameters
     ----------
@@ -91,6 +104,8 @@ def index_archive(
     ------
     FileNotFoundError
         A folder is not there.
+    OSError
+        The disk of the workspace is full.
     """
     found, problems = find_recordings(folders)
     for left in workspace.folder.glob("parts-*"):
@@ -99,22 +114,34 @@ def index_archive(
         TemporaryDirectory(prefix="parts-", dir=workspace.folder) as parts,
         workspace.catalogue() as catalogue,
     ):
-        known = {(row.root, row.path): row for row in catalogue.recordings()}
-        new = [one for one in found if (str(one.root), one.path) not in known]
-        n_changed = sum(
-            (one.n_bytes, one.modified_s) != (row.n_bytes, row.modified_s)
-            for one in found
-            if (row := known.get((str(one.root), one.path)))
-        )
-        note = _Notebook(catalogue, workspace, picture, activity)
-        done, total = 0, sum(one.n_bytes for one in new)
-        for one, (digest, drawn) in _drawn(new, Path(parts), picture, activity, workers):
-            note.add(one, digest, drawn)
+        files = catalogue.files()
+        changes = changes_since(files, found, folders, [path for path, _ in problems])
+        note = _Notebook(catalogue, workspace, picture, activity, files, changes)
+        tasks = [
+            Task(
+                file=one.file,
+                n_bytes=one.n_bytes,
+                part=Path(parts) / f"{number:09d}",
+                known=note.known(one),
+            )
+            for number, one in enumerate(changes.unread)
+        ]
+        done, total = 0, sum(task.n_bytes for task in tasks)
+        outcomes = draw_in_order(tasks, Path(parts), picture, activity, workers)
+        for one, outcome in zip(changes.unread, outcomes, strict=True):
+            note.add(one, outcome)
             done += one.n_bytes
             if progress is not None:
                 progress(done, total, one.path)
         note.write_down()
-    return Indexed(n_new=len(new), n_changed=n_changed, problems=problems)
+        _settle_duplicates(catalogue)
+    return Indexed(
+        n_new=note.n_new,
+        n_changed=note.n_changed,
+        n_moved=note.n_moved,
+        n_gone=note.n_gone,
+        problems=problems,
+    )
 
 
 def tape_fingerprint(picture: PictureConfig, activity: ActivityConfig) -> str:
@@ -132,7 +159,7 @@ def archive_fingerprint(
 
 
 class _Notebook:
-    """Puts drawn files on the tape and into the catalogue, a batch in one transaction."""
+    """Puts files on the tape and into the catalogue, a batch in one transaction."""
 
     def __init__(
         self,
@@ -140,54 +167,119 @@ class _Notebook:
         workspace: Workspace,
         picture: PictureConfig,
         activity: ActivityConfig,
+        files: Sequence[FileRow],
+        changes: Changes,
     ) -> None:
         self._catalogue = catalogue
         self._picture = picture
         folder = workspace.tape(tape_fingerprint(picture, activity))
         self._tape = TapeWriter(folder, picture, catalogue.tape_rows())
-        self._first_path = {
-            row.content_hash: row.path for row in catalogue.recordings() if row.state in HEARD
-        }
-        self._next_id = catalogue.count("recordings") + 1
-        self._next_event = catalogue.count("events") + 1
-        self._next_window = catalogue.count("windows") + 1
+        self._next_id = catalogue.last("recordings") + 1
+        self._next_event = catalogue.last("events") + 1
+        self._next_window = catalogue.last("windows") + 1
         self._recordings: list[RecordingRow] = []
         self._events: list[EventRow] = []
         self._windows: list[WindowRow] = []
+        self._retired = list(changes.gone)
+        self._placed: list[Placed] = []
+        self._noted_s = time.monotonic()
+        self.n_new = self.n_changed = self.n_moved = 0
+        self._gone = gone = {row.recording_id for row in changes.gone}
+        self._present = {
+            (row.root, row.path): row
+            for row in files
+            if row.is_present and row.recording_id not in gone
+        }
+        heard = [row for row in files if row.is_heard]
+        self._known: dict[int, set[str]] = {}
+        for row in heard:
+            self._known.setdefault(row.n_bytes, set()).add(row.content_hash)
+        self._heard = {row.content_hash: row.path for row in self._present.values() if row.is_heard}
+        self._absent = {
+            row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
+        }
+        for row, one in changes.returned:
+            self._place(row, one)
 
-    def add(self, found: Found, digest: str, drawn: Drawn) -> None:
+    @property
+    def n_gone(self) -> int:
+        """Files that are gone and were not found elsewhere."""
+        return len(self._gone)
+
+    def known(self, found: Found) -> frozenset[str]:
+        """Return the contents of that size that are on the tape."""
+        return frozenset(self._known.get(found.n_bytes, ()))
+
+    def add(self, found: Found, outcome: Outcome) -> None:
         """Note one file."""
-        channels = drawn.channels
-        state, reason = drawn.state, drawn.reason
-        twin = self._first_path.get(digest)
-        if state in HEARD and twin is not None:
-            state, reason = "duplicate", f"the same bytes as {twin}"
-            _discard(channels)
-            channels = ()
-        if state in HEARD:
-            self._first_path[digest] = found.path
-        if not channels:
-            self._add_recording(found, digest, drawn, state, reason, None)
-        for channel in channels:
-            recording = self._add_recording(found, digest, drawn, state, reason, channel)
-            self._add_events(recording, channel)
-            self._add_windows(recording)
-        if len(self._recordings) >= FILES_AT_ONCE:
+        digest, key = outcome.content_hash, (str(found.root), found.path)
+        before = self._present.get(key)
+        if outcome.drawn is None and before is not None and before.content_hash == digest:
+            self._place(before, found)  # only written again
+        else:
+            if before is not None:
+                self._retired.append(self._present.pop(key))
+                self._forget(before)
+            if outcome.drawn is None and digest in self._absent:
+                self._place(self._absent[digest], found)
+                self.n_moved += 1
+            else:
+                self._add_new(found, outcome)
+                self.n_new += before is None
+                self.n_changed += before is not None
+        n_noted = len(self._recordings) + len(self._placed)
+        if n_noted >= FILES_AT_ONCE or time.monotonic() - self._noted_s > NOTED_AFTER_S:
             self.write_down()
 
     def write_down(self) -> None:
         """Make all that was noted last."""
         self._tape.flush()
-        self._catalogue.add(self._recordings, self._events, self._windows)
+        self._catalogue.add(
+            self._recordings,
+            self._events,
+            self._windows,
+            retired=self._retired,
+            placed=self._placed,
+        )
         self._recordings, self._events, self._windows = [], [], []
+        self._retired, self._placed = [], []
+        self._noted_s = time.monotonic()
+
+    def _place(self, row: FileRow, found: Found) -> None:
+        """Note that a file is there, or elsewhere, with the content it was heard with."""
+        self._placed.append(_placed(row, found))
+        self._gone.discard(row.recording_id)
+        if row.is_heard:
+            self._absent.pop(row.content_hash, None)
+            self._heard[row.content_hash] = found.path
+
+    def _forget(self, row: FileRow) -> None:
+        """Let a file that was heard count as gone: its content may be found elsewhere."""
+        if row.is_heard:
+            self._heard.pop(row.content_hash, None)
+            self._absent[row.content_hash] = row
+
+    def _add_new(self, found: Found, outcome: Outcome) -> None:
+        """Note a file that was not heard before, under any name."""
+        digest, drawn = outcome.content_hash, outcome.drawn
+        twin = self._heard.get(digest)
+        if drawn is None or (drawn.state in HEARD and twin is not None):
+            _discard(drawn.channels if drawn is not None else ())
+            drawn = replace(not_drawn(f"the same bytes as {twin}"), state="duplicate")
+        if drawn.state in HEARD:
+            self._heard[digest] = found.path
+        if not drawn.channels:
+            self._add_recording(found, digest, drawn, None)
+        for channel in drawn.channels:
+            recording = self._add_recording(found, digest, drawn, channel)
+            self._add_events(recording, channel)
+            self._add_windows(recording)
 
     def _add_recording(
         self,
         found: Found,
         digest: str,
         drawn: Drawn,
-        state: str,
-        reason: str,
         channel: Channel | None,
     ) -> RecordingRow:
         row = RecordingRow(
@@ -198,8 +290,8 @@ class _Notebook:
             n_bytes=found.n_bytes,
             modified_s=found.modified_s,
             content_hash=digest,
-            state=state,
-            reason=reason,
+            state=drawn.state,
+            reason=drawn.reason,
             encoding=drawn.encoding,
             sample_rate_hz=drawn.sample_rate_hz,
             n_channels=drawn.n_channels,
@@ -254,78 +346,32 @@ class _Notebook:
         return min(recording.n_samples, round(at / self._picture.sample_rate_hz))
 
 
-def _drawn(
-    found: Sequence[Found],
-    parts: Path,
-    picture: PictureConfig,
-    activity: ActivityConfig,
-    workers: int,
-) -> Iterator[tuple[Found, tuple[str, Drawn]]]:
-    """Yield what each file gave, in the order of the list."""
-    tasks = [
-        (one.file, parts / f"{number:09d}", picture, activity) for number, one in enumerate(found)
-    ]
-    if not tasks:
-        return
-    with ExitStack() as stack:
-        # A fresh interpreter, not a fork: torch's threads do not survive one.
-        context = multiprocessing.get_context("spawn")
-        pool = stack.enter_context(
-            ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
-        )
-        waiting: deque[tuple[Found, Future[tuple[str, Drawn]]]] = deque()
-        for one, task in zip(found, tasks, strict=True):
-            with _interrupts_held():
-                waiting.append((one, pool.submit(_draw, *task)))
-            if len(waiting) > 4 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+def _settle_duplicates(catalogue: Catalogue) -> None:
+    """Let a duplicate take the place of the file it stood back for, where that is gone."""
+    absent: dict[str, FileRow] = {}
+    orphans: dict[str, FileRow] = {}
+    heard = set()
+    for row in catalogue.files():
+        if row.is_heard and row.is_present:
+            heard.add(row.content_hash)
+        elif row.is_heard:
+            absent.setdefault(row.content_hash, row)
+        elif row.is_present and row.state == "duplicate":
+            orphans.setdefault(row.content_hash, row)
+    orphans = {key: row for key, row in orphans.items() if key in absent and key not in heard}
+    if orphans:
+        placed = [_placed(absent[key], row) for key, row in orphans.items()]
+        catalogue.add([], [], [], retired=orphans.values(), placed=placed)
 
 
-def _draw(
-    file: Path, part: Path, picture: PictureConfig, activity: ActivityConfig
-) -> tuple[str, Drawn]:
-    """Hash and draw one file: the work of a worker process."""
-    try:
-        digest = content_hash(file)
-    except OSError:
-        digest = ""  # drawing it says why it cannot be read
-    return digest, draw_recording(file, part, picture, activity)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold back Ctrl-C: a worker begun meanwhile is deaf to it until it can leave in silence."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _prepare_worker() -> None:
-    """Silence standard error (decoders write there from C, past any handler); end with the parent.
-
-    A pool leaves its workers behind when its process is killed: they would wait for ever.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _placed(row: FileRow, place: Found | FileRow) -> Placed:
+    return Placed(
+        was=row,
+        root=str(place.root),
+        path=place.path,
+        n_bytes=place.n_bytes,
+        modified_s=place.modified_s,
+    )
 
 
 def _discard(channels: Sequence[Channel]) -> None:

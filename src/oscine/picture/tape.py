@@ -102,7 +102,7 @@ def draw_recording(
     try:
         audio = open_audio(file, channels=picture.channels)
     except UnreadableAudio as error:
-        return _unreadable(error.reason)
+        return not_drawn(error.reason)
     with audio, _one_thread():
         n_tracks = audio.n_channels if picture.channels == "each" else 1
         parts = [part.with_name(f"{part.name}.{track}.codes") for track in range(n_tracks)]
@@ -126,6 +126,21 @@ def draw_recording(
             _channel(number, part, n_frames, n_bands, picture, activity)
             for number, part in zip(numbers, parts, strict=True)
         ),
+    )
+
+
+def not_drawn(reason: str) -> Drawn:
+    """Return what a file gives of which nothing can be heard."""
+    return Drawn(
+        state="unreadable",
+        reason=reason,
+        encoding="",
+        sample_rate_hz=0,
+        n_channels=0,
+        n_samples=0,
+        n_promised=0,
+        n_valid_bands=0,
+        channels=(),
     )
 
 
@@ -329,17 +344,3 @@ def _state(audio: Audio, n_frames: int, picture: PictureConfig) -> tuple[str, st
     if audio.peak < SILENT_PEAK:
         return "silent", "never rises above -60 dB of full scale"
     return "whole", ""
-
-
-def _unreadable(reason: str) -> Drawn:
-    return Drawn(
-        state="unreadable",
-        reason=reason,
-        encoding="",
-        sample_rate_hz=0,
-        n_channels=0,
-        n_samples=0,
-        n_promised=0,
-        n_valid_bands=0,
-        channels=(),
-    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from oscine.workspace.database import Database
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 HEARD = ("whole", "damaged")
 """States of recordings that have frames on the tape."""
@@ -37,9 +37,22 @@ CREATE TABLE recordings (
     n_valid_bands INTEGER NOT NULL,
     tape_row INTEGER NOT NULL,
     n_frames INTEGER NOT NULL,
-    UNIQUE (root, path, channel)
+    is_present INTEGER NOT NULL,
+    started_ms INTEGER,
+    utc_offset_min INTEGER,
+    zone TEXT NOT NULL,
+    site TEXT NOT NULL,
+    recorder TEXT NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX recordings_path ON recordings (root, path, channel) WHERE is_present;
 CREATE INDEX recordings_content ON recordings (content_hash);
+CREATE INDEX recordings_state ON recordings
+    (is_present, state, channel, n_frames, n_samples, sample_rate_hz);
+CREATE INDEX recordings_end ON recordings (tape_row + n_frames);
+CREATE TABLE clocks (
+    recording_id INTEGER PRIMARY KEY REFERENCES recordings,
+    reading TEXT NOT NULL
+) STRICT;
 CREATE TABLE events (
     event_id INTEGER PRIMARY KEY,
     recording_id INTEGER NOT NULL REFERENCES recordings,
@@ -71,6 +84,14 @@ CREATE TABLE sound_types (
     map_x REAL NOT NULL,
     map_y REAL NOT NULL
 ) STRICT;
+CREATE VIEW heard AS SELECT * FROM recordings
+    WHERE is_present AND state IN ('whole', 'damaged');
+CREATE VIEW heard_events AS SELECT
+        events.*, root, path, channel, site, recorder, sample_rate_hz, utc_offset_min,
+        started_ms + CAST(round(1000.0 * start_sample / sample_rate_hz) AS INTEGER) AS start_ms,
+        1.0 * (stop_sample - start_sample) / sample_rate_hz AS duration_s,
+        coalesce(sound_types.cluster, -1) AS cluster
+    FROM events JOIN heard USING (recording_id) LEFT JOIN sound_types USING (event_id);
 """
 
 
@@ -80,6 +101,11 @@ class RecordingRow:
 
     ``n_samples`` counts samples of the file's own rate that were decoded, ``n_promised`` those
     that its header promised (0: it does not say). ``channel`` is -1 where channels were mixed.
+
+    A file that went away is not present: its frames, events and vectors stay where they are, and
+    count for nothing until it comes back. ``started_ms`` is when its first sample was recorded, in
+    milliseconds of UTC since 1970, and ``utc_offset_min`` what was added to it on the clocks there;
+    None where that is not known. ``zone`` names the time zone and where it comes from.
     """
 
     recording_id: int
@@ -99,6 +125,12 @@ class RecordingRow:
     n_valid_bands: int
     tape_row: int
     n_frames: int
+    is_present: bool = True
+    started_ms: int | None = None
+    utc_offset_min: int | None = None
+    zone: str = ""
+    site: str = ""
+    recorder: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -109,6 +141,42 @@ class RecordingRow:
     def content_key(self) -> str:
         """Tell this recording from others by its sound, whatever its name."""
         return f"{self.content_hash}:{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What tells a file in the catalogue from one in a folder; of several channels, the first."""
+
+    recording_id: int
+    root: str
+    path: str
+    n_bytes: int
+    modified_s: float
+    content_hash: str
+    state: str
+    n_frames: int
+    is_present: bool
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether it has frames on the tape."""
+        return self.n_frames > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A file that was heard under some name before, and the name it has now."""
+
+    was: FileRow
+    root: str
+    path: str
+    n_bytes: int
+    modified_s: float
+
+    @property
+    def place(self) -> tuple[str, str, int, float]:
+        """Where it is now, and as the folder shows it."""
+        return self.root, self.path, self.n_bytes, self.modified_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +224,28 @@ class Stage:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What the catalogue holds.
+
+    Attributes
+    ----------
+    states : dict of str to int
+        Files of each state that are present.
+    heard_s : float
+        Seconds of recordings that are on the tape.
+    n_absent : int
+        Recordings on the tape that are present no more.
+    absent_frames : int
+        Their frames.
+    """
+
+    states: dict[str, int]
+    heard_s: float
+    n_absent: int
+    absent_frames: int
+
+
 class Catalogue(Database):
     """The tables of one workspace; a context manager.
 
@@ -177,30 +267,90 @@ class Catalogue(Database):
     if_damaged = "begin a new workspace"
     if_other_version = "use a new workspace"
 
-    def recordings(self, states: Sequence[str] | None = None) -> list[RecordingRow]:
-        """Return the recordings in the order they were listed, or those in some states."""
-        where, values = _in("state", states)
-        return self._rows(
-            RecordingRow, f"SELECT * FROM recordings {where} ORDER BY recording_id", values
+    def recordings(
+        self, states: Sequence[str] | None = None, *, with_absent: bool = False
+    ) -> list[RecordingRow]:
+        """Return the recordings that are present, or all, in the order they were listed.
+
+        Parameters
+        ----------
+        states : sequence of str, optional
+            Only those in some states.
+        with_absent : bool
+        """
+        chosen, values = _in("state", states)
+        query = (
+            f"SELECT * FROM recordings WHERE {_presence(with_absent)} {chosen} "
+            "ORDER BY recording_id"
         )
+        return self._rows(RecordingRow, query, values)
 
-    def events(self) -> list[EventRow]:
-        """Return all events, by number."""
-        return self._rows(EventRow, "SELECT * FROM events ORDER BY event_id")
+    def files(self) -> list[FileRow]:
+        """Return every file that was ever listed, by number: what a new listing is held against."""
+        names = ", ".join(field.name for field in fields(FileRow))
+        query = f"SELECT {names} FROM recordings WHERE channel <= 0 ORDER BY recording_id"
+        return [FileRow(*row) for row in self._connection.execute(query)]
 
-    def windows(self) -> list[WindowRow]:
-        """Return all windows, by number."""
-        return self._rows(WindowRow, "SELECT * FROM windows ORDER BY window_id")
+    def events(self, *, with_absent: bool = False) -> list[EventRow]:
+        """Return the events of recordings that are present, or of all, by number."""
+        query = f"{_of('events', with_absent)} ORDER BY event_id"
+        return self._rows(EventRow, query)
+
+    def windows(self, *, with_absent: bool = False) -> list[WindowRow]:
+        """Return the windows of recordings that are present, or of all, by number."""
+        query = f"{_of('windows', with_absent)} ORDER BY window_id"
+        return self._rows(WindowRow, query)
 
     def sound_types(self) -> list[SoundTypeRow]:
-        """Return the sound type of each event that has one, by event number."""
-        return self._rows(SoundTypeRow, "SELECT * FROM sound_types ORDER BY event_id")
+        """Return the sound type of each event present that has one, by event number."""
+        query = (
+            "SELECT sound_types.* FROM sound_types JOIN events USING (event_id)"
+            " JOIN recordings USING (recording_id) WHERE is_present ORDER BY event_id"
+        )
+        return self._rows(SoundTypeRow, query)
 
     def count(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        if table not in ("recordings", "events", "windows", "sound_types"):
-            raise ValueError(f"the catalogue has no table {table!r}")
-        return self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        """Return the number of events or windows of recordings that are present."""
+        if table not in ("events", "windows"):
+            raise ValueError(f"the catalogue counts events and windows, not {table!r}")
+        # Few are absent: it is quicker to count those, and all.
+        absent = f"SELECT count(*) FROM {table} JOIN recordings USING (recording_id)"
+        query = f"SELECT (SELECT count(*) FROM {table}) - ({absent} WHERE NOT is_present)"
+        return self._connection.execute(query).fetchone()[0]
+
+    def last(self, table: str) -> int:
+        """Return the highest number given in a table, present or not; 0 where there is none."""
+        if table not in ("recordings", "events", "windows"):
+            raise ValueError(f"the catalogue numbers no {table!r}")
+        column = f"{table[:-1]}_id"
+        return self._connection.execute(
+            f"SELECT coalesce(max({column}), 0) FROM {table}"
+        ).fetchone()[0]
+
+    def summary(self) -> Summary:
+        """Return how many files there are of each state, and how much is on the tape."""
+        # The first channel stands for its file.
+        query = """
+            SELECT is_present, state, count(*), total(1.0 * n_samples / sample_rate_hz)
+                FILTER (WHERE n_frames > 0), total(n_frames), count(*) FILTER (WHERE n_frames > 0)
+            FROM recordings WHERE channel <= 0 GROUP BY is_present, state"""
+        rows = self._connection.execute(query).fetchall()
+        present = [row for row in rows if row[0]]
+        absent = [row for row in rows if not row[0]]
+        return Summary(
+            states={row[1]: row[2] for row in present},
+            heard_s=sum(row[3] for row in present),
+            n_absent=sum(row[5] for row in absent),
+            absent_frames=sum(int(row[4]) for row in absent),
+        )
+
+    def not_whole(self) -> list[tuple[str, str, str]]:
+        """Return path, state and reason of each file present that was not heard whole."""
+        query = """
+            SELECT path, state, reason FROM recordings
+            WHERE is_present AND channel <= 0 AND (state < 'whole' OR state > 'whole')
+            ORDER BY recording_id"""
+        return [tuple(row) for row in self._connection.execute(query)]
 
     def tape_rows(self) -> int:
         """Return the number of frames on the tape that are whole."""
@@ -212,22 +362,38 @@ class Catalogue(Database):
         recordings: Iterable[RecordingRow],
         events: Iterable[EventRow],
         windows: Iterable[WindowRow],
+        *,
+        retired: Iterable[FileRow] = (),
+        placed: Iterable[Placed] = (),
     ) -> None:
-        """Add rows in one transaction: all of them or none.
+        """Change what there is in one transaction: all of it or nothing.
 
         The step that indexes then counts as unfinished until it is noted again.
+
+        Parameters
+        ----------
+        recordings, events, windows : iterable of rows
+            That are new.
+        retired : iterable of FileRow
+            Files that are present no more. This comes first, so that others can take their names.
+        placed : iterable of Placed
+            Files that are at another place, or were written again, with the same content.
         """
         with self._transaction():
             self._connection.execute("UPDATE stages SET finished = 0 WHERE stage = 'index'")
+            self._connection.executemany(
+                "UPDATE recordings SET is_present = 0 WHERE root = ? AND path = ? AND is_present",
+                [(row.root, row.path) for row in retired],
+            )
+            self._connection.executemany(
+                "UPDATE recordings SET root = ?, path = ?, n_bytes = ?, modified_s = ?,"
+                " is_present = 1"
+                " WHERE content_hash = ? AND root = ? AND path = ? AND n_frames > 0",
+                [(*one.place, one.was.content_hash, one.was.root, one.was.path) for one in placed],
+            )
             self._insert("recordings", recordings)
             self._insert("events", events)
             self._insert("windows", windows)
-
-    def clear(self) -> None:
-        """Forget all recordings and everything made from them, in one transaction."""
-        with self._transaction():
-            for table in ("sound_types", "windows", "events", "recordings", "stages"):
-                self._connection.execute(f"DELETE FROM {table}")
 
     def stage(self, name: str) -> Stage | None:
         """Return how far a step has come, or None where it was never begun."""
@@ -257,7 +423,7 @@ class Catalogue(Database):
         )
 
     def _insert(self, table: str, rows: Iterable[Any]) -> None:
-        values = [tuple(asdict(row).values()) for row in rows]
+        values = [tuple(getattr(row, name) for name in row.__slots__) for row in rows]
         if values:
             marks = ", ".join("?" * len(values[0]))
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
@@ -265,10 +431,21 @@ class Catalogue(Database):
     def _rows(self, kind: type, query: str, values: Sequence[Any] = ()) -> list[Any]:
         names = [field.name for field in fields(kind)]
         cursor = self._connection.execute(query, values)
-        return [kind(**{name: row[name] for name in names}) for row in cursor]
+        # A table's columns come in the order of its row's fields.
+        return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
 
 
 def _in(column: str, values: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
     if values is None:
         return "", ()
-    return f"WHERE {column} IN ({', '.join('?' * len(values))})", tuple(values)
+    return f"AND {column} IN ({', '.join('?' * len(values))})", tuple(values)
+
+
+def _presence(with_absent: bool) -> str:
+    return "true" if with_absent else "is_present"
+
+
+def _of(table: str, with_absent: bool) -> str:
+    if with_absent:
+        return f"SELECT * FROM {table}"
+    return f"SELECT {table}.* FROM {table} JOIN recordings USING (recording_id) WHERE is_present"

@@ -115,7 +115,7 @@ class Workspace:
             yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
-        """Return the vectors of all events, and the events, row by row.
+        """Return the vectors of the events that are present, and the events, row by row.
 
         Parameters
         ----------
@@ -124,8 +124,9 @@ class Workspace:
         Returns
         -------
         vectors : np.ndarray of float32 [shape=(N, D)]
-            Of unit length; a read-only memory map where it lies in one shard.
+            Of unit length; a read-only memory map where they lie in one shard and none is gone.
         events : list of EventRow
+            Those that are embedded; the archive may hold newer ones.
 
         Raises
         ------
@@ -136,9 +137,12 @@ class Workspace:
             stage = catalogue.stage("embed")
             if stage is None or not stage.finished:
                 raise ValueError(f"{self.folder} holds no vectors yet: run `oscine embed`")
-            events = catalogue.events()
+            n_rows = stage.facts["events"]
+            events = [event for event in catalogue.events() if event.event_id <= n_rows]
         shape = (stage.facts["dimensions"],)
-        reader = ArrayReader(
-            self.embeddings(name) / "events", np.dtype(np.float32), shape, len(events)
-        )
-        return reader.rows(0, len(events)), events
+        reader = ArrayReader(self.embeddings(name) / "events", np.dtype(np.float32), shape, n_rows)
+        vectors = reader.rows(0, n_rows)
+        if len(events) == n_rows:
+            return vectors, events
+        # The row of an event is its number, which it keeps: those of absent ones are passed over.
+        return vectors[[event.event_id - 1 for event in events]], events

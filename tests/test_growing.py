@@ -1,0 +1,360 @@
+"""An archive that changes between two passes: only what changed is read, and nothing dangles."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oscine import steps
+from oscine.config import OscineConfig
+from oscine.picture import indexing
+from oscine.picture.indexing import index_archive, tape_fingerprint
+from oscine.picture.tape import Tape
+from oscine.picture.workers import draw_one
+from oscine.sound.archive import Found
+from oscine.sound.changes import changes_since
+from oscine.workspace import Workspace
+from oscine.workspace.catalogue import FileRow
+
+CONFIG = OscineConfig()
+
+
+def write_call(file, seed):
+    """Write a second of noise with a call in it: other sound for every seed."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 1e-3, 32_000)
+    start = int(rng.integers(8_000, 16_000))
+    samples[start : start + 4_000] += 0.3 * np.sin(0.2 * (1 + seed % 7) * np.arange(4_000))
+    file.parent.mkdir(exist_ok=True)
+    soundfile.write(file, samples, 32_000)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Draw in this process, and count what is drawn."""
+    drawn = []
+
+    def draw_in_order(tasks, folder, picture, activity, n_workers):
+        for task in tasks:
+            outcome = draw_one(task, picture, activity)
+            if outcome.drawn is not None:
+                drawn.append(task.file.name)
+            yield outcome
+
+    monkeypatch.setattr(indexing, "draw_in_order", draw_in_order)
+    return drawn
+
+
+class Archive:
+    """A folder of recordings, and a workspace that follows it."""
+
+    def __init__(self, folder):
+        self.folder = folder / "archive"
+        self.folder.mkdir()
+        self.workspace = Workspace(folder / "crows.oscine", create=True)
+        self.clock_s = 1_700_000_000
+
+    def write(self, name, seed):
+        write_call(self.folder / name, seed)
+        self.touch(name)
+
+    def touch(self, name):
+        self.clock_s += 10
+        os.utime(self.folder / name, (self.clock_s, self.clock_s))
+
+    def index(self):
+        return index_archive(
+            self.workspace, [self.folder], CONFIG.picture, CONFIG.activity, workers=1
+        )
+
+    def contents(self, workspace=None):
+        """Return what is present: state, content, events and frames, whatever the numbers."""
+        workspace = workspace or self.workspace
+        tape_folder = workspace.tape(tape_fingerprint(CONFIG.picture, CONFIG.activity))
+        with workspace.catalogue() as catalogue:
+            tape = Tape(tape_folder, CONFIG.picture, catalogue.tape_rows())
+            events = catalogue.events()
+            windows = catalogue.windows()
+            return {
+                row.path: (
+                    row.state,
+                    row.content_hash,
+                    tape.log_mel(row.tape_row, row.tape_row + row.n_frames).tobytes(),
+                    [
+                        (one.start_sample, one.stop_sample, one.low_hz, one.high_hz, one.level_db)
+                        for one in events
+                        if one.recording_id == row.recording_id
+                    ],
+                    [one.start_frame for one in windows if one.recording_id == row.recording_id],
+                )
+                for row in catalogue.recordings()
+            }
+
+    def fresh(self, folder):
+        """Return the contents of a workspace that sees the archive for the first time."""
+        other = Workspace(folder, create=True)
+        index_archive(other, [self.folder], CONFIG.picture, CONFIG.activity, workers=1)
+        return self.contents(other)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    made = Archive(tmp_path)
+    for number, name in enumerate(["a.wav", "b.wav", "sub/c.wav"]):
+        made.write(name, number)
+    return made
+
+
+def test_a_second_pass_reads_nothing(archive, here):
+    first = archive.index()
+    assert (first.n_new, here) == (3, ["a.wav", "b.wav", "c.wav"])
+    before = archive.contents()
+    again = archive.index()
+    assert (again.n_new, again.n_changed, again.n_moved, again.n_gone) == (0, 0, 0, 0)
+    assert len(here) == 3
+    assert archive.contents() == before
+
+
+def test_only_what_is_new_or_changed_is_drawn(archive, here):
+    archive.index()
+    del here[:]
+    archive.write("b.wav", 10)
+    archive.write("d.wav", 11)
+    report = archive.index()
+    assert (report.n_new, report.n_changed, here) == (1, 1, ["b.wav", "d.wav"])
+
+
+def test_a_file_that_moves_keeps_its_numbers(archive, here):
+    archive.index()
+    with archive.workspace.catalogue() as catalogue:
+        before = {row.path: row.recording_id for row in catalogue.recordings()}
+    del here[:]
+    shutil.move(archive.folder / "a.wav", archive.folder / "z.wav")
+    report = archive.index()
+    assert (report.n_moved, report.n_gone, report.n_new, here) == (1, 0, 0, [])
+    with archive.workspace.catalogue() as catalogue:
+        after = {row.path: row.recording_id for row in catalogue.recordings()}
+    assert after["z.wav"] == before["a.wav"]
+    assert "a.wav" not in after
+
+
+def test_a_file_written_again_with_the_same_content_is_not_drawn(archive, here):
+    archive.index()
+    del here[:]
+    archive.touch("a.wav")
+    report = archive.index()
+    assert (report.n_changed, report.n_moved, here) == (0, 0, [])
+    assert archive.index().n_changed == 0
+
+
+def test_what_goes_away_is_retired_and_comes_back_undrawn(archive, here):
+    archive.index()
+    before = archive.contents()
+    aside = archive.folder.parent / "aside.wav"
+    shutil.move(archive.folder / "b.wav", aside)
+    assert archive.index().n_gone == 1
+    assert archive.contents() == {path: one for path, one in before.items() if path != "b.wav"}
+    del here[:]
+    shutil.move(aside, archive.folder / "b.wav")
+    report = archive.index()
+    assert (report.n_new, report.n_gone, here) == (0, 0, [])
+    assert archive.contents() == before
+
+
+def test_a_duplicate_takes_the_place_of_a_file_that_is_gone(archive, here):
+    shutil.copy2(archive.folder / "a.wav", archive.folder / "twin.wav")
+    archive.index()
+    whole = archive.contents()["a.wav"]
+    assert archive.contents()["twin.wav"][0] == "duplicate"
+    del here[:]
+    (archive.folder / "a.wav").unlink()
+    archive.index()
+    assert archive.contents()["twin.wav"] == whole
+    assert here == []
+
+
+def test_two_files_that_swap_their_names(archive, here):
+    archive.index()
+    before = archive.contents()
+    del here[:]
+    shutil.move(archive.folder / "a.wav", archive.folder / "x")
+    shutil.move(archive.folder / "b.wav", archive.folder / "a.wav")
+    shutil.move(archive.folder / "x", archive.folder / "b.wav")
+    for name in ("a.wav", "b.wav"):
+        archive.touch(name)
+    archive.index()
+    after = archive.contents()
+    assert (after["a.wav"], after["b.wav"]) == (before["b.wav"], before["a.wav"])
+    assert here == []
+
+
+def test_a_folder_that_is_not_asked_about_is_left_alone(archive, here, tmp_path):
+    other = tmp_path / "other"
+    write_call(other / "o.wav", 20)
+    index_archive(
+        archive.workspace, [archive.folder, other], CONFIG.picture, CONFIG.activity, workers=1
+    )
+    shutil.rmtree(other)
+    assert archive.index().n_gone == 0
+    assert "o.wav" in archive.contents()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(archive, here, monkeypatch):
+    broken = archive.folder / "b.wav"
+    real = indexing.draw_in_order
+
+    def unreadable(tasks, *others):
+        for task, outcome in zip(tasks, real(tasks, *others), strict=True):
+            if task.file == broken:
+                lost = indexing.not_drawn("cannot be opened: Input/output error")
+                yield indexing.Outcome(content_hash="", drawn=lost)
+            else:
+                yield outcome
+
+    monkeypatch.setattr(indexing, "draw_in_order", unreadable)
+    archive.index()
+    assert archive.contents()["b.wav"][0] == "unreadable"
+    monkeypatch.setattr(indexing, "draw_in_order", real)
+    report = archive.index()
+    assert report.n_changed == 1
+    assert archive.contents()["b.wav"][0] == "whole"
+
+
+NAMES = ["a.wav", "b.wav", "sub/c.wav", "d.wav", "sub/e.wav"]
+ACTIONS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(NAMES), st.integers(0, 3)),
+    st.tuples(st.just("move"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    st.tuples(st.just("copy"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    st.tuples(st.just("remove"), st.sampled_from(NAMES), st.none()),
+    st.tuples(st.just("touch"), st.sampled_from(NAMES), st.none()),
+    st.tuples(st.just("index"), st.none(), st.none()),
+)
+
+
+def apply(archive, action, name, other):
+    file = archive.folder / (name or "")
+    if action == "index":
+        archive.index()
+    elif action == "write":
+        archive.write(name, other)
+    elif file.exists() and action == "touch":
+        archive.touch(name)
+    elif file.exists() and action == "remove":
+        file.unlink()
+    elif file.exists() and name != other:
+        (archive.folder / other).parent.mkdir(exist_ok=True)
+        (shutil.move if action == "move" else shutil.copy2)(file, archive.folder / other)
+
+
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(ACTIONS, max_size=12))
+def test_whatever_happens_the_catalogue_ends_as_if_it_were_new(here, tmp_path_factory, actions):
+    folder = tmp_path_factory.mktemp("growing")
+    archive = Archive(folder)
+    for action in [*actions, ("index", None, None)]:
+        apply(archive, *action)
+    grown, fresh = archive.contents(), archive.fresh(folder / "fresh.oscine")
+
+    def heard(contents):
+        """Return what is heard, by content, and under which names files of that content lie."""
+        return (
+            {one[1]: one[2:] for one in contents.values() if one[0] != "duplicate"},
+            {path: one[1] for path, one in contents.items()},
+        )
+
+    assert heard(grown) == heard(fresh)
+    # One of each content is heard, the others are its duplicates.
+    states = sorted(one[:2] for one in grown.values())
+    assert states == sorted(one[:2] for one in fresh.values())
+
+
+# The comparison itself.
+
+
+def row(number, path, root="/cards", n_bytes=1, modified_s=1.0, content="x", present=True):
+    return FileRow(number, root, path, n_bytes, modified_s, content, "whole", 9, present)
+
+
+def listed(path, root="/cards", n_bytes=1, modified_s=1.0):
+    return Found(root=Path(root), path=path, n_bytes=n_bytes, modified_s=modified_s)
+
+
+def test_what_lies_where_nobody_could_look_is_not_gone(tmp_path):
+    root = str(tmp_path)
+    rows = [row(1, "a/1.wav", root), row(2, "b/2.wav", root), row(3, "bc/3.wav", root)]
+    found = changes_since(rows, [], [tmp_path], [f"{root}/b"])
+    assert [one.path for one in found.gone] == ["a/1.wav", "bc/3.wav"]
+
+
+def test_of_a_file_that_was_named_only_that_file_can_be_gone(tmp_path):
+    root = str(tmp_path)
+    rows = [row(1, "1.wav", root), row(2, "2.wav", root)]
+    found = changes_since(rows, [], [tmp_path / "1.wav"], [])
+    assert [one.path for one in found.gone] == ["1.wav"]
+
+
+@pytest.mark.parametrize("change", [{"n_bytes": 2}, {"modified_s": 2.0}, {"content": ""}])
+def test_what_is_not_as_it_was_is_read(change, tmp_path):
+    root = str(tmp_path)
+    one = listed("1.wav", root)
+    assert changes_since([row(1, "1.wav", root)], [one], [tmp_path]).unread == []
+    assert changes_since([row(1, "1.wav", root, **change)], [one], [tmp_path]).unread == [one]
+
+
+# Vectors and sound types.
+
+
+def test_learning_goes_on_with_an_archive_that_changed(tmp_path):
+    made = tmp_path / "made"
+    steps.synth(made, steps_config())
+    archive, folder = tmp_path / "archive", tmp_path / "crows.oscine"
+    files = sorted(made.rglob("*.flac"))
+    archive.mkdir()
+    for file in files[:-1]:
+        shutil.copy(file, archive / file.name)
+    options = {"steps": 10, "workers": 1, "settings": tiny.SETTINGS}
+    steps.learn([archive], folder, **options)
+    vectors, events = Workspace(folder).vectors()
+    old = {event.event_id: vector for event, vector in zip(events, vectors, strict=True)}
+
+    gone = archive / files[0].name
+    lost = gone.read_bytes()
+    gone.unlink()
+    shutil.copy(files[-1], archive / files[-1].name)
+    assert steps.index([archive], folder, workers=1).gone_files == 1
+    assert steps.status(folder).stages["embed"] == "stale"
+    steps.learn([archive], folder, **options)
+    assert steps.status(folder).stages["embed"] == "done"
+    vectors, events = Workspace(folder).vectors()
+    kept = [event.event_id for event in events if event.event_id in old]
+    assert 0 < len(kept) < min(len(old), len(events))
+    for event, vector in zip(events, vectors, strict=True):
+        if event.event_id in old:
+            assert np.array_equal(vector, old[event.event_id])
+    with Workspace(folder).catalogue() as catalogue:
+        types = {one.event_id for one in catalogue.sound_types()}
+    assert types == {event.event_id for event in events}
+
+    gone.write_bytes(lost)
+    assert steps.index([archive], folder, workers=1).new_files == 0
+    steps.learn([archive], folder, **options)
+    vectors, events = Workspace(folder).vectors()
+    assert set(old) < {event.event_id for event in events}
+    for event, vector in zip(events, vectors, strict=True):
+        if event.event_id in old:
+            assert np.array_equal(vector, old[event.event_id])
+
+
+def steps_config():
+    from oscine.synth import SynthConfig
+
+    return SynthConfig(minutes=1, recording_s=10)
