@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -45,6 +45,7 @@ Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]
 Archives = Annotated[list[Path], Parameter(negative=())]
 Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
+Engine = Literal["processes", "ray"]
 Flag = Annotated[bool, Parameter(negative=())]
 
 DEFAULT_WORKSPACE = Path("oscine-workspace")
@@ -125,6 +126,7 @@ def index(
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
     workers: int | None = None,
+    engine: Engine = "processes",
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -140,6 +142,8 @@ def index(
         Where everything is kept.
     workers
         Processes that decode; one a core if not given.
+    engine
+        Where they run: here, or on a Ray cluster whose machines see the same folders.
     settings
         Any other setting, as section.name=value; may be repeated.
     as_json
@@ -150,7 +154,12 @@ def index(
 
     with _progress() as progress:
         report = verbs.index(
-            archives, workspace, workers=workers, settings=settings, progress=progress
+            archives,
+            workspace,
+            workers=workers,
+            engine=engine,
+            settings=settings,
+            progress=progress,
         )
     if as_json:
         return _print_json(report)
@@ -376,7 +385,9 @@ def evaluate(
 
 
 @app.command(sort_key=6)
-def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+def status(
+    *, workspace: Workspace = DEFAULT_WORKSPACE, where: str | None = None, as_json: Json = False
+) -> None:
     """Say what a workspace holds, what is missing or stale, what failed and why.
 
     Example: oscine status -w crows.oscine
@@ -385,12 +396,17 @@ def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -
     ----------
     workspace
         Where everything is kept.
+    where
+        Count the events that meet a condition, such as "site = 'north' and hour between 5 and 9".
+        Fields: site, recorder, path, date, time, hour, month, year (by the clocks there), low_hz,
+        high_hz, duration_s, level_db, cluster.
     as_json
         Print one JSON object instead of a table.
     """
+    _check([], where=where)
     from oscine import steps as verbs
 
-    report = verbs.status(workspace)
+    report = verbs.status(workspace, where=where)
     if as_json:
         return _print_json(report)
     gone = f"{report.absent:,} ({report.absent_share:.0%} of the tape; kept, should they come back)"
@@ -402,6 +418,7 @@ def status(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -
             *((state, f"{count:,}") for state, count in report.states.items()),
             *([("gone", gone)] if report.absent else []),
             ("events", f"{report.events:,}"),
+            *([] if where is None else [("events that meet it", f"{report.events_where:,}")]),
             *report.stages.items(),
         ]
     )
@@ -476,10 +493,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _check(
     archives: Sequence[Path],
-    settings: Sequence[str],
+    settings: Sequence[str] = (),
     minutes: float | None = None,
     steps: int | None = None,
     workers: int | None = None,
+    where: str | None = None,
 ) -> None:
     """Refuse arguments that cannot be meant, before anything is begun."""
     from oscine.config import OscineConfig, with_overrides
@@ -499,6 +517,13 @@ def _check(
         with_overrides(OscineConfig(), settings)
     except ValueError as error:
         raise WrongUse(f"--set {error}") from error
+    if where is not None:
+        from oscine.workspace.where import parse_where
+
+        try:
+            parse_where(where)
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
 
 
 @contextmanager

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from oscine.embedding.intervals import FrameInterval
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import Evaluation
+    from oscine.picture.indexing import Engine
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.pretrain import Losses
@@ -154,6 +155,8 @@ class StatusReport:
     absent_share: float
     """Of the tape, that is theirs."""
     events: int
+    events_where: int | None
+    """Those that meet the condition asked for."""
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
 
@@ -190,6 +193,7 @@ def index(
     folder: Path,
     *,
     workers: int | None = None,
+    engine: Engine = "processes",
     settings: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> IndexReport:
@@ -202,6 +206,9 @@ def index(
         Of the workspace; made if it is not there.
     workers : int, optional
         Processes that decode; by default one a core.
+    engine : "processes" or "ray"
+        Where they run: here, or on the Ray cluster that ``RAY_ADDRESS`` names, whose machines see
+        the archive and the workspace under the same paths.
     settings : iterable of str
         Dotted overrides such as ``activity.on_db=12``.
     progress : callable, optional
@@ -226,6 +233,7 @@ def index(
             config.picture,
             config.activity,
             workers=workers or _n_cores(),
+            engine=engine,
             progress=_told(progress, "index"),
         )
         _note_archive(catalogue, config, indexed.problems)
@@ -816,12 +824,14 @@ def _typed(
     return np.array([cluster for cluster, _ in both]), [label for _, label in both]
 
 
-def status(folder: Path) -> StatusReport:
+def status(folder: Path, *, where: str | None = None) -> StatusReport:
     """Say what a workspace holds, what is missing or stale, what failed and why.
 
     Parameters
     ----------
     folder : Path
+    where : str, optional
+        A condition: how many events meet it is counted too.
 
     Returns
     -------
@@ -831,6 +841,8 @@ def status(folder: Path) -> StatusReport:
     ------
     FileNotFoundError
         There is no workspace.
+    ValueError
+        The condition cannot be understood.
     """
     workspace = Workspace(folder)
     config = _configured(workspace, ())
@@ -845,6 +857,7 @@ def status(folder: Path) -> StatusReport:
             absent=summary.n_absent,
             absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
             events=indexed.events,
+            events_where=None if where is None else len(catalogue.events_where(where)),
             stages=_stages(catalogue, config),
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from oscine.config import ActivityConfig, PictureConfig, fingerprint
 from oscine.picture.activity import LEVEL_BANDS
@@ -26,7 +27,7 @@ from oscine.picture.tape import (
     band_limits_hz,
     not_drawn,
 )
-from oscine.picture.workers import Outcome, Task, draw_in_order
+from oscine.picture.workers import Outcome, Task, draw_in_order, draw_with_ray
 from oscine.sound.archive import Found, find_recordings
 from oscine.sound.changes import Changes, changes_since
 from oscine.workspace.catalogue import (
@@ -44,6 +45,7 @@ FILES_AT_ONCE = 64
 """Files noted in one transaction, or fewer that took so long:"""
 NOTED_AFTER_S = 30.0
 MIXED = -1
+Engine = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,7 @@ def index_archive(
     activity: ActivityConfig,
     *,
     workers: int,
+    engine: Engine = "processes",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Indexed:
     """Bring the catalogue up to date with some folders: draw what is new or changed.
@@ -93,6 +96,8 @@ def index_archive(
     activity : ActivityConfig
     workers : int
         Processes that decode, at least 1.
+    engine : "processes" or "ray"
+        Where they run: here, or on a Ray cluster that sees the same folders.
     progress : callable, optional
         Told the bytes done, the bytes in all, and the file at hand.
 
@@ -127,7 +132,8 @@ def index_archive(
             for number, one in enumerate(changes.unread)
         ]
         done, total = 0, sum(task.n_bytes for task in tasks)
-        outcomes = draw_in_order(tasks, Path(parts), picture, activity, workers)
+        draw = draw_with_ray if engine == "ray" else draw_in_order
+        outcomes = draw(tasks, Path(parts), picture, activity, workers)
         for one, outcome in zip(changes.unread, outcomes, strict=True):
             note.add(one, outcome)
             done += one.n_bytes

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,6 +27,7 @@ from pathlib import Path
 from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture.tape import Drawn, draw_recording, not_drawn
 from oscine.sound.audio import content_hash
+from oscine.workspace.distribute import Lost, ray_cluster, ray_map
 
 WAITING_FILES = 2
 """Files handed to a process at a time: the next is there when one is done."""
@@ -115,6 +117,41 @@ def draw_in_order(
     settings = draw or draw_one, picture, activity
     with _Pool(folder, settings, min(n_workers, len(tasks))) as pool:
         yield from pool.outcomes(tasks)
+
+
+def draw_with_ray(
+    tasks: Sequence[Task],
+    folder: Path,
+    picture: PictureConfig,
+    activity: ActivityConfig,
+    n_workers: int,
+) -> Iterator[Outcome]:
+    """Yield the same as :func:`draw_in_order`, from a Ray cluster that sees the same files.
+
+    What decoders print stays in the logs of the cluster.
+    """
+    if not tasks:
+        return
+    with ray_cluster(n_workers) as ray:
+        draw = partial(_draw_within_limits, picture=picture, activity=activity)
+        for outcome in ray_map(ray, draw, tasks, _longest_s):
+            if isinstance(outcome, Lost):
+                task = outcome.task
+                for part in _parts(task):
+                    part.unlink()
+                lost = not_drawn(f"decoding it {outcome.reason}")
+                yield Outcome(content_hash=_hash_or_nothing(task.file), drawn=lost)
+            else:
+                yield outcome
+
+
+def _draw_within_limits(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
+    _limit_memory()
+    return draw_one(task, picture, activity)
+
+
+def _longest_s(task: Task) -> float:
+    return HANGS_S + task.n_bytes / SLOWEST_BYTES_PER_S
 
 
 def draw_one(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
@@ -228,7 +265,7 @@ class _Pool:
         n_written = sum(part.stat().st_size for part in _parts(task))
         if n_written != worker.n_written:
             worker.since_s, worker.n_written = now_s, n_written
-        elif now_s - worker.since_s > HANGS_S + task.n_bytes / SLOWEST_BYTES_PER_S:
+        elif now_s - worker.since_s > _longest_s(task):
             worker.hangs = True
             worker.process.kill()
 
@@ -311,7 +348,9 @@ def _limit_memory() -> None:
         (held_kb,) = (
             int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:")
         )
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if limit != resource.RLIM_INFINITY:  # it was set before
+            return
         resource.setrlimit(resource.RLIMIT_DATA, (held_kb * 1024 + MOST_MEMORY, hard))
     except (ImportError, OSError, ValueError):  # no such limit on this system
         return

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from oscine.workspace.database import Database
+from oscine.workspace.where import parse_where
 
 SCHEMA_VERSION = 2
 
@@ -295,6 +298,29 @@ class Catalogue(Database):
         """Return the events of recordings that are present, or of all, by number."""
         query = f"{_of('events', with_absent)} ORDER BY event_id"
         return self._rows(EventRow, query)
+
+    def events_where(self, condition: str) -> np.ndarray:
+        """Return the numbers of the events present that meet a condition.
+
+        Parameters
+        ----------
+        condition : str
+            As :func:`oscine.workspace.where.parse_where` reads it.
+
+        Returns
+        -------
+        np.ndarray of int64 [shape=(N,)]
+            Ascending.
+
+        Raises
+        ------
+        ValueError
+            It cannot be understood.
+        """
+        where = parse_where(condition)
+        query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
+        found = self._connection.execute(query, where.parameters)
+        return np.fromiter((row[0] for row in found), np.int64)
 
     def windows(self, *, with_absent: bool = False) -> list[WindowRow]:
         """Return the windows of recordings that are present, or of all, by number."""

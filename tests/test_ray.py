@@ -1,0 +1,91 @@
+"""Indexing on a Ray cluster gives the same rows and bytes as one process does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from oscine import steps
+from oscine.synth import SynthConfig
+from oscine.workspace import Workspace
+from oscine.workspace.distribute import Lost, ray_cluster, ray_map
+
+pytest.importorskip("ray", reason="Ray is an optional extra")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Synthetic recordings in pieces, and one that is no sound."""
+    folder = tmp_path_factory.mktemp("archive")
+    made = tmp_path_factory.mktemp("made") / "forest"
+    steps.synth(made, SynthConfig(minutes=1, recording_s=10))
+    for number, file in enumerate(sorted(made.glob("site-*/*"))):
+        samples, rate_hz = soundfile.read(file, dtype="int16")
+        for piece, part in enumerate(np.array_split(samples, 12)):
+            soundfile.write(folder / f"{number}-{piece:02d}.wav", part, rate_hz)
+    (folder / "text.wav").write_text("not a sound\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "crows.oscine"
+    steps.index([archive], folder, workers=1)
+    return held(folder)
+
+
+def held(folder):
+    """Return rows of the catalogue, and the bytes of the tape."""
+    with Workspace(folder).catalogue() as catalogue:
+        rows = catalogue.recordings(), catalogue.events(), catalogue.windows()
+    return rows, {
+        file.relative_to(folder): file.read_bytes() for file in (folder / "tape").rglob("*.bin")
+    }
+
+
+def test_rows_and_bytes_are_those_of_one_process(archive, whole, tmp_path):
+    steps.index([archive], tmp_path / "w", engine="ray", workers=2)
+    assert held(tmp_path / "w") == whole
+
+
+def test_killed_and_begun_again_it_ends_the_same(archive, whole, tmp_path):
+    command = [sys.executable, "-m", "oscine", "index", archive, "-w", tmp_path / "w"]
+    process = subprocess.Popen(
+        [*command, "--engine", "ray", "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not any((tmp_path / "w").glob("parts-*/*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    steps.index([archive], tmp_path / "w", workers=1)
+    assert held(tmp_path / "w") == whole
+
+
+def test_what_brings_its_process_down_or_takes_too_long_is_lost_alone():
+    # Defined here, for the processes know nothing of this file.
+    def doubled_or_dead(number):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 5:
+            time.sleep(600)
+        if number == 7:
+            raise OSError("no room")
+        return 2 * number
+
+    with ray_cluster(2) as ray:
+        found = list(ray_map(ray, doubled_or_dead, range(7), lambda task: 3.0 if task == 5 else 60))
+        assert [one for one in found if not isinstance(one, Lost)] == [0, 2, 4, 8, 12]
+        lost = {one.task: one.reason for one in found if isinstance(one, Lost)}
+        assert set(lost) == {3, 5}
+        assert lost[5] == "took too long and was stopped"
+        with pytest.raises(OSError, match="no room"):
+            list(ray_map(ray, doubled_or_dead, [1, 7]))
