@@ -31,6 +31,7 @@ from oscine.workspace.catalogue import (
     RecordingRow,
     SoundTypeRow,
     Stage,
+    Summary,
 )
 from oscine.workspace.folder import Workspace
 
@@ -847,7 +848,8 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
     workspace = Workspace(folder)
     config = _configured(workspace, ())
     with workspace.catalogue() as catalogue:
-        indexed, summary = _index_report(catalogue), catalogue.summary()
+        summary = catalogue.summary()
+        indexed = _index_report(catalogue, summary)
         return StatusReport(
             workspace=str(workspace.folder),
             hours=indexed.hours,
@@ -944,8 +946,8 @@ def _told_loss(progress: Progress | None) -> Callable[[int, int, float], None] |
     return lambda done, total, loss: progress("pretrain", done, total, f"loss {loss:.3f}")
 
 
-def _index_report(catalogue: Catalogue) -> IndexReport:
-    stage, summary = catalogue.stage("index"), catalogue.summary()
+def _index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexReport:
+    stage, summary = catalogue.stage("index"), summary or catalogue.summary()
     skipped = catalogue.not_whole()
     if stage is not None:
         problems = stage.facts.get("problems", ())
