@@ -57,6 +57,8 @@ class Learning:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Also where these tests run in the background, deaf to it themselves.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
 

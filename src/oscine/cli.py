@@ -403,10 +403,12 @@ def status(
     as_json
         Print one JSON object instead of a table.
     """
-    _check([], where=where)
     from oscine import steps as verbs
 
-    report = verbs.status(workspace, where=where)
+    try:
+        report = verbs.status(workspace, where=where)
+    except verbs.NotUnderstood as error:
+        raise WrongUse(str(error)) from error
     if as_json:
         return _print_json(report)
     gone = f"{report.absent:,} ({report.absent_share:.0%} of the tape; kept, should they come back)"
@@ -493,11 +495,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _check(
     archives: Sequence[Path],
-    settings: Sequence[str] = (),
+    settings: Sequence[str],
     minutes: float | None = None,
     steps: int | None = None,
     workers: int | None = None,
-    where: str | None = None,
 ) -> None:
     """Refuse arguments that cannot be meant, before anything is begun."""
     from oscine.config import OscineConfig, with_overrides
@@ -517,13 +518,6 @@ def _check(
         with_overrides(OscineConfig(), settings)
     except ValueError as error:
         raise WrongUse(f"--set {error}") from error
-    if where is not None:
-        from oscine.workspace.where import parse_where
-
-        try:
-            parse_where(where)
-        except ValueError as error:
-            raise WrongUse(str(error)) from error
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from oscine.workspace.catalogue import (
     Summary,
 )
 from oscine.workspace.folder import Workspace
+from oscine.workspace.where import NotUnderstood as NotUnderstood
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
@@ -842,8 +843,8 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
     ------
     FileNotFoundError
         There is no workspace.
-    ValueError
-        The condition cannot be understood.
+    NotUnderstood
+        The condition is none.
     """
     workspace = Workspace(folder)
     config = _configured(workspace, ())

@@ -314,8 +314,7 @@ class Catalogue(Database):
 
         Raises
         ------
-        ValueError
-            It cannot be understood.
+        NotUnderstood
         """
         where = parse_where(condition)
         query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"

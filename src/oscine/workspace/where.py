@@ -53,6 +53,10 @@ _SIGNS = ("=", "!=", "<", "<=", ">", ">=")
 _END = ("end", "")
 
 
+class NotUnderstood(ValueError):
+    """What was typed is no condition; the message says where, and what could stand there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition for SQLite and its parameters."""
@@ -75,8 +79,7 @@ def parse_where(text: str) -> Where:
 
     Raises
     ------
-    ValueError
-        It cannot be understood: the place, what was expected, and the fields there are.
+    NotUnderstood
     """
     parser = _Parser(text)
     sql = parser.condition()
@@ -190,6 +193,6 @@ class _Parser:
         if not self._take(wanted):
             raise self._error(f"{wanted!r} was expected, not {self._peek()[1] or 'the end'!r}")
 
-    def _error(self, problem: str) -> ValueError:
+    def _error(self, problem: str) -> NotUnderstood:
         example = "site = 'north' and hour between 5 and 9"
-        return ValueError(f"--where {self._text!r}: {problem}. Example: {example}")
+        return NotUnderstood(f"--where {self._text!r}: {problem}. Example: {example}")
