@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -27,6 +28,10 @@ _CHUNKS = _TEXT_CHUNKS | {b"data", b"fmt ", b"fact", b"iXML", b"cue ", b"JUNK", 
 _IN_DS64 = 0xFFFFFFFF  # the size of a chunk whose true size stands in the chunk ds64
 
 _FLAC_APPLICATION, _FLAC_COMMENT = 2, 4
+
+# How the packet with the comments begins in Ogg Vorbis, Opus and FLAC (a block header of 4 bytes).
+_OGG_COMMENTS = (b"\x03vorbis", b"OpusTags", b"\x04", b"\x84")
+_HEADER_PACKETS = 8
 
 # Wildlife Acoustics' own numbers for binary parts without text: voice note, program, run state.
 _WAMD_NO_TEXT = frozenset({0x0D, 0x10, 0x11, 0xFFFF})
@@ -89,11 +94,10 @@ def _read_file(stream: BinaryIO, n_bytes: int, headers: Headers) -> None:
     elif magic == b"fLaC":
         _read_flac(stream, start + 4, n_bytes, headers)
     elif magic == b"OggS":
-        for packet in _ogg_packets(_at(stream, start, _LARGEST_TAG)):
-            if packet.startswith((b"\x03vorbis", b"OpusTags")):
-                _read_vorbis(packet[packet[:1] == b"O" and 8 or 7 :], headers)
-            elif packet[:1] in (b"\x04", b"\x84"):  # Ogg FLAC
-                _read_vorbis(packet[4:], headers)
+        for packet in islice(_ogg_packets(_at(stream, start, _LARGEST_TAG)), _HEADER_PACKETS):
+            for opening in _OGG_COMMENTS:
+                if packet.startswith(opening):
+                    _read_vorbis(packet[max(4, len(opening)) :], headers)
 
 
 # RIFF
@@ -104,8 +108,10 @@ def _read_riff(
 ) -> None:
     position, data_size = start + 12, _IN_DS64
     for _ in range(_MOST_PARTS):
+        if position + 8 > n_bytes:
+            return
         head = _at(stream, position, 8)
-        if len(head) < 8 or head[:4] == bytes(4):
+        if head[:4] == bytes(4):
             return
         name, size = head[:4], int.from_bytes(head[4:], order)
         if not all(32 <= byte < 127 for byte in name):
@@ -193,18 +199,19 @@ def _read_flac(stream: BinaryIO, position: int, n_bytes: int, headers: Headers) 
 
 def _ogg_packets(pages: bytes) -> Iterator[bytes]:
     """Give the first packets of an Ogg stream."""
-    position, packet = 0, b""
+    position, packet = 0, bytearray()
     for _ in range(_MOST_PARTS):
         if pages[position : position + 4] != b"OggS" or position + 27 > len(pages):
-            return
+            break
         sizes = pages[position + 27 : position + 27 + pages[position + 26]]
         position += 27 + len(sizes)
         for size in sizes:
             packet += pages[position : position + size]
             position += size
             if size < 255:
-                yield packet
-                packet = b""
+                yield bytes(packet)
+                packet = bytearray()
+    yield bytes(packet)
 
 
 def _read_vorbis(body: bytes, headers: Headers) -> None:
@@ -280,9 +287,10 @@ def _at(stream: BinaryIO, position: int, n_bytes: int) -> bytes:
 
 
 def _text(body: bytes) -> str:
-    """Decode text of unsure encoding, without the padding around it."""
+    """Decode text of unsure encoding, up to the zero byte that ends it."""
+    body = body.split(b"\0", 1)[0]
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         text = body.decode("latin-1")
-    return text.strip("\0 \t\r\n")
+    return text.strip()
