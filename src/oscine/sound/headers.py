@@ -27,6 +27,13 @@ _TEXT_CHUNKS = frozenset({b"LIST", b"guan", b"wamd", b"bext", b"id3 ", b"ID3 "})
 _CHUNKS = _TEXT_CHUNKS | {b"data", b"fmt ", b"fact", b"iXML", b"cue ", b"JUNK", b"junk"}
 _IN_DS64 = 0xFFFFFFFF  # the size of a chunk whose true size stands in the chunk ds64
 
+_BEXT_FIELDS = {
+    "description": (0, 256),
+    "originator": (256, 288),
+    "date": (320, 330),
+    "time": (330, 338),
+}
+
 _FLAC_APPLICATION, _FLAC_COMMENT = 2, 4
 
 # How the packet with the comments begins in Ogg Vorbis, Opus and FLAC (a block header of 4 bytes).
@@ -127,7 +134,8 @@ def _read_riff(
         elif name in (b"id3 ", b"ID3 "):
             _read_id3(stream, position, min(position + size, n_bytes), headers)
         elif name in _TEXT_CHUNKS:
-            _read_chunk(name, _at(stream, position, min(size, _LARGEST_TEXT)), order, headers)
+            body = _at(stream, position, min(size, _LARGEST_TEXT))
+            _read_chunk(name, body, order, headers, is_whole=len(body) == size)
         if position + size > n_bytes and name in _TEXT_CHUNKS:
             headers.notes.append(f"the file ends inside its chunk {name.decode()!r}")
         position += size
@@ -136,22 +144,28 @@ def _read_riff(
     headers.notes.append(f"more than {_MOST_PARTS} chunks: the others were not looked at")
 
 
-def _read_chunk(name: bytes, body: bytes, order: _ByteOrder, headers: Headers) -> None:
+def _read_chunk(
+    name: bytes, body: bytes, order: _ByteOrder, headers: Headers, *, is_whole: bool
+) -> None:
     if name == b"guan":
+        if not is_whole:  # half a time would be a wrong time
+            body = body.rpartition(b"\n")[0]
         for line in _text(body).splitlines():
             key, colon, value = line.partition(":")
             if colon and key.strip() and value.strip():
                 headers.guano.setdefault(key.strip(), value.strip())
     elif name == b"bext":
-        fields = {"description": (0, 256), "originator": (256, 288), "date": (320, 330),
-                  "time": (330, 338)}  # fmt: skip
-        headers.bext.update({key: _text(body[slice(*span)]) for key, span in fields.items()})
+        for key, (start, stop) in _BEXT_FIELDS.items():
+            if len(body) >= stop:
+                headers.bext[key] = _text(body[start:stop])
     elif name == b"LIST" and body[:4] == b"INFO":
         position = 4
         while position + 8 <= len(body):
             size = int.from_bytes(body[position + 4 : position + 8], order)
-            value = _text(body[position + 8 : position + 8 + size])
-            headers.info.setdefault(body[position : position + 4].decode("latin-1"), value)
+            value = body[position + 8 : position + 8 + size]
+            if len(value) == size:
+                key = body[position : position + 4].decode("latin-1")
+                headers.info.setdefault(key, _text(value))
             position += 8 + size + size % 2
 
 
@@ -191,7 +205,7 @@ def _read_flac(stream: BinaryIO, position: int, n_bytes: int, headers: Headers) 
                 _read_wamd(stream, start, stop, headers)
             else:
                 body = _at(stream, start, min(max(0, stop - start), _LARGEST_TEXT))
-                _read_chunk(name, body, "little", headers)
+                _read_chunk(name, body, "little", headers, is_whole=len(body) == stop - start)
         position += size
         if head[0] & 0x80:
             return

@@ -15,7 +15,7 @@ from oscine.sound.headers import Headers
 _LONGEST_FACT = 200  # characters
 POSSIBLE_YEARS = range(1900, 2200)
 _YEARS_IN_NAMES = range(1990, 2101)
-_YEARS_OF_AUDIOMOTHS = range(2016, 2101)
+_YEARS_OF_AUDIOMOTHS = range(2016, 2061)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -379,7 +379,7 @@ def file_name(name: str) -> Said:
     said = _stamped(stem)
     if said is None and (match := _SOUNDTRAP.fullmatch(stem)):
         said = _named(match, recorder=f"SoundTrap {match['serial']}", century=2000)
-    said = said or _hexadecimal(stem, suffix)
+    said = said or _hexadecimal(stem)
     if said is None:
         short = [match for match in _SHORT_STAMP.finditer(stem) if _moment(match, 2000)]
         if len(short) == 1:
@@ -423,8 +423,8 @@ def _stamped(stem: str) -> Said | None:
     return _named(match, site=site, recorder=recorder, facts=facts, notes=notes)
 
 
-def _hexadecimal(stem: str, suffix: str) -> Said | None:
-    if suffix.lower() != "wav" or not re.fullmatch(r"[0-9A-Fa-f]{8}T?", stem):
+def _hexadecimal(stem: str) -> Said | None:
+    if not re.fullmatch(r"[0-9A-F]{8}T?", stem):  # small letters are other programs' hashes
         return None
     local = datetime(1970, 1, 1) + timedelta(seconds=int(stem[:8], 16))
     if local.year not in _YEARS_OF_AUDIOMOTHS:
