@@ -136,9 +136,11 @@ def _read_riff(
         elif name in _TEXT_CHUNKS:
             body = _at(stream, position, min(size, _LARGEST_TEXT))
             _read_chunk(name, body, order, headers, is_whole=len(body) == size)
-        if position + size > n_bytes and name in _TEXT_CHUNKS:
-            headers.notes.append(f"the file ends inside its chunk {name.decode()!r}")
         position += size
+        if position > n_bytes:
+            if name in _TEXT_CHUNKS:
+                headers.notes.append(f"the file ends inside its chunk {name.decode()!r}")
+            return
         # Chunks of odd size are padded, but not by every program.
         position += size % 2 and _at(stream, position, 4) not in _CHUNKS
     headers.notes.append(f"more than {_MOST_PARTS} chunks: the others were not looked at")

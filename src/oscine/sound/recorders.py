@@ -13,6 +13,7 @@ from oscine.sound.archive import AUDIO_SUFFIXES
 from oscine.sound.headers import Headers
 
 _LONGEST_FACT = 200  # characters
+_LONGEST_COMMENT = 2000  # AudioMoth's own end before 384; other programs put some text around them
 POSSIBLE_YEARS = range(1900, 2200)
 _YEARS_IN_NAMES = range(1990, 2101)
 _YEARS_OF_AUDIOMOTHS = range(2016, 2061)
@@ -182,7 +183,7 @@ def audiomoth(headers: Headers) -> Said:
                 headers.vorbis.get("DESCRIPTION"))  # fmt: skip
     artists = (headers.info.get("IART"), headers.id3.get("TPE1"), headers.vorbis.get("ARTIST"))
     known = (text for text in comments if text and ("AudioMoth" in text or "Recorded at" in text))
-    comment = next(known, "")
+    comment = next(known, "")[:_LONGEST_COMMENT]
     match = _AUDIOMOTH_TIME.search(comment)
     facts: dict[str, str | float] = {}
     for name, pattern in _AUDIOMOTH_FACTS.items():
