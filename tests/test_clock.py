@@ -187,9 +187,10 @@ NAMES = {
     "2021-06-07_12-00-00.wav": ("2021-06-07T12:00:00", None, ""),
     "2021-06-07T12:00:00Z.wav": ("2021-06-07T12:00:00", 0, ""),
     "20210607T120000Z.wav": ("2021-06-07T12:00:00", 0, ""),
-    "20091219T070006.789123+1130_00600.wav": ("2009-12-19T07:00:06.789", 690, "00600"),
+    "20091219T070006.789123+1130_00600.wav": ("2009-12-19T07:00:06.789", 690, ""),
     "20070415051314.wav.trimmed.wav": ("2007-04-15T05:13:14", None, ""),
     "crow.2021.06.07.12.00.00.mp3": ("2021-06-07T12:00:00", None, "crow"),
+    "042_20210607_120000.wav": ("2021-06-07T12:00:00", None, "042"),
     "rec_20210607_120000.m4a": ("2021-06-07T12:00:00", None, ""),
     "Wald süd_20210607_120000.ogg": ("2021-06-07T12:00:00", None, "Wald süd"),
     "20210607_120000-02.wav": ("2021-06-07T12:00:00", None, ""),  # a copy, not a zone
@@ -223,6 +224,11 @@ def test_a_file_name_gives_time_zone_and_site(tmp_path, name):
 )
 def test_a_serial_number_in_a_file_name_is_the_recorder(tmp_path, name, recorder):
     assert read(tmp_path, name).recorder == recorder
+
+
+def test_a_site_stays_a_site_where_its_letters_occur_in_the_recorder(tmp_path):
+    reading = read(tmp_path, "A_20240528_100000.wav", audiomoth(COMMENT))
+    assert (reading.site, reading.recorder) == ("A", ID)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +439,7 @@ HEADERS = {
         guano("Timestamp:2024-05-28T10:00:00-05:00", "Make:Open Acoustic Devices",
               "Model:AudioMoth", "Serial:24E144036037A5B6", "OAD|Battery Voltage:4.2"),
         "2024-05-28T10:00:00", -300, "GUANO", "",
-        "Open Acoustic Devices AudioMoth 24E144036037A5B6", {"battery_v": 4.2}),
+        "AudioMoth 24E144036037A5B6", {"battery_v": 4.2}),
     "guano before the data, a bad line": (
         riff()[:12] + chunk(b"guan", b"no line\nTimestamp: 2021-06-07T12:00:00Z\n:x\0\0")
         + riff()[12:], "2021-06-07T12:00:00", 0, "GUANO", "", "", {}),

@@ -1,9 +1,10 @@
-"""When and where recordings were made: one absolute time for each, and what is wrong with clocks.
+"""When and where a recording was made.
 
 In comes an audio file; out come the wall-clock time of its first sample, the zone that the recorder
-states, site, recorder and other facts, and where each time was read. Absolute times follow, in a
-zone that the user gives where the recorder states none; then, over many recordings, what is wrong
-with their clocks. Nothing is guessed: what cannot be known is None, and a note says why.
+states, where both were read, site, recorder and other facts; then its absolute time, in a zone that
+the user gives where the recorder states none. Nothing is guessed: what cannot be known is None, and
+a note says why. `oscine.sound.recorders` reads each place, and `oscine.sound.clock_trouble` looks
+over the clocks of many recordings.
 """
 
 import difflib
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from oscine.sound import recorders
 from oscine.sound.archive import shown
 from oscine.sound.headers import read_headers
-from oscine.sound.recorders import POSSIBLE_YEARS, Said, Stated, minutes, offset_minutes
+from oscine.sound.recorders import POSSIBLE_YEARS, Said, Stated, offset_minutes
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -51,7 +52,8 @@ class ClockReading:
         Empty where the file does not say.
     facts : mapping of str to str or float
         `gain`, `temperature_c`, `battery_v`, `latitude`, `longitude`, `firmware`, `stopped_by`,
-        `microphone`, `date` (of files without a time of day), and others.
+        `microphone`, `date` (of a name or tag without a time of day), and others; GUANO lines that
+        have no name here under their own.
     notes : tuple of str
         What contradicts, was never set, or could not be read.
     """
@@ -96,16 +98,14 @@ def read_clock(file: Path, *, modified_s: float, duration_s: float | None) -> Cl
         recorders.vorbis_tag(headers),
         recorders.id3_tag(headers),
     ]
-    times = [one.time for one in said if one.time]
-    times.sort(key=lambda time: bool(time.weakness))
-    said.append(_modification(modified_s, duration_s) if not times else Said())
-    times = times or [one.time for one in said if one.time]
+    if not any(one.time for one in said):
+        said.append(_modification(modified_s, duration_s))
+    time: Stated | None = None
     notes = list(headers.notes)
-    time = times[0] if times else None
-    for other in times[1:]:
-        if time:
-            time, note = _reconciled(time, other)
-            notes += [note] if note else []
+    times = [one.time for one in said if one.time]
+    for other in sorted(times, key=lambda time: bool(time.weakness)):
+        time, note = _reconciled(time, other) if time else (other, "")
+        notes += [note] if note else []
     notes += [note for one in said for note in one.notes]
     if time and time.local < EARLIEST_SET:
         notes.append(f"{time.source} says {written(time.local)}: the clock was never set")
@@ -122,7 +122,7 @@ def read_clock(file: Path, *, modified_s: float, duration_s: float | None) -> Cl
         source=time.source if time else "",
         is_weak=bool(time and time.weakness),
         # Song Meters put their serial number where the site goes, unless they are told a site.
-        site=next((site for site in sites if site not in recorder), ""),
+        site=next((site for site in sites if site not in recorder.split()), ""),
         recorder=recorder,
         facts=facts,
         notes=tuple(dict.fromkeys(notes)),
@@ -142,7 +142,7 @@ def _reconciled(time: Stated, other: Stated) -> tuple[Stated, str]:
         if time.utc and time.offset_min and other.source == "file name":
             in_utc = abs(time.utc - other.local)
             if time.may_be_an_hour_off and abs(in_utc - timedelta(hours=1)) <= _SLACK:
-                local = other.local + minutes(time.offset_min)
+                local = other.local + timedelta(minutes=time.offset_min)
                 right = Stated(local=local, offset_min=time.offset_min, source="file name")
                 return right, (
                     "the hour in the AudioMoth comment is wrong, as firmware 1.2.2 writes it in "
@@ -204,7 +204,7 @@ def to_utc_ms(reading: ClockReading, timezone: str | None) -> tuple[int | None, 
     if local is None:
         return None, "", "no start time is known"
     if reading.utc_offset_min is not None:
-        utc = local - minutes(reading.utc_offset_min)
+        utc = local - timedelta(minutes=reading.utc_offset_min)
         return epoch_ms(utc), _offset_name(reading.utc_offset_min), ""
     if zone is None or timezone is None:
         return None, "", f"the zone of {written(local)} is not known: give it with --timezone"
@@ -227,7 +227,7 @@ def to_utc_ms(reading: ClockReading, timezone: str | None) -> tuple[int | None, 
 def _zone(name: str) -> tzinfo:
     offset_min = offset_minutes(name) if name.startswith("UTC") else None
     if offset_min is not None:
-        return timezone(minutes(offset_min))
+        return timezone(timedelta(minutes=offset_min))
     names = available_timezones()
     if name in names:
         return ZoneInfo(name)

@@ -46,7 +46,7 @@ class Stated:
     @property
     def utc(self) -> datetime | None:
         """The same in UTC, if the offset is known."""
-        return None if self.offset_min is None else self.local - minutes(self.offset_min)
+        return None if self.offset_min is None else self.local - timedelta(minutes=self.offset_min)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +60,13 @@ class Said:
     notes: tuple[str, ...] = ()
 
 
-def minutes(number: int) -> timedelta:
-    """Give a length of time."""
-    return timedelta(minutes=number)
+_OFFSET = re.compile(r"[ _-]?(?:Z|UTC|GMT|(?:UTC|GMT)?(?P<sign>[+-])(\d{1,2}?)(?::?(\d\d))?)")
 
 
 def offset_minutes(text: str | None) -> int | None:
     """Read `Z`, `UTC`, `+10`, `-0400` or `UTC+5:30` as minutes ahead of UTC; None if it is none."""
-    match = re.fullmatch(r"[ _-]?(?:Z|(?:UTC|GMT)?(?:([+-])(\d{1,2}?)?(?::?(\d\d))?)?)", text or "")
-    if not text or match is None:
+    match = _OFFSET.fullmatch(text or "")
+    if match is None:
         return None
     number = int(match[2] or 0) * 60 + int(match[3] or 0)
     if number > 14 * 60 or number % 15:
@@ -300,11 +298,12 @@ def _moment(match: re.Match[str], century: int = 0) -> datetime | None:
 
 def _recorder(make: str, model: str, serial: str) -> str:
     """Join what is told of the recorder, each word once (`Wildlife Acoustics SM4 S4A01234`)."""
-    parts: list[str] = []
-    for part in (make, model, serial):
-        if part.lower() not in " ".join(parts).lower():
-            parts.append(part)
-    return " ".join(parts)
+    # An AudioMoth is named as its comment names it, whatever the firmware.
+    if model == "AudioMoth" or model.startswith(make):
+        make = ""
+    if serial in model.split():
+        serial = ""
+    return " ".join(part for part in (make, model, serial) if part)
 
 
 def _texts(said: Mapping[str, str]) -> dict[str, str | float]:
@@ -357,7 +356,7 @@ _PLACE_IN_NAME = re.compile(
 _SONG_METER = re.compile(r"(?:S4[A-Z]|SM[234A-Z]|2M[A-Z])\d{5}")
 _AUDIOMOTH_PREFIX = re.compile(r"24[0-9A-F]{6}(?:[0-9A-F]{8})?")
 _FRONTIER_PREFIX = re.compile(r"(?P<serial>\d{4,8})(?:_(?P<site>.+))?")
-_NO_SITE = re.compile(r"(?:rec|recording|audio|file|track|untitled|sound)?[\W\d_]*", re.IGNORECASE)
+_NO_SITE = re.compile(r"(?:rec|recording|audio|file|track|untitled|sound)[\W\d_]*", re.IGNORECASE)
 
 
 def file_name(name: str) -> Said:
@@ -404,10 +403,9 @@ def _stamped(stem: str) -> Said | None:
     notes: tuple[str, ...] = ()
     if any(other != local for _, other in times):
         notes = ("the file name holds two times: the first counts",)
-    facts: dict[str, str | float] = {"trigger": "by name"} if match["trigger"] else {}
+    facts: dict[str, str | float] = {"trigger": "T in the file name"} if match["trigger"] else {}
     before, after = stem[: match.start()].strip("_-. "), stem[match.end() :]
-    if before.endswith("_0+1"):  # both channels of a Song Meter
-        before = before.removesuffix("_0+1")
+    before = before.removesuffix("_0+1")  # both channels of a Song Meter
     site, recorder = _site(before), ""
     offset_min = offset_minutes(match["zone"])
     after = re.split(r"[\[+]|_-?\d+\.\d|_$", after)[0].strip("_ ")
@@ -419,7 +417,7 @@ def _stamped(stem: str) -> Said | None:
         # Frontier Labs: [serial_][site_]time_schedule, or time_site; REC is the schedule's default.
         if prefix := _FRONTIER_PREFIX.fullmatch(before):
             site, recorder = prefix["site"] or "", f"Frontier Labs {prefix['serial']}"
-        elif not before and after.lower() != "rec":
+        elif not before and after.lower() != "rec" and not after.isdigit():
             site = after
     return _named(match, site=site, recorder=recorder, facts=facts, notes=notes)
 
