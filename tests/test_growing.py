@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oscine import steps
-from oscine.config import OscineConfig
+from oscine.config import OscineConfig, WrongArgument
 from oscine.picture import indexing
 from oscine.picture.indexing import index_archive, tape_fingerprint
 from oscine.picture.tape import Tape
@@ -70,7 +71,7 @@ class Archive:
 
     def index(self):
         return index_archive(
-            self.workspace, [self.folder], CONFIG.picture, CONFIG.activity, workers=1
+            self.workspace, [self.folder], CONFIG.picture, CONFIG.activity, CONFIG.clock, workers=1
         )
 
     def contents(self, workspace=None):
@@ -99,7 +100,9 @@ class Archive:
     def fresh(self, folder):
         """Return the contents of a workspace that sees the archive for the first time."""
         other = Workspace(folder, create=True)
-        index_archive(other, [self.folder], CONFIG.picture, CONFIG.activity, workers=1)
+        index_archive(
+            other, [self.folder], CONFIG.picture, CONFIG.activity, CONFIG.clock, workers=1
+        )
         return self.contents(other)
 
 
@@ -198,7 +201,12 @@ def test_a_folder_that_is_not_asked_about_is_left_alone(archive, here, tmp_path)
     other = tmp_path / "other"
     write_call(other / "o.wav", 20)
     index_archive(
-        archive.workspace, [archive.folder, other], CONFIG.picture, CONFIG.activity, workers=1
+        archive.workspace,
+        [archive.folder, other],
+        CONFIG.picture,
+        CONFIG.activity,
+        CONFIG.clock,
+        workers=1,
     )
     shutil.rmtree(other)
     assert archive.index().n_gone == 0
@@ -213,7 +221,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(archive, here, monkeypatch
         for task, outcome in zip(tasks, real(tasks, *others), strict=True):
             if task.file == broken:
                 lost = indexing.not_drawn("cannot be opened: Input/output error")
-                yield indexing.Outcome(content_hash="", drawn=lost)
+                yield replace(outcome, content_hash="", drawn=lost)
             else:
                 yield outcome
 
@@ -277,11 +285,94 @@ def test_whatever_happens_the_catalogue_ends_as_if_it_were_new(here, tmp_path_fa
     assert states == sorted(one[:2] for one in fresh.values())
 
 
+# When and where.
+
+
+def clocks_of(archive):
+    with archive.workspace.catalogue() as catalogue:
+        return {
+            row.path: (row.started_ms, row.utc_offset_min, row.zone, row.site)
+            for row in catalogue.recordings()
+        }
+
+
+def told(archive, **clock):
+    """Index by the command of a person, drawing in this process, and return the status."""
+    settings = [f"clock.{name}={value}" for name, value in clock.items()]
+    steps.index([archive.folder], archive.workspace.folder, workers=1, settings=settings)
+    return steps.status(archive.workspace.folder)
+
+
+def test_times_are_told_again_when_the_zone_is_given(archive, here):
+    for name in ("a.wav", "b.wav", "sub/c.wav"):
+        (archive.folder / name).unlink()
+    archive.write("north/R1_20240331_013000.wav", 1)  # never occurs in London
+    archive.write("north/R1_20240701_120000.wav", 2)
+    archive.write("south/R1_20241027_013000.wav", 3)  # occurs twice in London
+    status = told(archive)
+    assert status.times == {"unknown": 3}
+    assert "files state a time without a zone: give it with --timezone (3 files)" in (
+        status.clock_findings
+    )
+    del here[:]
+    status = told(archive, timezone="Europe/London", site_from="{site}/*")
+    assert here == []  # only what the files say was needed
+    assert status.times == {"Europe/London (given)": 1, "unknown": 2}
+    assert status.sites == {"north": 2, "south": 1}
+    said = " ".join(status.clock_findings)
+    assert "2024-03-31 01:30:00 never occurs in Europe/London" in said
+    assert "2024-10-27 01:30:00 occurs twice in Europe/London" in said
+    noon_ms = 1_719_831_600_000  # 11:00 UTC
+    assert clocks_of(archive)["north/R1_20240701_120000.wav"][:2] == (noon_ms, 60)
+    with archive.workspace.catalogue() as catalogue:
+        rows, times = catalogue.events(), catalogue.event_times()
+        (found,) = [row for row in catalogue.recordings() if row.started_ms]
+    events = [row for row in rows if row.recording_id == found.recording_id]
+    assert events
+    for row in events:
+        assert times[row.event_id] == noon_ms + round(row.start_sample / 32)
+    assert sum(time is None for time in times.values()) == len(rows) - len(events)
+    assert told(archive).times == status.times  # what was given holds
+
+
+def test_a_file_that_moves_is_told_time_and_place_by_its_new_name(archive, here):
+    told(archive, timezone="UTC+2", site_from="{site}/*")
+    shutil.move(archive.folder / "a.wav", archive.folder / "sub" / "R_20240701_120000.wav")
+    del here[:]
+    told(archive)
+    assert here == []
+    assert clocks_of(archive)["sub/R_20240701_120000.wav"] == (
+        1_719_828_000_000,
+        120,
+        "UTC+2 (given)",
+        "sub",
+    )
+
+
+def test_a_duplicate_that_steps_in_brings_its_own_name_and_place(archive, here):
+    (archive.folder / "west").mkdir()
+    shutil.copy2(archive.folder / "sub/c.wav", archive.folder / "west/R_20240701_120000.wav")
+    told(archive, timezone="UTC", site_from="{site}/*")
+    (archive.folder / "sub/c.wav").unlink()
+    told(archive)
+    assert clocks_of(archive)["west/R_20240701_120000.wav"][3] == "west"
+    assert clocks_of(archive)["west/R_20240701_120000.wav"][0] == 1_719_835_200_000
+
+
+@pytest.mark.parametrize("clock", [{"timezone": "Londn"}, {"site_from": "{site"}])
+def test_a_zone_or_pattern_that_cannot_be_used_is_refused_before_anything_is_read(
+    archive, here, clock
+):
+    with pytest.raises(WrongArgument, match=r"clock\.timezone or clock\.site_from"):
+        told(archive, **clock)
+    assert here == []
+
+
 # The comparison itself.
 
 
 def row(number, path, root="/cards", n_bytes=1, modified_s=1.0, content="x", present=True):
-    return FileRow(number, root, path, n_bytes, modified_s, content, "whole", 9, present)
+    return FileRow(number, root, path, n_bytes, modified_s, content, "whole", 1, 9, 9, present)
 
 
 def listed(path, root="/cards", n_bytes=1, modified_s=1.0):

@@ -14,7 +14,18 @@ from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture import workers
 from oscine.picture.tape import not_drawn
 from oscine.picture.workers import DiskFull, Outcome, Task, draw_in_order, draw_one
+from oscine.sound.clock import ClockReading
 
+NO_CLOCK = ClockReading(
+    local=None,
+    utc_offset_min=None,
+    source="",
+    is_weak=False,
+    site="",
+    recorder="",
+    facts={},
+    notes=(),
+)
 PICTURE, ACTIVITY = PictureConfig(), ActivityConfig()
 
 
@@ -36,12 +47,18 @@ def act(task, picture, activity):
     if name.startswith("slow"):
         time.sleep(0.2)
     os.write(2, b"harmless chatter\n")
-    return Outcome(content_hash=name, drawn=not_drawn(f"{name} was done"))
+    return Outcome(content_hash=name, drawn=not_drawn(f"{name} was done"), clock=NO_CLOCK)
 
 
 def drawn(folder, names, n_workers=2, draw=act):
     tasks = [
-        Task(file=folder / f"{name}.wav", n_bytes=1, part=folder / f"{n:03d}", known=frozenset())
+        Task(
+            file=folder / f"{name}.wav",
+            n_bytes=1,
+            modified_s=0.0,
+            part=folder / f"{n:03d}",
+            known={},
+        )
         for n, name in enumerate(names)
     ]
     return list(draw_in_order(tasks, folder, PICTURE, ACTIVITY, n_workers, draw))
@@ -90,7 +107,7 @@ def test_a_full_disk_ends_the_run_and_blames_no_file(tmp_path):
 def greedy(task, picture, activity):
     """Take as much memory as the name says, in megabytes."""
     np.ones(int(task.file.stem) << 17)
-    return Outcome(content_hash="", drawn=not_drawn("had enough"))
+    return Outcome(content_hash="", drawn=not_drawn("had enough"), clock=NO_CLOCK)
 
 
 def greedy_file(task, picture, activity):
@@ -110,7 +127,7 @@ def test_memory_that_no_file_should_need_is_refused(tmp_path):
 def test_whatever_a_decoder_raises_is_the_reason_of_its_file(tmp_path, monkeypatch):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.zeros(8), 8000)
-    task = Task(file=file, n_bytes=1, part=tmp_path / "part", known=frozenset())
+    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={})
 
     def fail_with(error):
         def fail(*_):
@@ -131,11 +148,14 @@ def test_whatever_a_decoder_raises_is_the_reason_of_its_file(tmp_path, monkeypat
 def test_content_that_is_known_is_not_drawn(tmp_path):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.random.default_rng(0).uniform(-1, 1, 8000), 8000)
-    task = Task(file=file, n_bytes=1, part=tmp_path / "part", known=frozenset())
+    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={})
     new = draw_one(task, PICTURE, ACTIVITY)
     assert new.drawn.state == "whole"
     for part in tmp_path.glob("part.*"):
         part.unlink()
-    again = Task(file=file, n_bytes=1, part=tmp_path / "part", known=frozenset([new.content_hash]))
-    assert draw_one(again, PICTURE, ACTIVITY) == Outcome(content_hash=new.content_hash, drawn=None)
+    again = Task(
+        file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={new.content_hash: 1.0}
+    )
+    known = draw_one(again, PICTURE, ACTIVITY)
+    assert (known.content_hash, known.drawn, known.clock) == (new.content_hash, None, new.clock)
     assert list(tmp_path.iterdir()) == [file]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
+SHOWN_NAMES = 6
 DOING = {
     "index": "listening",
     "pretrain": "learning",
@@ -66,6 +67,8 @@ def learn(
     model: Path | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    timezone: str | None = None,
+    site_from: str | None = None,
     fresh: Flag = False,
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
@@ -90,6 +93,11 @@ def learn(
         Of everything that depends on chance.
     workers
         Processes that decode; one a core if not given.
+    timezone
+        Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
+        state none, and to tell the hour of the day there.
+    site_from
+        Where the path of a file says its site, such as "{site}/*/*.wav".
     fresh
         Train again from new weights; the old run is kept aside.
     settings
@@ -110,7 +118,7 @@ def learn(
             model=model,
             workers=workers,
             fresh=fresh,
-            settings=settings,
+            settings=[*_clock(timezone, site_from), *settings],
             progress=progress,
         )
     if as_json:
@@ -127,6 +135,8 @@ def index(
     workspace: Workspace = DEFAULT_WORKSPACE,
     workers: int | None = None,
     engine: Engine = "processes",
+    timezone: str | None = None,
+    site_from: str | None = None,
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -144,6 +154,11 @@ def index(
         Processes that decode; one a core if not given.
     engine
         Where they run: here, or on a Ray cluster whose machines see the same folders.
+    timezone
+        Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
+        state none, and to tell the hour of the day there.
+    site_from
+        Where the path of a file says its site, such as "{site}/*/*.wav".
     settings
         Any other setting, as section.name=value; may be repeated.
     as_json
@@ -158,7 +173,7 @@ def index(
             workspace,
             workers=workers,
             engine=engine,
-            settings=settings,
+            settings=[*_clock(timezone, site_from), *settings],
             progress=progress,
         )
     if as_json:
@@ -405,10 +420,7 @@ def status(
     """
     from oscine import steps as verbs
 
-    try:
-        report = verbs.status(workspace, where=where)
-    except verbs.NotUnderstood as error:
-        raise WrongUse(str(error)) from error
+    report = verbs.status(workspace, where=where)
     if as_json:
         return _print_json(report)
     gone = f"{report.absent:,} ({report.absent_share:.0%} of the tape; kept, should they come back)"
@@ -419,11 +431,16 @@ def status(
             ("files", f"{report.files:,}"),
             *((state, f"{count:,}") for state, count in report.states.items()),
             *([("gone", gone)] if report.absent else []),
+            *([("sites", _counted(report.sites))] if report.sites else []),
+            *([("clocks", _counted(report.times))] if report.times else []),
             ("events", f"{report.events:,}"),
             *([] if where is None else [("events that meet it", f"{report.events_where:,}")]),
             *report.stages.items(),
         ]
     )
+    if report.clock_findings:
+        print("\nWhat the clocks say:")
+    _print_first([f"  {finding}" for finding in report.clock_findings])
     _print_skipped(report.skipped)
 
 
@@ -488,8 +505,10 @@ def run(arguments: Sequence[str]) -> int:
         _complain("stopped; run the same command again to go on from here")
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
+        from oscine.config import WrongArgument
+
         _complain(str(error) or type(error).__name__)
-        return FAILED
+        return WRONG_USE if isinstance(error, WrongArgument) else FAILED
     return DONE
 
 
@@ -518,6 +537,12 @@ def _check(
         with_overrides(OscineConfig(), settings)
     except ValueError as error:
         raise WrongUse(f"--set {error}") from error
+
+
+def _clock(timezone: str | None, site_from: str | None) -> list[str]:
+    """Return what was said of clocks and places as dotted overrides."""
+    said = {"timezone": timezone, "site_from": site_from}
+    return [f"clock.{name}={value}" for name, value in said.items() if value is not None]
 
 
 @contextmanager
@@ -636,12 +661,22 @@ def _print_skipped(skipped: Sequence[tuple[str, str, str]]) -> None:
     if not skipped:
         return
     print(f"\n{len(skipped):,} files were not heard whole:")
-    for path, state, reason in skipped[:SHOWN_FILES]:
-        print(f"  {path}: {state}: {reason}")
-    if len(skipped) > SHOWN_FILES:
-        print(
-            f"  ... and {len(skipped) - SHOWN_FILES:,} more (`oscine status --json` has them all)"
-        )
+    _print_first([f"  {path}: {state}: {reason}" for path, state, reason in skipped])
+
+
+def _print_first(lines: Sequence[str]) -> None:
+    for line in lines[:SHOWN_FILES]:
+        print(line)
+    if len(lines) > SHOWN_FILES:
+        more = len(lines) - SHOWN_FILES
+        print(f"  ... and {more:,} more (`oscine status --json` has them all)")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Name the most frequent, with their numbers."""
+    often = sorted(counts.items(), key=lambda one: -one[1])
+    named = ", ".join(f"{name} ({count:,})" for name, count in often[:SHOWN_NAMES])
+    return named + (f" and {len(often) - SHOWN_NAMES:,} more" if len(often) > SHOWN_NAMES else "")
 
 
 def _complain(message: str) -> None:

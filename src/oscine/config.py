@@ -23,6 +23,10 @@ import tomli_w
 T = TypeVar("T")
 
 
+class WrongArgument(ValueError):
+    """What was asked for cannot be meant; the message says what can."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureConfig:
     """How a waveform becomes a log-mel picture. The defaults are those of the tape."""
@@ -239,9 +243,21 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClockConfig:
+    """What the files do not say of when and where they were recorded."""
+
+    timezone: str = ""
+    """Of the clocks where the recorders stood: an IANA name such as Europe/London, or UTC+2. Used
+    for recorders that state none, and to tell the hour of the day there."""
+    site_from: str = ""
+    """Where the path of a file says its site, such as {site}/*/*.wav."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OscineConfig:
     """Everything that can be set."""
 
+    clock: ClockConfig = field(default_factory=ClockConfig)
     picture: PictureConfig = field(default_factory=PictureConfig)
     activity: ActivityConfig = field(default_factory=ActivityConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -19,9 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oscine.config import OscineConfig, fingerprint, read_config, to_toml, with_overrides
+from oscine.config import (
+    OscineConfig,
+    WrongArgument,
+    fingerprint,
+    read_config,
+    to_toml,
+    with_overrides,
+)
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.clock import check_clock
 from oscine.sound.recording import Interval
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
@@ -34,7 +42,6 @@ from oscine.workspace.catalogue import (
     Summary,
 )
 from oscine.workspace.folder import Workspace
-from oscine.workspace.where import NotUnderstood as NotUnderstood
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     from oscine.embedding.intervals import FrameInterval
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import Evaluation
-    from oscine.picture.indexing import Engine
+    from oscine.picture.indexing import Engine, Indexed
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.pretrain import Losses
@@ -159,6 +166,12 @@ class StatusReport:
     events: int
     events_where: int | None
     """Those that meet the condition asked for."""
+    times: dict[str, int]
+    """Files that were heard, by the zone of their clock and where it comes from; `unknown`."""
+    sites: dict[str, int]
+    """Files that were heard, by site; those of unknown site are left out."""
+    clock_findings: list[str]
+    """What is wrong with the clocks."""
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
 
@@ -229,16 +242,21 @@ def index(
     from oscine.picture.indexing import index_archive
 
     with _at_work(folder, settings, create=True) as (workspace, catalogue, config):
+        try:
+            check_clock(config.clock.timezone, config.clock.site_from)
+        except ValueError as error:
+            raise WrongArgument(f"clock.timezone or clock.site_from: {error}") from error
         indexed = index_archive(
             workspace,
             archives,
             config.picture,
             config.activity,
+            config.clock,
             workers=workers or _n_cores(),
             engine=engine,
             progress=_told(progress, "index"),
         )
-        _note_archive(catalogue, config, indexed.problems)
+        _note_archive(catalogue, config, indexed)
         report = _index_report(catalogue)
     return replace(
         report,
@@ -843,13 +861,13 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
     ------
     FileNotFoundError
         There is no workspace.
-    NotUnderstood
+    WrongArgument
         The condition is none.
     """
     workspace = Workspace(folder)
     config = _configured(workspace, ())
     with workspace.catalogue() as catalogue:
-        summary = catalogue.summary()
+        stage, summary = catalogue.stage("index"), catalogue.summary()
         indexed = _index_report(catalogue, summary)
         return StatusReport(
             workspace=str(workspace.folder),
@@ -861,6 +879,9 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
             events=indexed.events,
             events_where=None if where is None else len(catalogue.events_where(where)),
+            times=summary.zones,
+            sites=summary.sites,
+            clock_findings=stage.facts["clock_findings"] if stage is not None else [],
             stages=_stages(catalogue, config),
         )
 
@@ -971,14 +992,21 @@ def _heard(catalogue: Catalogue) -> list[RecordingRow]:
     return [row for row in catalogue.recordings(HEARD) if row.n_frames]
 
 
-def _note_archive(
-    catalogue: Catalogue, config: OscineConfig, problems: Sequence[tuple[str, str]]
-) -> None:
-    """Note what was heard, and the places that could not be looked into."""
-    from oscine.picture.indexing import archive_fingerprint
+def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) -> None:
+    """Note what was heard, what its clocks say, and the places that could not be looked into."""
+    from oscine.picture.indexing import archive_fingerprint, clock_findings, tell_time_again
 
-    archive = archive_fingerprint(_heard(catalogue), config.picture, config.activity)
-    facts = {"problems": list(problems)}
+    clock, before = fingerprint(config.clock), catalogue.stage("index")
+    told = before.facts if before is not None else {}
+    is_same_clock = told.get("clock") == clock
+    if told and not is_same_clock:
+        tell_time_again(catalogue, config.clock)
+    if before is not None and before.finished and is_same_clock:  # and nothing was added since
+        archive, findings = before.fingerprint, told["clock_findings"]
+    else:
+        archive = archive_fingerprint(_heard(catalogue), config.picture, config.activity)
+        findings = clock_findings(catalogue, config.clock)
+    facts = {"problems": list(indexed.problems), "clock": clock, "clock_findings": findings}
     catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 

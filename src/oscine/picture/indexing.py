@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from oscine.config import ActivityConfig, PictureConfig, fingerprint
+from oscine.config import ActivityConfig, ClockConfig, PictureConfig, fingerprint
 from oscine.picture.activity import LEVEL_BANDS
 from oscine.picture.tape import (
     LEVEL_STEP_DB,
@@ -30,9 +31,18 @@ from oscine.picture.tape import (
 from oscine.picture.workers import Outcome, Task, draw_in_order, draw_with_ray
 from oscine.sound.archive import Found, find_recordings
 from oscine.sound.changes import Changes, changes_since
+from oscine.sound.clock import (
+    ClockReading,
+    read_clock,
+    reading_from_json,
+    reading_to_json,
+    when_and_where,
+)
+from oscine.sound.clock_trouble import Timed, clock_trouble
 from oscine.workspace.catalogue import (
     HEARD,
     Catalogue,
+    ClockRow,
     EventRow,
     FileRow,
     Placed,
@@ -45,6 +55,9 @@ FILES_AT_ONCE = 64
 """Files noted in one transaction, or fewer that took so long:"""
 NOTED_AFTER_S = 30.0
 MIXED = -1
+NO_ZONE = "files state a time without a zone: give it with --timezone"
+MOST_REASONS = 100
+"""Notes on single clocks that are kept, the most frequent ones."""
 Engine = Literal["processes", "ray"]
 
 
@@ -78,6 +91,7 @@ def index_archive(
     folders: Sequence[Path],
     picture: PictureConfig,
     activity: ActivityConfig,
+    clock: ClockConfig,
     *,
     workers: int,
     engine: Engine = "processes",
@@ -94,6 +108,7 @@ def index_archive(
     folders : sequence of Path
     picture : PictureConfig
     activity : ActivityConfig
+    clock : ClockConfig
     workers : int
         Processes that decode, at least 1.
     engine : "processes" or "ray"
@@ -121,11 +136,12 @@ def index_archive(
     ):
         files = catalogue.files()
         changes = changes_since(files, found, folders, [path for path, _ in problems])
-        note = _Notebook(catalogue, workspace, picture, activity, files, changes)
+        note = _Notebook(catalogue, workspace, picture, activity, clock, files, changes)
         tasks = [
             Task(
                 file=one.file,
                 n_bytes=one.n_bytes,
+                modified_s=one.modified_s,
                 part=Path(parts) / f"{number:09d}",
                 known=note.known(one),
             )
@@ -150,6 +166,35 @@ def index_archive(
     )
 
 
+def tell_time_again(catalogue: Catalogue, clock: ClockConfig) -> None:
+    """Work out again when and where all files were recorded, from what they say."""
+    rows = [row for row, _, _ in catalogue.clocks()]
+    catalogue.set_clocks(
+        clock_row(row.root, row.path, reading_from_json(row.reading), clock) for row in rows
+    )
+
+
+def clock_findings(catalogue: Catalogue, clock: ClockConfig) -> list[str]:
+    """Return what is wrong with the clocks of the recordings that were heard, in sentences."""
+    reasons: Counter[str] = Counter()
+
+    def timed() -> Iterator[Timed]:
+        for row, duration_s, state in catalogue.clocks():
+            if state in HEARD:
+                # One recorder can make but one recording at a time; where it is not known, a site.
+                key = row.recorder.rpartition(" ")[2] or row.site
+                reading = reading_from_json(row.reading)
+                if row.started_ms is None:
+                    reasons.update([row.note if clock.timezone else NO_ZONE])
+                reasons.update(note for note in reading.notes if not reading.is_weak)
+                duration_ms = round(1000 * duration_s)
+                yield Timed(row.path, key, row.started_ms, duration_ms, reading.source)
+
+    sentences = clock_trouble(timed())
+    named = [f"{text} ({n:,} files)" if n > 1 else text for text, n in reasons.most_common()]
+    return [*sentences, *named[:MOST_REASONS]]
+
+
 def tape_fingerprint(picture: PictureConfig, activity: ActivityConfig) -> str:
     """Return the name of the tape drawn with these settings."""
     layout = {"low": TAPE_LOW, "step": TAPE_STEP, "level": [LEVEL_BANDS, LEVEL_STEP_DB]}
@@ -164,6 +209,12 @@ def archive_fingerprint(
     return fingerprint(contents, picture, activity)
 
 
+def clock_row(root: Path | str, path: str, reading: ClockReading, clock: ClockConfig) -> ClockRow:
+    """Return when and where a file was recorded, as the catalogue holds it."""
+    found = when_and_where(reading, path, timezone=clock.timezone, pattern=clock.site_from)
+    return ClockRow(root=str(root), path=path, reading=reading_to_json(reading), **asdict(found))
+
+
 class _Notebook:
     """Puts files on the tape and into the catalogue, a batch in one transaction."""
 
@@ -173,11 +224,13 @@ class _Notebook:
         workspace: Workspace,
         picture: PictureConfig,
         activity: ActivityConfig,
+        clock: ClockConfig,
         files: Sequence[FileRow],
         changes: Changes,
     ) -> None:
         self._catalogue = catalogue
         self._picture = picture
+        self._clock = clock
         folder = workspace.tape(tape_fingerprint(picture, activity))
         self._tape = TapeWriter(folder, picture, catalogue.tape_rows())
         self._next_id = catalogue.last("recordings") + 1
@@ -188,6 +241,7 @@ class _Notebook:
         self._windows: list[WindowRow] = []
         self._retired = list(changes.gone)
         self._placed: list[Placed] = []
+        self._clocks: list[ClockRow] = []
         self._noted_s = time.monotonic()
         self.n_new = self.n_changed = self.n_moved = 0
         self._gone = gone = {row.recording_id for row in changes.gone}
@@ -197,24 +251,26 @@ class _Notebook:
             if row.is_present and row.recording_id not in gone
         }
         heard = [row for row in files if row.is_heard]
-        self._known: dict[int, set[str]] = {}
+        self._known: dict[int, dict[str, float]] = {}
         for row in heard:
-            self._known.setdefault(row.n_bytes, set()).add(row.content_hash)
+            self._known.setdefault(row.n_bytes, {})[row.content_hash] = row.duration_s
         self._heard = {row.content_hash: row.path for row in self._present.values() if row.is_heard}
         self._absent = {
             row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
         }
         for row, one in changes.returned:
             self._place(row, one)
+            reading = read_clock(one.file, modified_s=one.modified_s, duration_s=row.duration_s)
+            self._clocks.append(clock_row(one.root, one.path, reading, clock))
 
     @property
     def n_gone(self) -> int:
         """Files that are gone and were not found elsewhere."""
         return len(self._gone)
 
-    def known(self, found: Found) -> frozenset[str]:
-        """Return the contents of that size that are on the tape."""
-        return frozenset(self._known.get(found.n_bytes, ()))
+    def known(self, found: Found) -> Mapping[str, float]:
+        """Return the contents of that size that are on the tape, and their seconds."""
+        return self._known.get(found.n_bytes, {})
 
     def add(self, found: Found, outcome: Outcome) -> None:
         """Note one file."""
@@ -233,6 +289,7 @@ class _Notebook:
                 self._add_new(found, outcome)
                 self.n_new += before is None
                 self.n_changed += before is not None
+        self._clocks.append(clock_row(found.root, found.path, outcome.clock, self._clock))
         n_noted = len(self._recordings) + len(self._placed)
         if n_noted >= FILES_AT_ONCE or time.monotonic() - self._noted_s > NOTED_AFTER_S:
             self.write_down()
@@ -246,9 +303,10 @@ class _Notebook:
             self._windows,
             retired=self._retired,
             placed=self._placed,
+            clocks=self._clocks,
         )
         self._recordings, self._events, self._windows = [], [], []
-        self._retired, self._placed = [], []
+        self._retired, self._placed, self._clocks = [], [], []
         self._noted_s = time.monotonic()
 
     def _place(self, row: FileRow, found: Found) -> None:
@@ -367,7 +425,9 @@ def _settle_duplicates(catalogue: Catalogue) -> None:
     orphans = {key: row for key, row in orphans.items() if key in absent and key not in heard}
     if orphans:
         placed = [_placed(absent[key], row) for key, row in orphans.items()]
-        catalogue.add([], [], [], retired=orphans.values(), placed=placed)
+        names = {(row.root, row.path) for row in orphans.values()}
+        clocks = [row for row, _, _ in catalogue.clocks() if (row.root, row.path) in names]
+        catalogue.add([], [], [], retired=orphans.values(), placed=placed, clocks=clocks)
 
 
 def _placed(row: FileRow, place: Found | FileRow) -> Placed:

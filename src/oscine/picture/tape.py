@@ -80,6 +80,11 @@ class Drawn:
     n_valid_bands: int
     channels: tuple[Channel, ...]
 
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that were decoded; None where nothing was."""
+        return self.n_samples / self.sample_rate_hz if self.n_samples else None
+
 
 def draw_recording(
     file: Path, part: Path, picture: PictureConfig, activity: ActivityConfig

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from pathlib import Path
 from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture.tape import Drawn, draw_recording, not_drawn
 from oscine.sound.audio import content_hash
+from oscine.sound.clock import ClockReading, read_clock
 from oscine.workspace.distribute import Lost, ray_cluster, ray_map
 
 WAITING_FILES = 2
@@ -52,16 +53,18 @@ class Task:
     ----------
     file : Path
     n_bytes : int
+    modified_s : float
     part : Path
         How the names of its part files begin.
-    known : frozenset of str
-        Hashes of contents that need no drawing.
+    known : mapping of str to float
+        Contents that need no drawing, by their hash, and their seconds.
     """
 
     file: Path
     n_bytes: int
+    modified_s: float
     part: Path
-    known: frozenset[str]
+    known: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,10 +77,12 @@ class Outcome:
         Empty where it could not be read.
     drawn : Drawn or None
         None where the content is known.
+    clock : ClockReading
     """
 
     content_hash: str
     drawn: Drawn | None
+    clock: ClockReading
 
 
 Draw = Callable[[Task, PictureConfig, ActivityConfig], Outcome]
@@ -140,7 +145,7 @@ def draw_with_ray(
                 for part in _parts(task):
                     part.unlink()
                 lost = not_drawn(f"decoding it {outcome.reason}")
-                yield Outcome(content_hash=_hash_or_nothing(task.file), drawn=lost)
+                yield _outcome(task, _hash_or_nothing(task.file), lost)
             else:
                 yield outcome
 
@@ -166,7 +171,7 @@ def draw_one(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Ou
     except OSError:
         digest = ""  # drawing it says why it cannot be read
     if digest in task.known:
-        return Outcome(content_hash=digest, drawn=None)
+        return _outcome(task, digest, None)
     try:
         drawn = draw_recording(task.file, task.part, picture, activity)
     except MemoryError:
@@ -177,7 +182,14 @@ def draw_one(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Ou
         drawn = not_drawn(f"cannot be read: {error.strerror or error}")
     except Exception as error:  # one bad file never costs a good one
         drawn = not_drawn(_in_one_line(f"{type(error).__name__} while it was read: {error}"))
-    return Outcome(content_hash=digest, drawn=drawn)
+    return _outcome(task, digest, drawn)
+
+
+def _outcome(task: Task, digest: str, drawn: Drawn | None) -> Outcome:
+    """Add what the file says of when and where it was recorded."""
+    duration_s = task.known[digest] if drawn is None else drawn.duration_s
+    clock = read_clock(task.file, modified_s=task.modified_s, duration_s=duration_s)
+    return Outcome(content_hash=digest, drawn=drawn, clock=clock)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -285,10 +297,8 @@ class _Pool:
             part.unlink()
         if n_tries[number] >= TRIES:
             reason = _how_it_ended(worker.process.exitcode, worker.hangs)
-            done[number] = Outcome(
-                content_hash=_hash_or_nothing(tasks[number].file),
-                drawn=not_drawn(reason + _printed(worker.printed)),
-            )
+            lost = not_drawn(reason + _printed(worker.printed))
+            done[number] = _outcome(tasks[number], _hash_or_nothing(tasks[number].file), lost)
             worker.tasks.popleft()
         waiting.extendleft(reversed(worker.tasks))
         self._workers.remove(worker)

@@ -8,10 +8,11 @@ over the clocks of many recordings.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone, tzinfo
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
@@ -263,6 +264,99 @@ def written(time: datetime) -> str:
 def _stated(time: Stated) -> str:
     zone = "" if time.offset_min is None else f" {_offset_name(time.offset_min)}"
     return written(time.local) + zone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhenWhere:
+    """When and where a recording was made, as the catalogue holds it.
+
+    Attributes
+    ----------
+    started_ms : int or None
+        Of the first sample, in milliseconds since 1970-01-01 UTC.
+    utc_offset_min : int or None
+        How far the clocks there were ahead of UTC at that time; None where that is not known.
+    zone : str
+        The zone, and where it comes from.
+    site, recorder : str
+    note : str
+        Why there is no time, or why it is weak.
+    """
+
+    started_ms: int | None
+    utc_offset_min: int | None
+    zone: str
+    site: str
+    recorder: str
+    note: str
+
+
+def when_and_where(
+    reading: ClockReading, path: str, *, timezone: str = "", pattern: str = ""
+) -> WhenWhere:
+    """Complete what a file says of its time and place by what the user says.
+
+    Parameters
+    ----------
+    reading
+    path
+        Below the archive's folder, with `/` between names.
+    timezone
+        As in :func:`to_utc_ms`; also the zone of the clocks there where recorders run on UTC.
+    pattern
+        As in :func:`site_from`; its `site` and `recorder` come before those of the file.
+
+    Raises
+    ------
+    ValueError
+        If the zone or the pattern cannot be used.
+    """
+    started_ms, zone, note = to_utc_ms(reading, timezone or None)
+    offset_min = None
+    if started_ms is not None:
+        if timezone:
+            utc = EPOCH.replace(tzinfo=UTC) + timedelta(milliseconds=started_ms)
+            offset = utc.astimezone(_zone(timezone)).utcoffset() or timedelta()
+            offset_min = offset // timedelta(minutes=1)
+        else:
+            offset_min = reading.utc_offset_min
+        zone = f"{zone} ({'given' if reading.utc_offset_min is None else reading.source})"
+    named = site_from(pattern, path) if pattern else {}
+    return WhenWhere(
+        started_ms=started_ms,
+        utc_offset_min=offset_min,
+        zone=zone,
+        site=named.get("site") or reading.site,
+        recorder=named.get("recorder") or reading.recorder,
+        note=note or (reading.notes[-1] if reading.is_weak and reading.notes else ""),
+    )
+
+
+def check_clock(timezone: str, pattern: str) -> None:
+    """See to it that a zone and a pattern can be used, where they are given.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot; the message says how to write it.
+    """
+    if timezone:
+        _zone(timezone)
+    if pattern:
+        _compiled(pattern)
+
+
+def reading_to_json(reading: ClockReading) -> str:
+    """Write a reading as one line that :func:`reading_from_json` reads back."""
+    local = reading.local and reading.local.isoformat(timespec="milliseconds")
+    return json.dumps(asdict(reading) | {"local": local}, sort_keys=True)
+
+
+def reading_from_json(text: str) -> ClockReading:
+    """Read a reading that was written by :func:`reading_to_json`."""
+    values = json.loads(text)
+    values["local"] = values["local"] and datetime.fromisoformat(values["local"])
+    return ClockReading(**values | {"notes": tuple(values["notes"])})
 
 
 # Places in paths

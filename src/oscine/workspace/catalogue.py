@@ -7,7 +7,7 @@ asks it what is left to do and tells it what is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,10 +51,12 @@ CREATE UNIQUE INDEX recordings_path ON recordings (root, path, channel) WHERE is
 CREATE INDEX recordings_content ON recordings (content_hash);
 CREATE INDEX recordings_state ON recordings
     (is_present, state, channel, n_frames, n_samples, sample_rate_hz);
+CREATE INDEX recordings_clock ON recordings (is_present, channel, state, started_ms, zone, site);
 CREATE INDEX recordings_end ON recordings (tape_row + n_frames);
 CREATE TABLE clocks (
     recording_id INTEGER PRIMARY KEY REFERENCES recordings,
-    reading TEXT NOT NULL
+    reading TEXT NOT NULL,
+    note TEXT NOT NULL
 ) STRICT;
 CREATE TABLE events (
     event_id INTEGER PRIMARY KEY,
@@ -157,13 +159,38 @@ class FileRow:
     modified_s: float
     content_hash: str
     state: str
+    sample_rate_hz: int
+    n_samples: int
     n_frames: int
     is_present: bool
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that were decoded."""
+        return self.n_samples / self.sample_rate_hz if self.sample_rate_hz else 0.0
 
     @property
     def is_heard(self) -> bool:
         """Whether it has frames on the tape."""
         return self.n_frames > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockRow:
+    """What a file says of when and where it was recorded, and what that comes to.
+
+    ``reading`` is a line of JSON; ``note`` says why there is no time, or why it is weak.
+    """
+
+    root: str
+    path: str
+    reading: str
+    started_ms: int | None
+    utc_offset_min: int | None
+    zone: str
+    site: str
+    recorder: str
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,12 +268,16 @@ class Summary:
         Recordings on the tape that are present no more.
     absent_frames : int
         Their frames.
+    zones, sites : dict of str to int
+        Files that were heard, by the zone of their clock (`unknown`: no time) and by site.
     """
 
     states: dict[str, int]
     heard_s: float
     n_absent: int
     absent_frames: int
+    zones: dict[str, int]
+    sites: dict[str, int]
 
 
 class Catalogue(Database):
@@ -314,12 +345,17 @@ class Catalogue(Database):
 
         Raises
         ------
-        NotUnderstood
+        WrongArgument
         """
         where = parse_where(condition)
         query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
         found = self._connection.execute(query, where.parameters)
         return np.fromiter((row[0] for row in found), np.int64)
+
+    def event_times(self) -> dict[int, int | None]:
+        """Return when each event present began, in ms of UTC since 1970; None: not known."""
+        query = "SELECT event_id, start_ms FROM heard_events ORDER BY event_id"
+        return {number: start_ms for number, start_ms in self._connection.execute(query)}
 
     def windows(self, *, with_absent: bool = False) -> list[WindowRow]:
         """Return the windows of recordings that are present, or of all, by number."""
@@ -367,7 +403,13 @@ class Catalogue(Database):
             heard_s=sum(row[3] for row in present),
             n_absent=sum(row[5] for row in absent),
             absent_frames=sum(int(row[4]) for row in absent),
+            zones=self._heard_by("iif(started_ms IS NULL, 'unknown', zone)"),
+            sites=self._heard_by("site"),
         )
+
+    def _heard_by(self, column: str) -> dict[str, int]:
+        query = f"SELECT {column}, count(*) FROM heard WHERE channel <= 0 GROUP BY 1"
+        return {name: count for name, count in self._connection.execute(query) if name}
 
     def not_whole(self) -> list[tuple[str, str, str]]:
         """Return path, state and reason of each file present that was not heard whole."""
@@ -390,6 +432,7 @@ class Catalogue(Database):
         *,
         retired: Iterable[FileRow] = (),
         placed: Iterable[Placed] = (),
+        clocks: Iterable[ClockRow] = (),
     ) -> None:
         """Change what there is in one transaction: all of it or nothing.
 
@@ -403,6 +446,8 @@ class Catalogue(Database):
             Files that are present no more. This comes first, so that others can take their names.
         placed : iterable of Placed
             Files that are at another place, or were written again, with the same content.
+        clocks : iterable of ClockRow
+            Of files that are present then.
         """
         with self._transaction():
             self._connection.execute("UPDATE stages SET finished = 0 WHERE stage = 'index'")
@@ -419,6 +464,37 @@ class Catalogue(Database):
             self._insert("recordings", recordings)
             self._insert("events", events)
             self._insert("windows", windows)
+            self._set_clocks(clocks)
+
+    def set_clocks(self, clocks: Iterable[ClockRow]) -> None:
+        """Change when and where files were recorded, in one transaction."""
+        with self._transaction():
+            self._set_clocks(clocks)
+
+    def clocks(self) -> Iterator[tuple[ClockRow, float, str]]:
+        """Yield of each file present its clock, its seconds and its state, by number."""
+        query = """
+            SELECT root, path, reading, started_ms, utc_offset_min, zone, site, recorder, note,
+                n_samples / max(1.0, sample_rate_hz), state
+            FROM recordings JOIN clocks USING (recording_id)
+            WHERE is_present AND channel <= 0 ORDER BY recording_id"""
+        names = [field.name for field in fields(ClockRow)]
+        for *values, duration_s, state in self._connection.execute(query):
+            yield ClockRow(**dict(zip(names, values, strict=True))), duration_s, state
+
+    def _set_clocks(self, clocks: Iterable[ClockRow]) -> None:
+        for one in clocks:
+            key = one.root, one.path
+            self._connection.execute(
+                "UPDATE recordings SET started_ms = ?, utc_offset_min = ?, zone = ?, site = ?,"
+                " recorder = ? WHERE root = ? AND path = ? AND is_present",
+                (one.started_ms, one.utc_offset_min, one.zone, one.site, one.recorder, *key),
+            )
+            self._connection.execute(
+                "INSERT OR REPLACE INTO clocks SELECT recording_id, ?, ? FROM recordings"
+                " WHERE root = ? AND path = ? AND is_present",
+                (one.reading, one.note, *key),
+            )
 
     def stage(self, name: str) -> Stage | None:
         """Return how far a step has come, or None where it was never begun."""

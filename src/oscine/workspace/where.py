@@ -19,6 +19,8 @@ import difflib
 import re
 from dataclasses import dataclass
 
+from oscine.config import WrongArgument
+
 _LOCAL_MS = "(start_ms + utc_offset_min * 60000)"
 _LOCAL_DAY_MS = f"(({_LOCAL_MS} % 86400000 + 86400000) % 86400000)"
 _LOCAL_DATE = f"date({_LOCAL_MS} / 1000.0, 'unixepoch')"
@@ -53,10 +55,6 @@ _SIGNS = ("=", "!=", "<", "<=", ">", ">=")
 _END = ("end", "")
 
 
-class NotUnderstood(ValueError):
-    """What was typed is no condition; the message says where, and what could stand there."""
-
-
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition for SQLite and its parameters."""
@@ -79,7 +77,7 @@ def parse_where(text: str) -> Where:
 
     Raises
     ------
-    NotUnderstood
+    WrongArgument
     """
     parser = _Parser(text)
     sql = parser.condition()
@@ -193,6 +191,6 @@ class _Parser:
         if not self._take(wanted):
             raise self._error(f"{wanted!r} was expected, not {self._peek()[1] or 'the end'!r}")
 
-    def _error(self, problem: str) -> NotUnderstood:
+    def _error(self, problem: str) -> WrongArgument:
         example = "site = 'north' and hour between 5 and 9"
-        return NotUnderstood(f"--where {self._text!r}: {problem}. Example: {example}")
+        return WrongArgument(f"--where {self._text!r}: {problem}. Example: {example}")
