@@ -20,7 +20,7 @@ from oscine.picture.indexing import FILES_AT_ONCE
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
-N_FILES = 3 * FILES_AT_ONCE
+N_FILES = 2 * FILES_AT_ONCE
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def killed_often(archive, folder, engine, workers, n_kills, seed):
 
 
 def test_killed_at_some_moments(archive, tmp_path):
-    killed_often(archive, tmp_path / "w.oscine", "processes", 2, 3, seed=0)
+    killed_often(archive, tmp_path / "w.oscine", "processes", 2, 2, seed=0)
 
 
 @pytest.mark.slow
