@@ -52,8 +52,6 @@ class Audio:
         Frames (samples per channel) that the header promises; None where it does not say.
     n_read : int
         Frames given so far, at the file's own rate: those decoded, and silence for those lost.
-    n_lost : int
-        Frames among them that silence stands for.
     peak : float
         Largest absolute sample handed out so far, before resampling.
     problem : str or None
@@ -84,6 +82,7 @@ class Audio:
 
     @property
     def n_lost(self) -> int:
+        """Frames, among those given, that silence stands for."""
         return min(self.n_read, sum(n_frames for _, n_frames in self._decoder.losses))
 
     @property
@@ -95,8 +94,8 @@ class Audio:
     def blocks(self, sample_rate_hz: int, *, block_s: float = 10.0) -> Iterator[np.ndarray]:
         """Give the samples from start to end, resampled where the file has another rate.
 
-        A fault in the file does not raise: silence stands for what is lost, or the blocks end there,
-        and `problem` tells.
+        A fault in the file does not raise: silence stands for what is lost, or the blocks end
+        there, and `problem` tells.
 
         Parameters
         ----------
@@ -144,7 +143,7 @@ class Audio:
     def _account(self, fault: str | None, n_unsound: int) -> str | None:
         rate_hz = self.sample_rate_hz
         read_s = self.n_read / rate_hz
-        losses = [(first, n) for first, n in self._decoder.losses if first < self.n_read]
+        losses = sorted(loss for loss in self._decoder.losses if loss[0] < self.n_read)
         words = []
         for first, n_frames in losses[:_TOLD_LOSSES]:
             words.append(f"{n_frames / rate_hz:.2f} s are lost at {max(0, first) / rate_hz:.2f} s")

@@ -43,6 +43,9 @@ _PROMISE_SLACK_S = 0.1
 # it is, since bit rates lie within a factor of 40.
 _MP3_CLAIM = 64
 
+# So many frames in a row that cannot be decoded are the end.
+_MP3_PATIENCE = 16
+
 _SAMPLE_BYTES = {
     "PCM_S8": 1,
     "PCM_U8": 1,
@@ -201,6 +204,8 @@ class _ForwardFile(soundfile.SoundFile):
 
 def _soundfile_decoder(path: Path) -> Decoder:
     structure = chunked_structure(path)
+    if structure.refusal:
+        raise UnreadableAudio(path, f"its header is damaged: {structure.refusal}")
     resources = ExitStack()
     if structure.pieces:
         source = resources.enter_context(PiecedFile(path, structure.pieces))
@@ -303,13 +308,7 @@ def _mp3_decoder(path: Path, structure: Structure) -> Decoder:
         sound = resources.enter_context(_ForwardFile(source))  # pyright: ignore[reportArgumentType]
         resources = resources.pop_all()
 
-    def steps(start: int, stop: int | None) -> Iterator[np.ndarray]:
-        try:
-            yield from _soundfile_steps(sound, start, stop)
-        except DecodingFault:
-            if bounded is None or not bounded.is_used_up():
-                raise
-
+    losses = list(structure.losses)
     return Decoder(
         sample_rate_hz=sound.samplerate,
         n_channels=sound.channels,
@@ -317,10 +316,53 @@ def _mp3_decoder(path: Path, structure: Structure) -> Decoder:
         n_promised=sound.frames if structure.has_length else None,
         slack_frames=round(_PROMISE_SLACK_S * sound.samplerate),
         doubt=structure.doubt,
-        losses=list(structure.losses),
-        steps=steps,
+        losses=losses,
+        steps=lambda start, stop: _mp3_steps(sound, bounded, start, stop, losses),
         close=resources.close,
     )
+
+
+def _mp3_steps(
+    sound: soundfile.SoundFile,
+    source: PiecedFile | None,
+    start: int,
+    stop: int | None,
+    losses: list[tuple[int, int]],
+) -> Iterator[np.ndarray]:
+    """Decode on behind frames that look sound and are not: libsndfile leaves out one at a fault."""
+    frame = 1152 if sound.samplerate >= 32_000 else 576
+    n_step = max(1, min(round(_STEP_S * sound.samplerate), _STEP_FRAMES))
+    buffer = np.empty((n_step, sound.channels), np.float32)
+    position, n_lost = start, 0
+    if stop is None:
+        stop = sound.frames
+    try:
+        if start:
+            sound.seek(min(start, sound.frames))
+        while position < stop:
+            buffer.fill(np.nan)  # what is decoded before a fault is not counted, but is there
+            fault = None
+            try:
+                n_read = sound.buffer_read_into(buffer[: stop - position], "float32")
+            except soundfile.LibsndfileError as error:
+                n_read, fault = int(np.count_nonzero(~np.isnan(buffer[:, 0]))), error
+            if n_read and n_lost:
+                losses.append((position, n_lost))
+                yield from _silence(n_lost, sound.channels)
+                position, n_lost = position + n_lost, 0
+            if n_read:
+                yield buffer[:n_read]
+                position += n_read
+            elif fault is None:
+                return
+            if fault is not None:
+                if source is not None and source.is_used_up():
+                    return  # only a last frame that is cut
+                if n_lost > _MP3_PATIENCE * frame:
+                    raise fault
+                n_lost += frame
+    except soundfile.LibsndfileError as error:
+        raise DecodingFault(_libsndfile_words(error)) from error
 
 
 def _flac_steps(
@@ -392,7 +434,7 @@ def _ogg_decoder(path: Path, sound: soundfile.SoundFile) -> Decoder:
         n_channels=sound.channels,
         encoding=f"{sound.format} {sound.subtype}",
         n_promised=sound.frames if sound.frames != _UNKNOWN_FRAMES else None,
-        slack_frames=0,
+        slack_frames=n_skipped if stretches else 0,  # what `_ogg_steps` skips once too often
         doubt=doubt,
         losses=losses,
         steps=steps,

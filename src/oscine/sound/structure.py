@@ -80,8 +80,8 @@ class Structure:
         Whether an MP3 says how long it is.
     pieces : tuple of bytes or range
         The file to decode in place of this one; none where it can be decoded as it is.
-    doubt : str or None
-        What is amiss, in plain words.
+    doubt, refusal : str or None
+        What is amiss, in plain words; and why it cannot be decoded at all.
     losses : tuple of (int, int)
         Where sound is lost, as (first sample, number of samples): the pieces hold silence there.
     """
@@ -92,6 +92,7 @@ class Structure:
     has_length: bool = False
     pieces: tuple[Piece, ...] = ()
     doubt: str | None = None
+    refusal: str | None = None
     losses: tuple[tuple[int, int], ...] = ()
 
 
@@ -203,6 +204,8 @@ def _wave_structure(file: BinaryIO, n_there: int, kind: bytes) -> Structure:
             is_plain = is_plain and len(data) == min(n_claimed, n_there - start)
         if form is not None and data is not None:
             break
+    if form is None and data is not None:
+        return Structure(refusal="no chunk `fmt ` says how its samples are written")
     if form is None or len(form) < 16 or data is None or n_claimed is None:
         return Structure()
     doubt = None
@@ -385,7 +388,7 @@ def mp3_structure(path: Path, *, is_sought: bool = False) -> Structure | None:
     n_placed = -1 if has_length else 0  # the frame that says the length has no sound
     for (gap, n_maimed), run in zip(gaps, runs, strict=True):
         n_lost = min(round(gap / mean_bytes) + n_maimed, n_short)
-        if run is runs[-1] and gap and not is_cut:
+        if run is runs[-1] and gap and not is_cut and n_short < 2 * n_lost + _MP3_RUN:
             n_lost = n_short
         if gap and not pieces:
             words.append(f"its first {gap:,} bytes are damaged")
