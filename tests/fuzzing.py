@@ -143,11 +143,18 @@ MUTATIONS = (
 )
 
 
+def is_good(case: int) -> bool:
+    """Whether a case is left as it was: good files must survive between broken ones."""
+    return case % 20 == 19
+
+
 def broken(sources: Sequence[Path], seed: int, case: int) -> tuple[str, bytes]:
-    """Return the name and the bytes of a case: a source, broken once or twice."""
+    """Return the name and the bytes of a case: a source, broken once or twice, or a good one."""
     rng = random.Random(f"{seed}:{case}")
     source = sources[case % len(sources)]
     content = bytearray(source.read_bytes())
+    if is_good(case):
+        return f"{case:06d}-{source.name}", bytes(content)
     for _ in range(rng.choice((1, 1, 2))):
         if content:
             rng.choice(MUTATIONS)(content, rng)

@@ -562,6 +562,7 @@ def test_no_mutation_gets_through(tmp_path):
     assert [outcome.case for outcome in outcomes] == list(range(500))
     for outcome in outcomes:
         assert outcome.state in fuzzing.STATES, outcome
+        assert outcome.state == "whole" or not fuzzing.is_good(outcome.case), outcome
         assert (outcome.reason == "") == (outcome.state == "whole"), outcome
         assert outcome.seconds < fuzzing.HANG_S, outcome
         assert outcome.n_frames <= 3_000 + 40 * outcome.n_bytes, outcome

@@ -146,7 +146,8 @@ class Audio:
         losses = sorted(loss for loss in self._decoder.losses if loss[0] < self.n_read)
         words = []
         for first, n_frames in losses[:_TOLD_LOSSES]:
-            words.append(f"{n_frames / rate_hz:.2f} s are lost at {max(0, first) / rate_hz:.2f} s")
+            length = f"{n_frames / rate_hz:.2f} s are" if n_frames else "an unknown length is"
+            words.append(f"{length} lost at {max(0, first) / rate_hz:.2f} s")
         if len(losses) > _TOLD_LOSSES:
             n_more = len(losses) - _TOLD_LOSSES
             words.append(f"{n_more} more losses, {self.n_lost / rate_hz:.2f} s in all")

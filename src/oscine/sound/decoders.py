@@ -334,16 +334,15 @@ def _mp3_steps(
     n_step = max(1, min(round(_STEP_S * sound.samplerate), _STEP_FRAMES))
     buffer = np.empty((n_step, sound.channels), np.float32)
     position, n_lost = start, 0
-    if stop is None:
-        stop = sound.frames
+    limit: int = sound.frames if stop is None else stop
     try:
         if start:
             sound.seek(min(start, sound.frames))
-        while position < stop:
+        while position < limit:
             buffer.fill(np.nan)  # what is decoded before a fault is not counted, but is there
             fault = None
             try:
-                n_read = sound.buffer_read_into(buffer[: stop - position], "float32")
+                n_read = sound.buffer_read_into(buffer[: limit - position], "float32")
             except soundfile.LibsndfileError as error:
                 n_read, fault = int(np.count_nonzero(~np.isnan(buffer[:, 0]))), error
             if n_read and n_lost:
@@ -492,36 +491,55 @@ def _pyav_decoder(path: Path) -> Decoder:
         container.close()
         raise ValueError("no sound in it")
     stream = container.streams.audio[0]
-    rate_hz = stream.codec_context.sample_rate
-    layout = stream.codec_context.layout
-
-    def steps(start: int, stop: int | None) -> Iterator[np.ndarray]:
-        # Always from the beginning: after a seek, PyAV's positions are off in some formats.
-        to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate_hz)
-        position = 0
-        try:
-            for frame in container.decode(stream):
-                for converted in to_float.resample(frame):
-                    step = converted.to_ndarray().T
-                    first = max(0, start - position)
-                    yield step[first : None if stop is None else max(0, stop - position)]
-                    position += len(step)
-                if stop is not None and position >= stop:
-                    return
-        except (av.error.FFmpegError, ValueError) as error:
-            raise DecodingFault(str(error)) from error
-
+    codec = stream.codec_context
+    if codec is None or codec.sample_rate < 1 or codec.layout.nb_channels < 1:
+        container.close()
+        raise ValueError("no known encoding, no rate or no channels")
+    rate_hz, layout = codec.sample_rate, codec.layout
     # A raw AAC stream has no header: FFmpeg guesses its length from the bit rate.
     promised_s = None
     if stream.duration and stream.time_base and container.format.name != "aac":
         promised_s = stream.duration * stream.time_base
+    n_promised = round(promised_s * rate_hz) if promised_s else None
+    losses: list[tuple[int, int]] = []
+
+    def all_steps() -> Iterator[np.ndarray]:
+        # Always from the beginning: after a seek, PyAV's positions are off in some formats.
+        to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate_hz)
+        position, stop_s, fault = 0, None, None
+        try:
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError as error:
+                    fault = error
+                    continue
+                for frame in frames:
+                    if fault is not None and n_promised and frame.time and stop_s is not None:
+                        n_lost = round((frame.time - stop_s) * rate_hz)
+                        n_lost = max(0, min(n_lost, n_promised - position))
+                        losses.append((position, n_lost))
+                        yield from _silence(n_lost, layout.nb_channels)
+                        position += n_lost
+                    fault = None
+                    if frame.time is not None:
+                        stop_s = frame.time + frame.samples / rate_hz
+                    for converted in to_float.resample(frame):
+                        yield converted.to_ndarray().T
+                        position += converted.samples
+        except (av.error.FFmpegError, ValueError) as error:
+            fault = error
+        if fault is not None:
+            raise DecodingFault(str(fault))
+
     return Decoder(
         sample_rate_hz=rate_hz,
         n_channels=layout.nb_channels,
-        encoding=f"{container.format.name} {stream.codec_context.name}",
-        n_promised=round(promised_s * rate_hz) if promised_s else None,
+        encoding=f"{container.format.name} {codec.name}",
+        n_promised=n_promised,
         slack_frames=round(_PROMISE_SLACK_S * rate_hz),
         doubt=None,
-        steps=steps,
+        losses=losses,
+        steps=lambda start, stop: _placed(all_steps(), start, stop),
         close=container.close,
     )
