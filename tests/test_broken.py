@@ -5,10 +5,12 @@ also holds good files; these must stay whole.
 """
 
 import io
+import multiprocessing
 import os
 import random
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -173,6 +175,7 @@ BROKEN = {
     "wav/claims-4-gib.wav": (
         wave(data=PCM, data_bytes=2**32 - 4), "damaged", r"holds 2\.00 s of the 67108\.86 s"),
     "wav/chunk-behind.wav": (wave(data=PCM, after=chunk(b"LIST", b"INFO")), "whole", ""),
+    "wav/room-behind.wav": (wave(data=PCM, after=bytes(200_000)), "whole", ""),
     "wav/tag-behind.wav": (wave(data=PCM, after=b"TAG" + bytes(125)), "whole", ""),
     "wav/only-head.wav": (WAV[:44], "unreadable", r"holds 0\.00 s of the 2\.00 s"),
     "wav/empty-data.wav": (wave(), "unreadable", "holds no samples"),
@@ -209,8 +212,8 @@ BROKEN = {
     "wav/nan.wav": (encoded("WAV", "FLOAT", FLOATS), "damaged", "^3 samples are no numbers"),
     "wav/nan64.wav": (encoded("WAV", "DOUBLE", FLOATS), "damaged", "^3 samples are no numbers"),
     # Ogg
-    "ogg/cut.ogg": (cut(OGG), "damaged", "its end is missing"),
-    "ogg/cut.opus": (cut(OPUS), "damaged", "its end is missing"),
+    "ogg/cut.ogg": (cut(OGG), "damaged", "its end may be missing"),
+    "ogg/cut.opus": (cut(OPUS), "damaged", "its end may be missing"),
     "ogg/garbage.ogg": (with_garbage(OGG), "damaged", LOST),
     "ogg/garbage.opus": (with_garbage(OPUS), "damaged", LOST),
     "ogg/no-head.ogg": (patched(OGG, 0, bytes(64)), "unreadable", UNKNOWN),
@@ -220,7 +223,8 @@ BROKEN = {
         b"\xff\xd8\xff\xe0\0\x10JFIF\0" + random.Random(1).randbytes(9999), "unreadable", UNKNOWN),
     "odd/zip.wav": (b"PK\3\4" + random.Random(2).randbytes(50_000), "unreadable", UNKNOWN),
     "odd/zeros.wav": (bytes(50_000), "unreadable", UNKNOWN),
-    "odd/zeros.mp3": (bytes(50_000), "unreadable", ""),
+    "odd/zeros.mp3": (bytes(50_001), "unreadable", UNKNOWN),
+    "odd/erased.mp3": (b"\xff" * 50_000, "unreadable", UNKNOWN),
     "odd/empty.wav": (b"", "unreadable", "empty"),
     "odd/" + "n" * 200 + ".wav": (WAV + b"\0\0", "whole", ""),
 }
@@ -551,6 +555,19 @@ def test_aac_goes_on_behind_a_fault(tmp_path):
 
 
 # Chance
+
+
+def test_a_child_that_dies_names_its_file_and_the_batch_goes_on(tmp_path):
+    sources = [written(tmp_path / "a.flac", FLAC), written(tmp_path / "b.wav", WAV)]
+    (tmp_path / "work").mkdir()
+    outcomes = fuzzing.outcomes(tmp_path / "work", sources, range(60), 0)
+    seen = [next(outcomes)]
+    (child,) = multiprocessing.active_children()
+    os.kill(child.pid, signal.SIGSEGV)
+    seen += list(outcomes)
+    assert [outcome.case for outcome in seen] == list(range(60))
+    (dead,) = [outcome for outcome in seen if outcome.state not in fuzzing.STATES]
+    assert (dead.state, dead.reason) == ("crashed", f"exit code {-signal.SIGSEGV}")
 
 
 def test_no_mutation_gets_through(tmp_path):

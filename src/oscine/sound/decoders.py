@@ -59,7 +59,8 @@ _SAMPLE_BYTES = {
 }
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's word for a length that the header does not give
 
-_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+# libsndfile's SF_ERR_UNRECOGNISED_FORMAT, and SFE_BAD_FILE for an MP3 in which it finds nothing.
+_UNRECOGNISED = frozenset({1, 7})
 
 _PYAV_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka"})
 
@@ -166,7 +167,7 @@ def _first_decoder(path: Path) -> Decoder:
         return _soundfile_decoder(path)
     except soundfile.LibsndfileError as error:
         refusal = error
-    if refusal.code == _UNRECOGNISED and (structure := mp3_structure(path, is_sought=True)):
+    if refusal.code in _UNRECOGNISED and (structure := mp3_structure(path, is_sought=True)):
         with suppress(soundfile.LibsndfileError):
             return _mp3_decoder(path, structure)
     try:
@@ -181,7 +182,7 @@ def _first_decoder(path: Path) -> Decoder:
 
 
 def _refusal_in_words(error: soundfile.LibsndfileError) -> str:
-    if error.code == _UNRECOGNISED:
+    if error.code in _UNRECOGNISED:
         return "no audio format is recognised: not audio, or its header is damaged"
     return f"its header is damaged: {_libsndfile_words(error)}"
 

@@ -48,7 +48,7 @@ _MP3_HEADER_BYTES = 417
 _MP3_SEARCH_BYTES = 1 << 22
 
 
-_MP3_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_MP3_SYNC = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
 _FLAC_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _OGG_SYNC = re.compile(rb"OggS")
 
@@ -256,7 +256,10 @@ def _data_stop(file: BinaryIO, start: int, n_claimed: int, n_there: int) -> int:
     while position < n_there:
         header = _chunk_header(file, position)
         if header is None:
-            return n_there
+            # Room that a recorder took and did not need is left as zeros.
+            ends = [_read(file, p, _WINDOW_BYTES) for p in (position, n_there - _WINDOW_BYTES)]
+            is_room = position < n_there - _WINDOW_BYTES and not any(map(any, ends))
+            return claimed_stop if is_room else n_there
         name, n_bytes = header
         position += 8 + n_bytes + n_bytes % 2
         if name in _TRAILERS:
@@ -626,9 +629,8 @@ def ogg_structure(path: Path) -> tuple[list[OggStretch], str | None, int]:
         if opus.startswith(b"OpusHead"):
             n_skipped = int.from_bytes(opus[10:], "little")
     doubt = None
-    if page is not None and not (page.is_last and position == n_there):
-        is_cut = not page.is_last
-        doubt = "its end is missing" if is_cut else f"{n_there - position:,} bytes follow its end"
+    if page is not None and not page.is_last:
+        doubt = "no page is marked as its last: its end may be missing"
     if is_several or not is_broken or not stretches[0]:
         return [], doubt, n_skipped
     begin = tuple(range(one.start, one.stop) for one in headers)

@@ -78,8 +78,9 @@ CREATE TABLE sound_types (
 class RecordingRow:
     """One channel of one file, or one file that could not be read.
 
-    ``n_samples`` counts samples of the file's own rate that were decoded, ``n_promised`` those
-    that its header promised (0: it does not say). ``channel`` is -1 where channels were mixed.
+    ``n_samples`` counts samples of the file's own rate that were decoded, with silence for those
+    that are lost between others; ``n_promised`` those that its header promised (0: it does not
+    say). ``channel`` is -1 where channels were mixed.
     """
 
     recording_id: int
