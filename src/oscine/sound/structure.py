@@ -257,9 +257,9 @@ def _data_stop(file: BinaryIO, start: int, n_claimed: int, n_there: int) -> int:
         header = _chunk_header(file, position)
         if header is None:
             # Room that a recorder took and did not need is left as zeros.
-            ends = [_read(file, p, _WINDOW_BYTES) for p in (position, n_there - _WINDOW_BYTES)]
-            is_room = position < n_there - _WINDOW_BYTES and not any(map(any, ends))
-            return claimed_stop if is_room else n_there
+            last = max(position, n_there - _WINDOW_BYTES)
+            has_sound = any(any(_read(file, at, _WINDOW_BYTES)) for at in (position, last))
+            return n_there if has_sound or not n_claimed else claimed_stop
         name, n_bytes = header
         position += 8 + n_bytes + n_bytes % 2
         if name in _TRAILERS:
