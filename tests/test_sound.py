@@ -211,30 +211,6 @@ def test_a_cut_file_gives_what_it_holds(tmp_path, name):
     assert np.array_equal(part[0, :n_same], whole[0, :n_same])
 
 
-def test_garbage_in_a_flac_keeps_what_comes_before(tmp_path):
-    path = write(tmp_path / "a.flac", noise(4.0, 44_100), 44_100)
-    whole, _ = read(path)
-    overwrite(path, path.stat().st_size // 2, np.random.default_rng(1).bytes(4096))
-    part, audio = read(path)
-    assert 1.6 < audio.n_read / 44_100 < 2.1
-    assert np.array_equal(part[0], whole[0, : audio.n_read])
-    assert audio.problem is not None
-    assert audio.problem.startswith("cannot be decoded beyond")
-    resampled, _ = read(path, 32_000, block_s=0.7)
-    assert np.array_equal(resampled[0], soxr.resample(part[0], 44_100, 32_000, quality="HQ"))
-
-
-def test_garbage_in_an_ogg_leaves_a_gap_that_is_counted(tmp_path):
-    path = write(tmp_path / "a.ogg", noise(10.0, 44_100), 44_100)
-    overwrite(path, path.stat().st_size // 2, np.random.default_rng(1).bytes(4096))
-    part, audio = read(path)
-    assert audio.n_promised == 10 * 44_100
-    assert 0 < audio.n_missing < 2 * 44_100
-    assert audio.problem is not None
-    at_once, _ = soundfile.read(path, dtype="float32")
-    assert np.array_equal(part[0], at_once)
-
-
 @pytest.mark.parametrize("n_bytes", [0, 0xFFFFFFFF, 0x7FFFF000, 12_345])
 def test_a_wav_that_does_not_know_its_length_promises_nothing(tmp_path, n_bytes):
     path = write(tmp_path / "a.wav", noise(1.0, 8_000), 8_000, "PCM_16")
@@ -286,7 +262,7 @@ def test_an_mp3_with_a_damaged_start_is_read_and_doubted(tmp_path):
     _, audio = read(overwrite(path, 0, bytes(64)))
     assert audio.n_read > 0
     assert audio.problem is not None
-    assert "first bytes" in audio.problem
+    assert "first 417 bytes" in audio.problem
 
 
 def test_no_frames_at_all(tmp_path):

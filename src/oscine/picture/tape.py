@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,12 @@ def draw_recording(
         audio = open_audio(file, channels=picture.channels)
     except UnreadableAudio as error:
         return not_drawn(error.reason)
+    n_bands = n_valid_bands(audio.sample_rate_hz, picture)
+    if n_bands == 0:
+        audio.close()
+        rate_hz = audio.sample_rate_hz
+        refusal = not_drawn(f"a rate of {rate_hz} Hz is too low for the lowest band")
+        return replace(refusal, encoding=audio.encoding, sample_rate_hz=rate_hz)
     with audio, _one_thread():
         n_tracks = audio.n_channels if picture.channels == "each" else 1
         parts = [part.with_name(f"{part.name}.{track}.codes") for track in range(n_tracks)]
@@ -116,7 +122,6 @@ def draw_recording(
     enough = n_frames >= picture.min_duration_s * picture.frames_per_s
     if state not in HEARD or not enough or audio.peak < SILENT_PEAK:
         n_frames = 0
-    n_bands = n_valid_bands(audio.sample_rate_hz, picture)
     numbers = range(n_tracks) if picture.channels == "each" else [-1]
     return Drawn(
         state=state,
@@ -337,13 +342,11 @@ class _PartRows:
 def _state(audio: Audio, n_frames: int, picture: PictureConfig) -> tuple[str, str]:
     """Say in plain words how much of a file was heard."""
     seconds = audio.n_read / audio.sample_rate_hz
-    if n_valid_bands(audio.sample_rate_hz, picture) == 0:
-        return "unreadable", f"a rate of {audio.sample_rate_hz} Hz is too low for the lowest band"
+    if audio.n_read == audio.n_lost:
+        return "unreadable", audio.problem or "holds no samples"
     if audio.n_missing or audio.problem:
         promised = (audio.n_promised or audio.n_read) / audio.sample_rate_hz
         return "damaged", audio.problem or f"{seconds:.3f} s of {promised:.3f} s could be read"
-    if audio.n_read == 0:
-        return "unreadable", "holds no samples"
     if n_frames < picture.min_duration_s * picture.frames_per_s:
         return "too short", f"{seconds:.3f} s; at least {picture.min_duration_s:g} s are needed"
     if audio.peak < SILENT_PEAK:

@@ -104,8 +104,9 @@ CREATE VIEW heard_events AS SELECT
 class RecordingRow:
     """One channel of one file, or one file that could not be read.
 
-    ``n_samples`` counts samples of the file's own rate that were decoded, ``n_promised`` those
-    that its header promised (0: it does not say). ``channel`` is -1 where channels were mixed.
+    ``n_samples`` counts samples of the file's own rate that were decoded, with silence for those
+    that are lost between others; ``n_promised`` those that its header promised (0: it does not
+    say). ``channel`` is -1 where channels were mixed.
 
     A file that went away is not present: its frames, events and vectors stay where they are, and
     count for nothing until it comes back. ``started_ms`` is when its first sample was recorded, in
