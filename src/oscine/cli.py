@@ -43,6 +43,7 @@ app = App(
 
 Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]
 Archives = Annotated[list[Path], Parameter(negative=())]
+Preset = Annotated[str | None, Parameter(name="--preset")]
 Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
@@ -60,6 +61,7 @@ def learn(
     /,
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    preset: Preset = None,
     minutes: float | None = None,
     steps: int | None = None,
     model: Path | None = None,
@@ -79,6 +81,9 @@ def learn(
         Folders of recordings (or single files).
     workspace
         Where everything is kept.
+    preset
+        What is listened for: bird (50 Hz to 16 kHz), bat (5 to 120 kHz), low (8 Hz to 1 kHz:
+        elephants, whales), wide (50 Hz to 48 kHz), or a TOML file of your own. Without, bird.
     minutes
         How long to train (8 if neither minutes nor steps are given).
     steps
@@ -96,7 +101,7 @@ def learn(
     as_json
         Print one JSON object instead of a table.
     """
-    _check(archives, settings, minutes, steps, workers)
+    _check(archives, settings, minutes, steps, workers, preset)
     from oscine import steps as verbs
 
     with _progress() as progress:
@@ -106,6 +111,7 @@ def learn(
             minutes=minutes,
             steps=steps,
             seed=seed,
+            preset=preset,
             model=model,
             workers=workers,
             fresh=fresh,
@@ -124,6 +130,7 @@ def index(
     /,
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    preset: Preset = None,
     workers: int | None = None,
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
@@ -138,6 +145,8 @@ def index(
         Folders of recordings (or single files).
     workspace
         Where everything is kept.
+    preset
+        What is listened for, as for `learn`: bird, bat, low, wide, or a TOML file of your own.
     workers
         Processes that decode; one a core if not given.
     settings
@@ -145,12 +154,17 @@ def index(
     as_json
         Print one JSON object instead of a table.
     """
-    _check(archives, settings, workers=workers)
+    _check(archives, settings, workers=workers, preset=preset)
     from oscine import steps as verbs
 
     with _progress() as progress:
         report = verbs.index(
-            archives, workspace, workers=workers, settings=settings, progress=progress
+            archives,
+            workspace,
+            preset=preset,
+            workers=workers,
+            settings=settings,
+            progress=progress,
         )
     if as_json:
         return _print_json(report)
@@ -474,9 +488,10 @@ def _check(
     minutes: float | None = None,
     steps: int | None = None,
     workers: int | None = None,
+    preset: str | None = None,
 ) -> None:
     """Refuse arguments that cannot be meant, before anything is begun."""
-    from oscine.config import OscineConfig, with_overrides
+    from oscine.config import OscineConfig, with_overrides, with_preset
 
     for archive in archives:
         if not archive.exists():
@@ -489,8 +504,13 @@ def _check(
         raise WrongUse(f"--steps must be at least 1, not {steps}")
     if workers is not None and workers < 1:
         raise WrongUse(f"--workers must be at least 1, not {workers}")
+    config = OscineConfig()
     try:
-        with_overrides(OscineConfig(), settings)
+        config = with_preset(config, preset) if preset is not None else config
+    except ValueError as error:
+        raise WrongUse(f"--preset {error}") from error
+    try:
+        with_overrides(config, settings)
     except ValueError as error:
         raise WrongUse(f"--set {error}") from error
 

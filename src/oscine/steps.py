@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oscine.config import OscineConfig, fingerprint, read_config, to_toml, with_overrides
+from oscine.config import (
+    OscineConfig,
+    fingerprint,
+    read_config,
+    to_toml,
+    with_overrides,
+    with_preset,
+)
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, read_interval
 from oscine.sound.recording import Interval
@@ -185,6 +192,7 @@ def index(
     archives: Sequence[Path],
     folder: Path,
     *,
+    preset: str | None = None,
     workers: int | None = None,
     settings: Iterable[str] = (),
     progress: Progress | None = None,
@@ -196,10 +204,12 @@ def index(
     archives : sequence of Path
     folder : Path
         Of the workspace; made if it is not there.
+    preset : str, optional
+        Settings for the sounds that are looked for, as of :func:`oscine.config.with_preset`.
     workers : int, optional
         Processes that decode; by default one a core.
     settings : iterable of str
-        Dotted overrides such as ``activity.on_db=12``.
+        Dotted overrides such as ``activity.on_db=12``; they go before the preset.
     progress : callable, optional
 
     Returns
@@ -215,7 +225,7 @@ def index(
     """
     from oscine.picture.indexing import index_archive
 
-    with _at_work(folder, settings, create=True) as (workspace, catalogue, config):
+    with _at_work(folder, settings, preset, create=True) as (workspace, catalogue, config):
         indexed = index_archive(
             workspace,
             archives,
@@ -521,6 +531,7 @@ def learn(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    preset: str | None = None,
     model: Path | None = None,
     workers: int | None = None,
     fresh: bool = False,
@@ -540,7 +551,7 @@ def learn(
         Of everything that depends on chance.
     model : Path, optional
         A checkpoint to use instead of pretraining.
-    workers : int, optional
+    preset, workers
         As in :func:`index`.
     settings : iterable of str
         Dotted overrides.
@@ -551,7 +562,7 @@ def learn(
     LearnReport
     """
     settings = [*_seeds(seed, "training", "readout", "cluster"), *settings]
-    index(archives, folder, workers=workers, settings=settings, progress=progress)
+    index(archives, folder, preset=preset, workers=workers, settings=settings, progress=progress)
     if model is None:
         pretrain(
             folder,
@@ -839,14 +850,14 @@ def status(folder: Path) -> StatusReport:
 
 @contextmanager
 def _at_work(
-    folder: Path, settings: Iterable[str], *, create: bool = False
+    folder: Path, settings: Iterable[str], preset: str | None = None, *, create: bool = False
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Hold a workspace for one step; settings that the step refuses are forgotten again."""
     workspace = Workspace(folder, create=create)
     file = workspace.config_file
     with workspace.alone():
         known = file.read_bytes() if file.exists() else None
-        config = _configured(workspace, settings)
+        config = _configured(workspace, settings, preset)
         try:
             with workspace.catalogue() as catalogue:
                 yield workspace, catalogue, config
@@ -857,11 +868,16 @@ def _at_work(
             raise
 
 
-def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
+def _configured(
+    workspace: Workspace, settings: Iterable[str], preset: str | None = None
+) -> OscineConfig:
     """Return the workspace's configuration with overrides, and write down what changed."""
     file = workspace.config_file
     known = read_config(file, OscineConfig) if file.exists() else None
-    config = with_overrides(known or OscineConfig(), settings)
+    config = known or OscineConfig()
+    if preset is not None:
+        config = with_preset(config, preset)
+    config = with_overrides(config, settings)
     if config == known:
         return config
     depth = config.model.depth
@@ -873,7 +889,7 @@ def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
     if known is not None and (config.picture, config.activity) != (known.picture, known.activity):
         raise ValueError(
             f"{workspace.folder} was indexed with other settings of [picture] or [activity] "
-            f"(see {file.name} there): use a new workspace for these"
+            f"(see {file.name} there): use a new workspace for another preset or these settings"
         )
     with NewFile(file) as path:
         path.write_text(to_toml(config), encoding="utf-8")
