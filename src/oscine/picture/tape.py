@@ -12,6 +12,7 @@ Axes: T frames, F mel bands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ TAPE_LOW = float(np.log(1e-10))
 TAPE_STEP = 0.14
 LEVEL_STEP_DB = 0.25
 """Step of the level above the background, one byte for every ``LEVEL_BANDS`` bands of a frame."""
+LEAST_VALID_SHARE = 0.25
+"""Of the bands: a recording that has fewer is refused. It would leave the model next to nothing."""
 CHUNK_FRAMES = 2048
 """Frames that are drawn and coded at a time."""
 SILENT_PEAK = 1e-3
@@ -127,6 +130,12 @@ def draw_recording(
             for number, part in zip(numbers, parts, strict=True)
         ),
     )
+
+
+def least_rate_hz(picture: PictureConfig) -> int:
+    """Return the lowest sample rate of a recording of which a quarter of the bands is valid."""
+    n_least = math.ceil(LEAST_VALID_SHARE * picture.n_mels)
+    return math.ceil(2 * band_edges_hz(picture)[n_least + 1] - 2e-6)
 
 
 def decoded(codes: np.ndarray) -> np.ndarray:
@@ -317,8 +326,12 @@ class _PartRows:
 def _state(audio: Audio, n_frames: int, picture: PictureConfig) -> tuple[str, str]:
     """Say in plain words how much of a file was heard."""
     seconds = audio.n_read / audio.sample_rate_hz
-    if n_valid_bands(audio.sample_rate_hz, picture) == 0:
-        return "unreadable", f"a rate of {audio.sample_rate_hz} Hz is too low for the lowest band"
+    if audio.sample_rate_hz < least_rate_hz(picture):
+        return "unreadable", (
+            f"a rate of {audio.sample_rate_hz:,} Hz is too low for bands of {picture.low_hz:g} to "
+            f"{picture.high_hz:g} Hz: at least {least_rate_hz(picture):,} Hz are needed for a "
+            "quarter of them; index it in another workspace with a --preset for lower sounds"
+        )
     if audio.n_missing or audio.problem:
         promised = (audio.n_promised or audio.n_read) / audio.sample_rate_hz
         return "damaged", audio.problem or f"{seconds:.3f} s of {promised:.3f} s could be read"
