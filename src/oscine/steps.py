@@ -30,6 +30,7 @@ from oscine.config import (
 )
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
@@ -60,9 +61,9 @@ GIVEN_RUN = "given"
 SKIPPED = ("damaged", "silent", "too short", "unreadable", "duplicate")
 PLAYED_HZ = 32_000
 """Rate of the sounds on the page: MP3 knows few."""
-PAD_S = 0.3
+PAD_FRAMES = 30
 """Sound and picture of an exemplar reach this far beyond it on either side."""
-AROUND_S = 2.0
+AROUND_FRAMES = 200
 """Sound before and after an event in which its background is measured."""
 REPORT, LEARNED = "atlas.html", "learn.json"
 
@@ -767,9 +768,8 @@ def _sound(
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Return the sound of an interval, that around it, and their rate; None where it is gone."""
     recording, hop = interval.recording, config.picture.hop_samples
-    pad = round(AROUND_S * config.picture.frames_per_s)
-    start = max(0, interval.start_frame - pad)
-    stop = min(recording.n_frames, interval.stop_frame + pad)
+    start = max(0, interval.start_frame - AROUND_FRAMES)
+    stop = min(recording.n_frames, interval.stop_frame + AROUND_FRAMES)
     rate_hz = recording.sample_rate_hz
     wide = Interval(
         start=start * hop, stop=stop * hop, sample_rate_hz=config.picture.sample_rate_hz
@@ -1175,9 +1175,11 @@ def _exemplar(
     from oscine.atlas.page import PageExemplar
 
     recording = recordings[event.recording_id]
-    pad = round(PAD_S * config.picture.frames_per_s)
-    start = max(0, event.start_frame - pad)
-    stop = min(recording.n_frames, event.stop_frame + pad)
+    start = max(0, event.start_frame - PAD_FRAMES)
+    stop = min(recording.n_frames, event.stop_frame + PAD_FRAMES)
+    speed = event_speed(
+        (config.picture.low_hz, config.picture.high_hz), (event.low_hz, event.high_hz)
+    )
     log_mel = tape.log_mel(recording.tape_row + start, recording.tape_row + stop)
     frame_s = 1 / config.picture.frames_per_s
     return PageExemplar(
@@ -1186,7 +1188,8 @@ def _exemplar(
         start_s=start * frame_s,
         stop_s=stop * frame_s,
         spectrogram=log_mel,
-        audio=_mp3(recording, start, stop, config),
+        audio=_mp3(recording, start, stop, config, speed),
+        audio_speed=speed,
     )
 
 
@@ -1205,9 +1208,13 @@ def _hushed() -> Iterator[None]:
 
 
 def _mp3(
-    recording: RecordingRow, start_frame: int, stop_frame: int, config: OscineConfig
+    recording: RecordingRow,
+    start_frame: int,
+    stop_frame: int,
+    config: OscineConfig,
+    speed: float,
 ) -> bytes | None:
-    """Return a stretch of a recording as MP3, loud enough to hear; None where it is gone."""
+    """Return a stretch of a recording as MP3, loud and slow enough to hear; None if it is gone."""
     import soundfile
 
     hop, rate = config.picture.hop_samples, config.picture.sample_rate_hz
@@ -1216,7 +1223,9 @@ def _mp3(
     file = located(Path(recording.root), recording.path)
     try:
         with _hushed():
-            samples = read_interval(file, interval, channel=channel, sample_rate_hz=PLAYED_HZ)
+            samples = read_interval(
+                file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
+            )
     except (UnreadableAudio, OSError, ValueError):
         return None
     peak = float(np.abs(samples).max(initial=0))
