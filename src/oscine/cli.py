@@ -422,6 +422,7 @@ def synth(
     /,
     *,
     minutes: float = 12.0,
+    preset: Preset = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -434,17 +435,22 @@ def synth(
     folder
         Where to write it.
     minutes
-        Of recordings, in all.
+        Of recordings, in all; before they are made faster or slower for a preset.
+    preset
+        Made for `learn --preset` of the same name: the same calls, as many times as high and fast
+        as the preset reaches higher than birds do.
     seed
         Of everything that depends on chance.
     as_json
         Print one JSON object instead of a table.
     """
+    _check([], (), preset=preset)
     from oscine import steps as verbs
     from oscine.synth import SynthConfig
 
     try:
-        config = SynthConfig(minutes=minutes, seed=seed)
+        speed = verbs.synthetic_speed(preset) if preset is not None else 1.0
+        config = SynthConfig(minutes=minutes, seed=seed, speed=speed)
     except ValueError as error:
         raise WrongUse(str(error)) from error
     with _progress() as progress:

@@ -189,6 +189,18 @@ def synth(
     return write_archive(folder, config, tell)
 
 
+def synthetic_speed(preset: str) -> float:
+    """Return how many times as fast a synthetic archive must be to fill the bands of a preset.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset.
+    """
+    wanted = with_preset(OscineConfig(), preset).picture
+    return wanted.sample_rate_hz / OscineConfig().picture.sample_rate_hz
+
+
 def index(
     archives: Sequence[Path],
     folder: Path,
