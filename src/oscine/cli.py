@@ -281,7 +281,9 @@ def embed(
             ("windows", f"{report.windows:,}"),
             ("dimensions", f"{report.dimensions}"),
             ("readout", fitted),
-        ]
+            ("same vector as another", f"{report.duplicate_share:.1%} of the events"),
+        ],
+        report.notes,
     )
 
 

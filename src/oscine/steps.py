@@ -23,6 +23,7 @@ import numpy as np
 from oscine.config import (
     OscineConfig,
     fingerprint,
+    from_mapping,
     read_config,
     to_toml,
     with_overrides,
@@ -45,6 +46,7 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
+    from oscine.embedding.duplicates import Duplicates
     from oscine.embedding.individual import ExchangeSample, IndividualReadout
     from oscine.embedding.intervals import FrameInterval
     from oscine.embedding.readout import Readout
@@ -65,6 +67,8 @@ PAD_FRAMES = 30
 """Sound and picture of an exemplar reach this far beyond it on either side."""
 AROUND_FRAMES = 200
 """Sound before and after an event in which its background is measured."""
+MOST_DUPLICATES = 0.005
+"""Share of events with the vector of another, different one, above which the reports say so."""
 REPORT, LEARNED = "atlas.html", "learn.json"
 
 
@@ -105,6 +109,9 @@ class EmbedReport:
     dimensions: int
     fitted_on: int
     refitted: bool
+    duplicate_share: float
+    """Of events (of a sample of 4,000), those that have the vector of another, different event."""
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -406,6 +413,8 @@ def embed(
         dimensions=done.dimensions,
         fitted_on=done.n_fitted,
         refitted=done.refitted,
+        duplicate_share=round(done.duplicates.share, 4),
+        notes=_duplicate_notes(done.duplicates),
     )
 
 
@@ -507,11 +516,14 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
         A step is missing.
     """
     from oscine.atlas.page import write_page
+    from oscine.embedding.duplicates import Duplicates
 
     with _at_work(folder, ()) as (workspace, catalogue, config):
         model = _needed(catalogue, "pretrain").facts
         clusters = ClusterReport(**_needed(catalogue, "cluster").facts["report"])
         indexed = _index_report(catalogue)
+        embedded = _needed(catalogue, "embed").facts
+        duplicates = from_mapping(Duplicates, embedded.get("duplicates", {}))
         summary = LearnReport(
             hours=indexed.hours,
             files=indexed.files,
@@ -528,7 +540,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
             clusters=clusters.clusters,
             noise_share=clusters.noise_share,
             report=str(workspace.reports / REPORT),
-            notes=[*_model_notes(catalogue), *clusters.notes],
+            notes=[*_model_notes(catalogue), *_duplicate_notes(duplicates), *clusters.notes],
         )
         page = _page(workspace, catalogue, config, summary, indexed, progress)
         with NewFile(workspace.reports / LEARNED) as path:
@@ -1060,6 +1072,19 @@ def _model_notes(catalogue: Catalogue) -> list[str]:
     return [
         "The model was trained on other recordings than the archive holds now; "
         "`oscine pretrain --fresh` trains it again."
+    ]
+
+
+def _duplicate_notes(found: Duplicates) -> list[str]:
+    """Say of events that differ that they have the same vector, where they are many."""
+    if found.share <= MOST_DUPLICATES:
+        return []
+    return [
+        f"{found.n_alike:,} of {found.n_events:,} events ({found.share:.1%}) have the same vector "
+        "as another event that is not the same sound: they cannot be told apart. Most are in "
+        f"{', '.join(found.files)}. Likely causes: a header that gives a wrong sample rate, a "
+        "preset in whose bands nothing is heard, one recording under several names in different "
+        "encodings, or a model that was hardly trained."
     ]
 
 
