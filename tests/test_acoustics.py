@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oscine.config import OscineConfig, with_preset
 from oscine.evaluation.acoustics import (
     QUANTITIES,
     background_level_db,
     measured,
+    picture_speed,
     probe_targets,
     yin,
 )
@@ -238,3 +240,19 @@ def test_targets_count_octaves():
 def test_what_is_no_sound_is_refused(sound, problem):
     with pytest.raises(ValueError, match=problem):
         measured(sound, RATE_HZ)
+
+
+@pytest.mark.parametrize("preset", ["bird", "bat", "low", "wide"])
+def test_sounds_of_another_pace_are_measured_at_that_pace(rng, preset):
+    speed = picture_speed(with_preset(OscineConfig(), preset).picture)
+    sound = np.hanning(9_600) * pulse_train(700, 0.3) + 0.001 * rng.normal(size=9_600)
+    around = 0.001 * rng.normal(size=RATE_HZ)
+    slow = measured(sound, RATE_HZ, background_db=background_level_db(around, RATE_HZ))
+    rate_hz = round(RATE_HZ * speed)
+    background_db = background_level_db(around, rate_hz, speed=speed)
+    fast = measured(sound, rate_hz, background_db=background_db, speed=speed)
+    assert fast.keys() == slow.keys()
+    assert slow["f0_hz"] == pytest.approx(700, rel=0.01)
+    for name, value in slow.items():
+        factor = speed if name.endswith("_hz") else 1 / speed if name.endswith("_s") else 1
+        assert fast[name] == pytest.approx(value * factor, nan_ok=True), name

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -347,6 +348,7 @@ def test_page_shows_types_exemplars_training_and_skipped_files(tmp_path):
     )
     elements = written(tmp_path, page)
     assert "2 events in 1 recording, median 0.50 s, 1.0–4.0 kHz" in elements.text
+    assert "played at" not in elements.text
     assert "33% of all events" in elements.text
     assert "an acoustic grouping, not a meaning" in elements.text
     assert "2 too short" in elements.text
@@ -356,6 +358,34 @@ def test_page_shows_types_exemplars_training_and_skipped_files(tmp_path):
     assert [card["id"] for card in elements.with_class("type")] == ["type-0", "not-grouped"]
     assert len(elements.named("audio")) == 1
     assert all(image["alt"] for image in elements.named("img"))
+
+
+def test_sounds_that_are_slowed_down_say_so_and_are_written_in_milliseconds(tmp_path):
+    slow = replace(page_exemplar(0), start_s=0.75, stop_s=0.85, audio_speed=0.1)
+    event = page_event(0, 0, start_s=0.78, stop_s=0.785, low_hz=30_000.0, high_hz=80_000.0)
+    bands = np.geomspace(5e3, 12e4, N_BANDS)
+    page = atlas_page(events=[event], exemplars=[[slow]], band_hz=bands)
+    elements = written(tmp_path, page)
+    assert "1 event in 1 recording, median 5 ms, 30.0–80.0 kHz" in elements.text
+    assert "0:00.750played at 1/10 speed" in elements.text
+    assert "kHz5102050100050100 ms" in elements.text  # both axes
+    (button,) = elements.with_class("picture")
+    assert button["aria-label"] == "Play a.wav, 0:00.750 to 0:00.850, played at 1/10 speed"
+    assert button["data-duration"] == "1.0000"  # of the sound
+
+
+def test_sounds_that_are_speeded_up_say_so_and_are_written_in_hertz(tmp_path):
+    fast = replace(page_exemplar(0), start_s=0.0, stop_s=8.0, audio_speed=10.0)
+    event = page_event(0, 0, start_s=1.0, stop_s=6.0, low_hz=12.0, high_hz=80.0)
+    bands = np.linspace(10, 990, N_BANDS)
+    page = atlas_page(events=[event], exemplars=[[fast]], band_hz=bands)
+    elements = written(tmp_path, page)
+    assert "median 5.00 s, 12–80 Hz" in elements.text
+    assert "played at 10× speed" in elements.text
+    assert "Hz10200500" in elements.text
+    assert "kHz" not in elements.text
+    (button,) = elements.with_class("picture")
+    assert button["data-duration"] == "0.8000"
 
 
 def test_only_pictures_with_sound_are_buttons(tmp_path):

@@ -241,6 +241,12 @@ def wrong(call, code, *arguments):
         ),
         (["pretrain", "--set", "model.depth=deep"], "model.depth must be of type int, not 'deep'"),
         (["pretrain", "--set", "training.mask_ratio=0.9"], "mask_ratio must lie in 0.3 to 0.8"),
+        (["learn", ".", "--preset", "bats"], "no preset 'bats', and no such file: known are bat, "),
+        (["index", ".", "--preset", "bats"], "known are bat, bird, low, wide"),
+        (
+            ["index", ".", "--preset", "bat", "--set", "picture.n_fft=512"],
+            "would be empty: n_fft=512 at 256000 Hz",
+        ),
         (["synth"], "FOLDER"),
         (["synth", "x", "--minutes", "0"], "minutes must be more than 0"),
     ],
@@ -304,7 +310,14 @@ def test_other_settings_than_before_are_named(call, archive, copied):
     assert "--fresh" in message
     message = wrong(call, 1, "index", archive, "-w", copied, "--set", "picture.n_fft=2048")
     assert "use a new workspace" in message
-    assert call("learn", archive, "-w", copied, "--steps", 20)[0] == 0
+    known = (copied / "oscine.toml").read_bytes()
+    message = wrong(call, 1, "index", archive, "-w", copied, "--preset", "bat")
+    assert "use a new workspace for another preset" in message
+    assert (copied / "oscine.toml").read_bytes() == known
+    again = ("learn", archive, "-w", copied, "--steps", 20)
+    assert call(*again, "--preset", "bird")[0] == 0  # the same as before
+    assert call(*again)[0] == 0
+    assert (copied / "oscine.toml").read_bytes() == known
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

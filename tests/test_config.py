@@ -1,7 +1,9 @@
 """Settings: ranges, TOML and back, overrides, fingerprints."""
 
 import dataclasses
+import tomllib
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -17,12 +19,15 @@ from oscine.config import (
     TrainingConfig,
     fingerprint,
     from_mapping,
+    preset_names,
     read_config,
     to_mapping,
     to_toml,
     with_overrides,
+    with_preset,
 )
 from oscine.model.checkpoint import RunConfig
+from oscine.picture.mel import mel_filters
 
 DEFAULT = OscineConfig()
 
@@ -33,7 +38,8 @@ def configs(draw):
     return OscineConfig(
         picture=PictureConfig(
             channels=draw(st.sampled_from(["mean", "first", "each"])),
-            n_mels=draw(st.integers(1, 256)),
+            n_fft=4096,
+            n_mels=draw(st.integers(64, 256)),
             low_hz=draw(st.floats(0, 1000)),
             power_floor=draw(st.floats(1e-20, 1)),
         ),
@@ -224,5 +230,99 @@ def test_every_setting_shows_in_the_fingerprint(section):
     for name in names:
         changed = replace(getattr(DEFAULT, section))
         object.__setattr__(changed, name, "another value")
-        seen.add(fingerprint(replace(DEFAULT, **{section: changed})))
+        whole = replace(DEFAULT)
+        object.__setattr__(whole, section, changed)
+        seen.add(fingerprint(whole))
     assert len(seen) == 1 + len(names)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_sets_all_of_the_picture_and_of_the_activity(name):
+    file = files("oscine") / "presets" / f"{name}.toml"
+    values = tomllib.loads(file.read_text(encoding="utf-8"))
+    for section in ("picture", "activity"):
+        known = {field.name for field in dataclasses.fields(getattr(DEFAULT, section))}
+        assert set(values[section]) == known
+    config = with_preset(DEFAULT, name)
+    assert to_mapping(config.picture) == values["picture"]
+    assert to_mapping(config.activity) == values["activity"]
+    assert config.model == DEFAULT.model
+
+
+def test_the_preset_for_birds_is_the_default():
+    assert preset_names() == ["bat", "bird", "low", "wide"]
+    assert with_preset(DEFAULT, "bird") == DEFAULT
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_scales_with_its_frames(name):
+    picture, activity = with_preset(DEFAULT, name).picture, with_preset(DEFAULT, name).activity
+    assert picture.high_hz <= picture.sample_rate_hz / 2
+    assert picture.min_duration_s * picture.frames_per_s == pytest.approx(16)
+    assert activity.min_duration_s * picture.frames_per_s == pytest.approx(4)
+    assert activity.min_gap_s * picture.frames_per_s == pytest.approx(8)
+    assert activity.max_duration_s * picture.frames_per_s == pytest.approx(400)
+    assert activity.floor_window_s * picture.frames_per_s == pytest.approx(3000)
+
+
+def test_a_preset_of_ones_own_changes_what_it_names(tmp_path):
+    file = tmp_path / "frogs.toml"
+    file.write_text("[picture]\nlow_hz = 200\n[model]\ndepth = 6\n")
+    before = with_overrides(DEFAULT, ["model.width=64", "picture.power_floor=1e-9"])
+    config = with_preset(before, str(file))
+    assert config == with_overrides(before, ["picture.low_hz=200.0", "model.depth=6"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[picture]\nlow_herz = 200\n", "did you mean picture.low_hz"),
+        ("[pictures]\n", "did you mean picture"),
+        ("picture = 1\n", "picture is a section"),
+        ("[picture]\nhigh_hz = 99_000\n", "bands must lie within"),
+        ("[picture\n", "not valid TOML"),
+    ],
+)
+def test_a_preset_of_ones_own_is_read_strictly(tmp_path, text, words):
+    file = tmp_path / "frogs.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words) as raised:
+        with_preset(DEFAULT, str(file))
+    assert "frogs.toml" in str(raised.value)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'bats'.*known are bat, bird, low, wide"):
+        with_preset(DEFAULT, "bats")
+
+
+@given(
+    rate_hz=st.sampled_from([2_000, 8_000, 32_000, 96_000, 256_000]),
+    n_fft=st.sampled_from([64, 128, 512, 1024]),
+    n_mels=st.integers(1, 200),
+    low_share=st.floats(0, 0.4),
+    high_share=st.floats(0.5, 1),
+)
+def test_a_picture_with_an_empty_band_is_refused(rate_hz, n_fft, n_mels, low_share, high_share):
+    values = {
+        "sample_rate_hz": rate_hz,
+        "n_fft": n_fft,
+        "hop_samples": n_fft,
+        "n_mels": n_mels,
+        "low_hz": low_share * rate_hz / 2,
+        "high_hz": high_share * rate_hz / 2,
+    }
+    picture = replace(DEFAULT.picture)
+    for name, value in values.items():
+        object.__setattr__(picture, name, value)
+    smallest = mel_filters(picture).max(axis=0).min()
+    if smallest > 1e-9:
+        assert PictureConfig(**values) == picture
+    elif smallest == 0:
+        with pytest.raises(ValueError, match="would be empty"):
+            PictureConfig(**values)
+
+
+def test_patches_leave_a_row_to_recordings_that_are_heard():
+    with pytest.raises(ValueError, match=r"a quarter of picture\.n_mels"):
+        OscineConfig(picture=PictureConfig(n_mels=32))

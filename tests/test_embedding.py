@@ -173,7 +173,7 @@ def test_an_excerpt_of_the_tape_holds_the_columns_of_its_interval(tape):
 
 def pooled_by_hand(encoder, one, config, piece_frames):
     """Pool patch by patch, grid by grid: each weighs as much as the frames of its column."""
-    n_rows = (one.n_bands + 8) // 16  # of which at least half is valid
+    n_rows = one.n_bands // 16  # that are wholly valid
     found = np.full((len(config.layers), encoder.grid(1).n_mel, 2 * encoder.config.width), np.nan)
     seen = {}
     for first, last in one.grids:

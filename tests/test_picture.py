@@ -11,8 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.activity import LEVEL_BANDS, SHORT_S, find_background, find_events
+from oscine.config import (
+    ActivityConfig,
+    OscineConfig,
+    PictureConfig,
+    preset_names,
+    with_preset,
+)
+from oscine.picture.activity import LEVEL_BANDS, SHORT_FRAMES, find_background, find_events
 from oscine.picture.mel import (
     band_edges_hz,
     frame_margin_samples,
@@ -31,6 +37,7 @@ from oscine.picture.tape import (
     coded,
     decoded,
     draw_recording,
+    least_rate_hz,
 )
 from oscine.sound.audio import Audio
 
@@ -465,8 +472,21 @@ def test_a_file_that_is_no_audio_is_unreadable(tmp_path):
 def test_a_rate_below_all_bands_is_said_to_be_so(tmp_path):
     drawn = draw(write(tmp_path / "a.wav", noise(0.02), 100))
     assert (drawn.state, drawn.n_valid_bands) == ("unreadable", 0)
-    assert drawn.reason == "a rate of 100 Hz is too low for the lowest band"
+    assert drawn.reason == (
+        "a rate of 100 Hz is too low for bands of 50 to 16000 Hz: at least 1,918 Hz are needed for "
+        "a quarter of them; index it in another workspace with a --preset for lower sounds"
+    )
     assert drawn.channels == ()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_rate_is_enough_from_a_quarter_of_the_bands_on(tmp_path, name):
+    config = with_preset(OscineConfig(), name)
+    least_hz = least_rate_hz(config.picture)
+    for rate_hz, state in ((least_hz - 1, "unreadable"), (least_hz, "whole")):
+        file = write(tmp_path / f"{rate_hz}.wav", noise(2 * rate_hz / RATE), rate_hz)
+        drawn = draw_recording(file, tmp_path / "part", config.picture, config.activity)
+        assert (drawn.state, drawn.n_valid_bands >= 32) == (state, state == "whole")
 
 
 def test_channels_are_mixed_or_the_first_or_each(tmp_path):
@@ -539,5 +559,5 @@ def test_states_of_real_files(real_data, tmp_path):
 def test_a_real_clip_cut_to_its_call_is_one_event(real_data, tmp_path):
     file = real_data / "individual_zebra_finch/YelGre5275/YelGre5275_110728-DC-25.flac"
     drawn = draw_recording(file, tmp_path / "part", PICTURE, ACTIVITY)
-    assert drawn.channels[0].n_frames == 16 < SHORT_S * FPS
+    assert drawn.channels[0].n_frames == 16 < SHORT_FRAMES
     assert len(drawn.channels[0].events) == 1

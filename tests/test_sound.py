@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from oscine.sound.archive import find_recordings, shown
 from oscine.sound.audio import UnreadableAudio, content_hash, open_audio, read_interval
+from oscine.sound.hearing import AUDIBLE_HZ, event_speed, playing_speed
 from oscine.sound.recording import Interval
 
 RATES_HZ = st.sampled_from([8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 192_000, 250_000])
@@ -495,3 +496,62 @@ def test_formats_of_real_files(real_data):
         assert (audio.problem is None) == (row.path != "truncated.wav")
         assert samples.shape == (1, round(audio.n_read * 32_000 / audio.sample_rate_hz))
         assert (audio.peak < 1e-3) == (row.path == "silence_10s.mp3")
+
+
+# Resampling over the ratios that presets ask for
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(256_000, 2_000), (384_000, 2_000), (8_000, 256_000), (192_000, 640)]
+)
+def test_resampling_keeps_tones_and_makes_no_others(from_hz, to_hz):
+    slower = min(from_hz, to_hz)
+    time_s = np.arange(4 * from_hz) / from_hz
+    tone = np.sin(2 * np.pi * 0.2 * slower * time_s).astype(np.float32)
+    # Above the new Nyquist frequency: it would fold back to 0.3 of the new rate.
+    above = np.sin(2 * np.pi * 0.7 * to_hz * time_s).astype(np.float32) if to_hz < from_hz else 0
+    found = soxr.resample(tone + above, from_hz, to_hz, quality="HQ")
+    assert len(found) == 4 * to_hz
+    expected = np.sin(2 * np.pi * 0.2 * slower * np.arange(4 * to_hz) / to_hz)
+    middle = slice(to_hz, 3 * to_hz)
+    assert np.abs(found[middle] - expected[middle]).max() < 1e-4  # -80 dB
+
+
+@pytest.mark.parametrize("to_hz", [640, 2_000, 320_000])
+def test_an_excerpt_at_a_far_rate_is_that_of_the_whole(tmp_path, to_hz):
+    path = write(tmp_path / "a.wav", noise(4, 96_000), 96_000, "FLOAT")
+    whole, _ = read(path, to_hz)
+    excerpt = read_interval(
+        path, Interval(start=96_000, stop=192_000, sample_rate_hz=96_000), sample_rate_hz=to_hz
+    )
+    assert np.abs(excerpt - whole[0, to_hz : 2 * to_hz]).max() < 1e-4
+
+
+# How fast sounds are played
+
+
+@pytest.mark.parametrize(
+    ("bands_hz", "speed"),
+    [((50, 16_000), 1), ((5_000, 120_000), 0.1), ((8, 1_000), 10), ((50, 48_000), 1)],
+    ids=["bird", "bat", "low", "wide"],
+)
+def test_presets_are_played_so_that_they_are_heard(bands_hz, speed):
+    assert playing_speed(*bands_hz) == speed
+
+
+@given(st.floats(0, 1e5), st.floats(1, 1e5))
+def test_what_is_played_is_heard(low_hz, width_hz):
+    high_hz = low_hz + width_hz
+    speed = playing_speed(low_hz, high_hz)
+    assert low_hz * speed < AUDIBLE_HZ[1]
+    assert high_hz * speed > AUDIBLE_HZ[0]
+    if low_hz >= AUDIBLE_HZ[0] and high_hz <= AUDIBLE_HZ[1]:
+        assert speed == 1
+
+
+def test_an_event_plays_at_the_speed_of_its_archive_unless_nothing_would_be_heard():
+    wide = (50, 48_000)
+    assert event_speed(wide, (2_000, 5_000)) == 1
+    assert event_speed(wide, (14_000, 30_000)) == 1
+    assert event_speed(wide, (38_000, 46_000)) == 0.05
+    assert event_speed((5_000, 120_000), (9_000, 15_000)) == 0.1

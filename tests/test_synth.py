@@ -272,3 +272,33 @@ def test_transform_lengths_hold_what_they_must_and_little_more(n):
     while length % 2 == 0:
         length //= 2
     assert length in (1, 3)
+
+
+@pytest.mark.parametrize("speed", [8.0, 1 / 16, 3.0])
+def test_a_faster_archive_is_the_same_samples_at_another_rate(archive, tmp_path, speed):
+    report = write_archive(tmp_path / "fast", replace(CONFIG, speed=speed))
+    assert report.duration_s == pytest.approx(36 / speed)
+    for slow, fast in zip(recordings(archive), recordings(tmp_path / "fast"), strict=True):
+        samples, rate_hz = soundfile.read(slow, dtype="int16")
+        faster, faster_hz = soundfile.read(fast, dtype="int16")
+        assert faster_hz == rate_hz * speed
+        assert np.array_equal(faster, samples)
+    for slow, fast in zip(truth(archive), truth(tmp_path / "fast"), strict=True):
+        for time in ("start_s", "stop_s"):
+            assert float(fast[time]) == pytest.approx(float(slow[time]) / speed, abs=2e-5)
+        assert float(fast["low_hz"]) == pytest.approx(float(slow["low_hz"]) * speed, abs=0.6)
+        assert float(fast["high_hz"]) == pytest.approx(float(slow["high_hz"]) * speed, abs=0.6)
+        assert fast["individual"] == slow["individual"]
+    with pytest.raises(ValueError, match="another configuration"):
+        write_archive(tmp_path / "fast", CONFIG)
+
+
+def test_a_speed_that_no_file_can_give_is_refused():
+    with pytest.raises(ValueError, match="a rate that a file can hold"):
+        SynthConfig(speed=1.00001)
+    with pytest.raises(ValueError, match=r"speed must lie in 0\.01\.\.10"):
+        SynthConfig(speed=20)
+
+
+def test_what_is_claimed_without_a_speed_is_claimed_as_before(archive):
+    assert "speed" not in (archive / "synth.json").read_text()

@@ -44,6 +44,7 @@ app = App(
 
 Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]
 Archives = Annotated[list[Path], Parameter(negative=())]
+Preset = Annotated[str | None, Parameter(name="--preset")]
 Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Engine = Literal["processes", "ray"]
@@ -62,6 +63,7 @@ def learn(
     /,
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    preset: Preset = None,
     minutes: float | None = None,
     steps: int | None = None,
     model: Path | None = None,
@@ -83,6 +85,9 @@ def learn(
         Folders of recordings (or single files).
     workspace
         Where everything is kept.
+    preset
+        What is listened for: bird (50 Hz to 16 kHz), bat (5 to 120 kHz), low (8 Hz to 1 kHz:
+        elephants, whales), wide (50 Hz to 48 kHz), or a TOML file of your own. Without, bird.
     minutes
         How long to train (8 if neither minutes nor steps are given).
     steps
@@ -105,7 +110,7 @@ def learn(
     as_json
         Print one JSON object instead of a table.
     """
-    _check(archives, settings, minutes, steps, workers)
+    _check(archives, settings, minutes, steps, workers, preset)
     from oscine import steps as verbs
 
     with _progress() as progress:
@@ -115,6 +120,7 @@ def learn(
             minutes=minutes,
             steps=steps,
             seed=seed,
+            preset=preset,
             model=model,
             workers=workers,
             fresh=fresh,
@@ -133,6 +139,7 @@ def index(
     /,
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    preset: Preset = None,
     workers: int | None = None,
     engine: Engine = "processes",
     timezone: str | None = None,
@@ -150,6 +157,8 @@ def index(
         Folders of recordings (or single files).
     workspace
         Where everything is kept.
+    preset
+        What is listened for, as for `learn`: bird, bat, low, wide, or a TOML file of your own.
     workers
         Processes that decode; one a core if not given.
     engine
@@ -164,13 +173,14 @@ def index(
     as_json
         Print one JSON object instead of a table.
     """
-    _check(archives, settings, workers=workers)
+    _check(archives, settings, workers=workers, preset=preset)
     from oscine import steps as verbs
 
     with _progress() as progress:
         report = verbs.index(
             archives,
             workspace,
+            preset=preset,
             workers=workers,
             engine=engine,
             settings=[*_clock(timezone, site_from), *settings],
@@ -295,7 +305,9 @@ def embed(
             ("windows", f"{report.windows:,}"),
             ("dimensions", f"{report.dimensions}"),
             ("readout", fitted),
-        ]
+            ("same vector as another", f"{report.duplicate_share:.1%} of the events"),
+        ],
+        report.notes,
     )
 
 
@@ -450,6 +462,7 @@ def synth(
     /,
     *,
     minutes: float = 12.0,
+    preset: Preset = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -462,17 +475,22 @@ def synth(
     folder
         Where to write it.
     minutes
-        Of recordings, in all.
+        Of recordings, in all; before they are made faster or slower for a preset.
+    preset
+        Made for `learn --preset` of the same name: the same calls, as many times as high and fast
+        as the preset reaches higher than birds do.
     seed
         Of everything that depends on chance.
     as_json
         Print one JSON object instead of a table.
     """
+    _check([], (), preset=preset)
     from oscine import steps as verbs
     from oscine.synth import SynthConfig
 
     try:
-        config = SynthConfig(minutes=minutes, seed=seed)
+        speed = verbs.synthetic_speed(preset) if preset is not None else 1.0
+        config = SynthConfig(minutes=minutes, seed=seed, speed=speed)
     except ValueError as error:
         raise WrongUse(str(error)) from error
     with _progress() as progress:
@@ -518,9 +536,10 @@ def _check(
     minutes: float | None = None,
     steps: int | None = None,
     workers: int | None = None,
+    preset: str | None = None,
 ) -> None:
     """Refuse arguments that cannot be meant, before anything is begun."""
-    from oscine.config import OscineConfig, with_overrides
+    from oscine.config import OscineConfig, with_overrides, with_preset
 
     for archive in archives:
         if not archive.exists():
@@ -533,8 +552,13 @@ def _check(
         raise WrongUse(f"--steps must be at least 1, not {steps}")
     if workers is not None and workers < 1:
         raise WrongUse(f"--workers must be at least 1, not {workers}")
+    config = OscineConfig()
     try:
-        with_overrides(OscineConfig(), settings)
+        config = with_preset(config, preset) if preset is not None else config
+    except ValueError as error:
+        raise WrongUse(f"--preset {error}") from error
+    try:
+        with_overrides(config, settings)
     except ValueError as error:
         raise WrongUse(f"--set {error}") from error
 

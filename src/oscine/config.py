@@ -15,6 +15,8 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -25,6 +27,27 @@ T = TypeVar("T")
 
 class WrongArgument(ValueError):
     """What was asked for cannot be meant; the message says what can."""
+
+
+def mel_edges_hz(low_hz: float, high_hz: float, n_bands: int) -> list[float]:
+    """Return the edges of `n_bands` triangular bands, evenly spaced on the HTK mel scale.
+
+    Band f rises from edge f to edge f + 1 and falls to edge f + 2.
+
+    Parameters
+    ----------
+    low_hz, high_hz : float
+        Lower edge of the lowest band, upper edge of the highest.
+    n_bands : int
+
+    Returns
+    -------
+    list of n_bands + 2 float
+    """
+    low, high = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (low_hz, high_hz))
+    step = (high - low) / (n_bands + 1)
+    mels = [*(low + step * edge for edge in range(n_bands + 1)), high]
+    return [700.0 * (10.0 ** (mel / 2595.0) - 1.0) for mel in mels]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,11 +83,24 @@ class PictureConfig:
             raise ValueError("hop_samples, n_mels, window_frames and power_floor must be positive")
         if self.min_duration_s < 0:
             raise ValueError(f"min_duration_s must not be negative, not {self.min_duration_s}")
+        self._check_bands()
 
     @property
     def frames_per_s(self) -> float:
         """Frames in a second."""
         return self.sample_rate_hz / self.hop_samples
+
+    def _check_bands(self) -> None:
+        """Refuse bands so narrow that no frequency of the transform lies inside."""
+        bin_hz = self.sample_rate_hz / self.n_fft
+        edges = [edge / bin_hz for edge in mel_edges_hz(self.low_hz, self.high_hz, self.n_mels)]
+        for band, (low, high) in enumerate(zip(edges, edges[2:], strict=False)):
+            if math.floor(low) + 1 >= high:
+                raise ValueError(
+                    f"band {band} ({low * bin_hz:.0f} to {high * bin_hz:.0f} Hz) would be empty: "
+                    f"n_fft={self.n_fft} at {self.sample_rate_hz} Hz looks every {bin_hz:.1f} Hz. "
+                    "Give a larger n_fft, fewer n_mels, or a higher low_hz"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,6 +301,53 @@ class OscineConfig:
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
+    def __post_init__(self) -> None:
+        # Recordings of which a quarter of the bands is valid are heard: each must have a token.
+        if 4 * self.model.patch_bands > self.picture.n_mels:
+            raise ValueError(
+                f"model.patch_bands ({self.model.patch_bands}) must be at most a quarter of "
+                f"picture.n_mels ({self.picture.n_mels})"
+            )
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with Oscine, in the order of the alphabet."""
+    return sorted(one.name.removesuffix(".toml") for one in _presets().iterdir())
+
+
+def with_preset(config: OscineConfig, preset: str) -> OscineConfig:
+    """Return a configuration with what a preset sets; what it leaves out stays.
+
+    Parameters
+    ----------
+    config : OscineConfig
+    preset : str
+        One of :func:`preset_names`, or the path of a TOML file.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset, or the file is none: as for :func:`read_config`.
+    """
+    known = preset_names()
+    file = Path(preset)
+    if preset in known:
+        values = tomllib.loads((_presets() / f"{preset}.toml").read_text(encoding="utf-8"))
+    elif file.is_file():
+        values = _read_toml(file)
+    else:
+        raise ValueError(
+            f"there is no preset {preset!r}, and no such file: known are {', '.join(known)}"
+        )
+    merged = to_mapping(config)
+    for section, settings in values.items():
+        is_known = isinstance(settings, Mapping) and section in merged
+        merged[section] = {**merged[section], **settings} if is_known else settings
+    try:
+        return from_mapping(OscineConfig, merged)
+    except ValueError as error:
+        raise ValueError(f"{preset}: {error}") from error
+
 
 def read_config(file: Path, kind: type[T]) -> T:
     """Read a configuration from TOML; what it leaves out keeps its default.
@@ -281,11 +364,7 @@ def read_config(file: Path, kind: type[T]) -> T:
         A key is unknown or missing, a value has the wrong type or lies out of range, or the file
         is no TOML.
     """
-    try:
-        with open(file, "rb") as source:
-            values = tomllib.load(source)
-    except ValueError as error:  # also where the bytes are no UTF-8
-        raise ValueError(f"{file} is not valid TOML: {error}") from error
+    values = _read_toml(file)
     try:
         return from_mapping(kind, values)
     except ValueError as error:
@@ -371,6 +450,18 @@ def fingerprint(*parts: Any) -> str:
     plain = [to_mapping(part) if is_dataclass(part) else part for part in parts]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _presets() -> Traversable:
+    return files("oscine") / "presets"
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with open(file, "rb") as source:
+            return tomllib.load(source)
+    except ValueError as error:  # also where the bytes are no UTF-8
+        raise ValueError(f"{file} is not valid TOML: {error}") from error
 
 
 def _check_seed(seed: int) -> None:

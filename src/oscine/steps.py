@@ -23,13 +23,16 @@ from oscine.config import (
     OscineConfig,
     WrongArgument,
     fingerprint,
+    from_mapping,
     read_config,
     to_toml,
     with_overrides,
+    with_preset,
 )
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, read_interval
 from oscine.sound.clock import check_clock
+from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
@@ -45,6 +48,7 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage, PageExemplar
+    from oscine.embedding.duplicates import Duplicates
     from oscine.embedding.individual import ExchangeSample, IndividualReadout
     from oscine.embedding.intervals import FrameInterval
     from oscine.embedding.readout import Readout
@@ -61,10 +65,12 @@ RUN_NAME = "default"
 GIVEN_RUN = "given"
 PLAYED_HZ = 32_000
 """Rate of the sounds on the page: MP3 knows few."""
-PAD_S = 0.3
+PAD_FRAMES = 30
 """Sound and picture of an exemplar reach this far beyond it on either side."""
-AROUND_S = 2.0
+AROUND_FRAMES = 200
 """Sound before and after an event in which its background is measured."""
+MOST_DUPLICATES = 0.005
+"""Share of events with the vector of another, different one, above which the reports say so."""
 REPORT, LEARNED = "atlas.html", "learn.json"
 
 
@@ -107,6 +113,9 @@ class EmbedReport:
     dimensions: int
     fitted_on: int
     refitted: bool
+    duplicate_share: float
+    """Of events (of a sample of 4,000), those that have the vector of another, different event."""
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,10 +212,23 @@ def synth(
     return write_archive(folder, config, tell)
 
 
+def synthetic_speed(preset: str) -> float:
+    """Return how many times as fast a synthetic archive must be to fill the bands of a preset.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset.
+    """
+    wanted = with_preset(OscineConfig(), preset).picture
+    return wanted.sample_rate_hz / OscineConfig().picture.sample_rate_hz
+
+
 def index(
     archives: Sequence[Path],
     folder: Path,
     *,
+    preset: str | None = None,
     workers: int | None = None,
     engine: Engine = "processes",
     settings: Iterable[str] = (),
@@ -219,13 +241,15 @@ def index(
     archives : sequence of Path
     folder : Path
         Of the workspace; made if it is not there.
+    preset : str, optional
+        Settings for the sounds that are looked for, as of :func:`oscine.config.with_preset`.
     workers : int, optional
         Processes that decode; by default one a core.
     engine : "processes" or "ray"
         Where they run: here, or on the Ray cluster that ``RAY_ADDRESS`` names, whose machines see
         the archive and the workspace under the same paths.
     settings : iterable of str
-        Dotted overrides such as ``activity.on_db=12``.
+        Dotted overrides such as ``activity.on_db=12``; they go before the preset.
     progress : callable, optional
 
     Returns
@@ -241,7 +265,7 @@ def index(
     """
     from oscine.picture.indexing import index_archive
 
-    with _at_work(folder, settings, create=True) as (workspace, catalogue, config):
+    with _at_work(folder, settings, preset, create=True) as (workspace, catalogue, config):
         try:
             check_clock(config.clock.timezone, config.clock.site_from)
         except ValueError as error:
@@ -421,6 +445,8 @@ def embed(
         dimensions=done.dimensions,
         fitted_on=done.n_fitted,
         refitted=done.refitted,
+        duplicate_share=round(done.duplicates.share, 4),
+        notes=_duplicate_notes(done.duplicates),
     )
 
 
@@ -522,11 +548,14 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
         A step is missing.
     """
     from oscine.atlas.page import write_page
+    from oscine.embedding.duplicates import Duplicates
 
     with _at_work(folder, ()) as (workspace, catalogue, config):
         model = _needed(catalogue, "pretrain").facts
         clusters = ClusterReport(**_needed(catalogue, "cluster").facts["report"])
         indexed = _index_report(catalogue)
+        embedded = _needed(catalogue, "embed").facts
+        duplicates = from_mapping(Duplicates, embedded.get("duplicates", {}))
         summary = LearnReport(
             hours=indexed.hours,
             files=indexed.files,
@@ -543,7 +572,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
             clusters=clusters.clusters,
             noise_share=clusters.noise_share,
             report=str(workspace.reports / REPORT),
-            notes=[*_model_notes(catalogue), *clusters.notes],
+            notes=[*_model_notes(catalogue), *_duplicate_notes(duplicates), *clusters.notes],
         )
         page = _page(workspace, catalogue, config, summary, indexed, progress)
         with NewFile(workspace.reports / LEARNED) as path:
@@ -559,6 +588,7 @@ def learn(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    preset: str | None = None,
     model: Path | None = None,
     workers: int | None = None,
     fresh: bool = False,
@@ -578,7 +608,7 @@ def learn(
         Of everything that depends on chance.
     model : Path, optional
         A checkpoint to use instead of pretraining.
-    workers : int, optional
+    preset, workers
         As in :func:`index`.
     settings : iterable of str
         Dotted overrides.
@@ -589,7 +619,7 @@ def learn(
     LearnReport
     """
     settings = [*_seeds(seed, "training", "readout", "cluster"), *settings]
-    index(archives, folder, workers=workers, settings=settings, progress=progress)
+    index(archives, folder, preset=preset, workers=workers, settings=settings, progress=progress)
     if model is None:
         pretrain(
             folder,
@@ -794,9 +824,8 @@ def _sound(
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Return the sound of an interval, that around it, and their rate; None where it is gone."""
     recording, hop = interval.recording, config.picture.hop_samples
-    pad = round(AROUND_S * config.picture.frames_per_s)
-    start = max(0, interval.start_frame - pad)
-    stop = min(recording.n_frames, interval.stop_frame + pad)
+    start = max(0, interval.start_frame - AROUND_FRAMES)
+    stop = min(recording.n_frames, interval.stop_frame + AROUND_FRAMES)
     rate_hz = recording.sample_rate_hz
     wide = Interval(
         start=start * hop, stop=stop * hop, sample_rate_hz=config.picture.sample_rate_hz
@@ -888,14 +917,14 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
 
 @contextmanager
 def _at_work(
-    folder: Path, settings: Iterable[str], *, create: bool = False
+    folder: Path, settings: Iterable[str], preset: str | None = None, *, create: bool = False
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Hold a workspace for one step; settings that the step refuses are forgotten again."""
     workspace = Workspace(folder, create=create)
     file = workspace.config_file
     with workspace.alone():
         known = file.read_bytes() if file.exists() else None
-        config = _configured(workspace, settings)
+        config = _configured(workspace, settings, preset)
         try:
             with workspace.catalogue() as catalogue:
                 yield workspace, catalogue, config
@@ -906,11 +935,16 @@ def _at_work(
             raise
 
 
-def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
+def _configured(
+    workspace: Workspace, settings: Iterable[str], preset: str | None = None
+) -> OscineConfig:
     """Return the workspace's configuration with overrides, and write down what changed."""
     file = workspace.config_file
     known = read_config(file, OscineConfig) if file.exists() else None
-    config = with_overrides(known or OscineConfig(), settings)
+    config = known or OscineConfig()
+    if preset is not None:
+        config = with_preset(config, preset)
+    config = with_overrides(config, settings)
     if config == known:
         return config
     depth = config.model.depth
@@ -922,7 +956,7 @@ def _configured(workspace: Workspace, settings: Iterable[str]) -> OscineConfig:
     if known is not None and (config.picture, config.activity) != (known.picture, known.activity):
         raise ValueError(
             f"{workspace.folder} was indexed with other settings of [picture] or [activity] "
-            f"(see {file.name} there): use a new workspace for these"
+            f"(see {file.name} there): use a new workspace for another preset or these settings"
         )
     with NewFile(file) as path:
         path.write_text(to_toml(config), encoding="utf-8")
@@ -1090,6 +1124,19 @@ def _model_notes(catalogue: Catalogue) -> list[str]:
     ]
 
 
+def _duplicate_notes(found: Duplicates) -> list[str]:
+    """Say of events that differ that they have the same vector, where they are many."""
+    if found.share <= MOST_DUPLICATES:
+        return []
+    return [
+        f"{found.n_alike:,} of {found.n_events:,} events ({found.share:.1%}) have the same vector "
+        "as another event that is not the same sound: they cannot be told apart. Most are in "
+        f"{', '.join(found.files)}. Likely causes: a header that gives a wrong sample rate, a "
+        "preset in whose bands nothing is heard, one recording under several names in different "
+        "encodings, or a model that was hardly trained."
+    ]
+
+
 def _content_keys(catalogue: Catalogue, events: Sequence[EventRow]) -> tuple[list[str], list[str]]:
     """Return a key for each event, and one for its recording, that tell nothing but content."""
     contents = {row.recording_id: row.content_key for row in catalogue.recordings()}
@@ -1214,9 +1261,11 @@ def _exemplar(
     from oscine.atlas.page import PageExemplar
 
     recording = recordings[event.recording_id]
-    pad = round(PAD_S * config.picture.frames_per_s)
-    start = max(0, event.start_frame - pad)
-    stop = min(recording.n_frames, event.stop_frame + pad)
+    start = max(0, event.start_frame - PAD_FRAMES)
+    stop = min(recording.n_frames, event.stop_frame + PAD_FRAMES)
+    speed = event_speed(
+        (config.picture.low_hz, config.picture.high_hz), (event.low_hz, event.high_hz)
+    )
     log_mel = tape.log_mel(recording.tape_row + start, recording.tape_row + stop)
     frame_s = 1 / config.picture.frames_per_s
     return PageExemplar(
@@ -1225,7 +1274,8 @@ def _exemplar(
         start_s=start * frame_s,
         stop_s=stop * frame_s,
         spectrogram=log_mel,
-        audio=_mp3(recording, start, stop, config),
+        audio=_mp3(recording, start, stop, config, speed),
+        audio_speed=speed,
     )
 
 
@@ -1244,9 +1294,13 @@ def _hushed() -> Iterator[None]:
 
 
 def _mp3(
-    recording: RecordingRow, start_frame: int, stop_frame: int, config: OscineConfig
+    recording: RecordingRow,
+    start_frame: int,
+    stop_frame: int,
+    config: OscineConfig,
+    speed: float,
 ) -> bytes | None:
-    """Return a stretch of a recording as MP3, loud enough to hear; None where it is gone."""
+    """Return a stretch of a recording as MP3, loud and slow enough to hear; None if it is gone."""
     import soundfile
 
     hop, rate = config.picture.hop_samples, config.picture.sample_rate_hz
@@ -1255,7 +1309,9 @@ def _mp3(
     file = located(Path(recording.root), recording.path)
     try:
         with _hushed():
-            samples = read_interval(file, interval, channel=channel, sample_rate_hz=PLAYED_HZ)
+            samples = read_interval(
+                file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
+            )
     except (UnreadableAudio, OSError, ValueError):
         return None
     peak = float(np.abs(samples).max(initial=0))

@@ -81,6 +81,11 @@ class SynthConfig:
         Individuals of each species.
     sample_rate_hz
         Sampling rate of the FLAC recorders, 32,000 to 96,000 Hz.
+    speed
+        How many times as fast all of it is, so that everything lies as many times higher and lasts
+        as many times less: 8 makes something like bats, 1/16 something like elephants. The samples
+        stay the same, the files give another rate, and the truth other times and frequencies. All
+        other values (minutes, rates) are those before.
 
     Raises
     ------
@@ -94,6 +99,7 @@ class SynthConfig:
     n_sites: int = 3
     n_individuals: int = 3
     sample_rate_hz: int = 48_000
+    speed: float = 1.0
 
     def __post_init__(self) -> None:
         checks = {
@@ -103,10 +109,21 @@ class SynthConfig:
             "n_sites must lie in 1..99": 1 <= self.n_sites <= 99,
             "n_individuals must lie in 1..99": 1 <= self.n_individuals <= 99,
             "sample_rate_hz must lie in 32000..96000": 32_000 <= self.sample_rate_hz <= 96_000,
+            "speed must lie in 0.01..10": 0.01 <= self.speed <= 10,
+            # A FLAC file can give no rate above 65,535 Hz that is no multiple of 10.
+            "speed must give a rate that a file can hold": self._is_rate_held,
         }
         wrong = [rule for rule, holds in checks.items() if not holds]
         if wrong:
             raise ValueError(f"synthetic archive: {'; '.join(wrong)}; got {self}")
+
+    @property
+    def _is_rate_held(self) -> bool:
+        rates_hz = [rate_hz * self.speed for rate_hz in (32_000, self.sample_rate_hz)]
+        return all(
+            rate_hz == round(rate_hz) and (rate_hz < 2**16 or rate_hz % 10 == 0)
+            for rate_hz in rates_hz
+        )
 
     @property
     def n_recordings(self) -> int:
@@ -164,9 +181,10 @@ def write_archive(
         recorded_at = _recorded_at(slot)
         path = f"{site.name}/{site.recorder}_{recorded_at:%Y%m%d_%H%M%S}.{site.container.lower()}"
         plan = _plan_recording(config, number, site, individuals)
-        rows += [_truth_row(call, path, site, recorded_at) for call in plan]
+        rows += [_truth_row(call, path, site, recorded_at, config.speed) for call in plan]
         if not (folder / path).exists():
-            _write_recording(folder / path, _render(config, number, site, plan), site)
+            rate_hz = round(site.sample_rate_hz * config.speed)
+            _write_recording(folder / path, _render(config, number, site, plan), site, rate_hz)
         if progress is not None:
             progress(number + 1, config.n_recordings)
     truth_path = folder / "truth.csv"
@@ -177,7 +195,7 @@ def write_archive(
     return SynthReport(
         n_recordings=config.n_recordings,
         n_events=len(rows),
-        duration_s=config.n_recordings * config.recording_s,
+        duration_s=config.n_recordings * config.recording_s / config.speed,
         truth_path=truth_path,
     )
 
@@ -187,7 +205,10 @@ def write_archive(
 
 def _claim(folder: Path, config: SynthConfig) -> None:
     """Mark `folder` as the archive of `config`; refuse it if it is anything else."""
-    claim = {"recipe": _RECIPE, "config": asdict(config)}
+    values = asdict(config)
+    if config.speed == 1:  # as archives were claimed before there was a speed
+        del values["speed"]
+    claim = {"recipe": _RECIPE, "config": values}
     claim_path = folder / "synth.json"
     if claim_path.exists():
         if json.loads(claim_path.read_bytes()) != claim:
@@ -211,10 +232,10 @@ def _write_bytes(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _write_recording(path: Path, samples: Samples, site: "_Site") -> None:
+def _write_recording(path: Path, samples: Samples, site: "_Site", rate_hz: int) -> None:
     pcm = np.rint(samples * 32767).astype(np.int16)
     encoded = io.BytesIO()
-    soundfile.write(encoded, pcm, site.sample_rate_hz, format=site.container, subtype="PCM_16")
+    soundfile.write(encoded, pcm, rate_hz, format=site.container, subtype="PCM_16")
     _write_bytes(path, encoded.getvalue())
 
 
@@ -225,15 +246,16 @@ def _recorded_at(slot: int) -> datetime:
 
 
 def _truth_row(
-    call: "_PlannedCall", path: str, site: "_Site", recorded_at: datetime
+    call: "_PlannedCall", path: str, site: "_Site", recorded_at: datetime, speed: float
 ) -> tuple[str, ...]:
     stop = call.start + len(call.dry)
+    rate_hz = site.sample_rate_hz * speed
     return (
         path,
-        f"{call.start / site.sample_rate_hz:.6f}",
-        f"{stop / site.sample_rate_hz:.6f}",
-        f"{call.low_hz:.1f}",
-        f"{call.high_hz:.1f}",
+        f"{call.start / rate_hz:.6f}",
+        f"{stop / rate_hz:.6f}",
+        f"{call.low_hz * speed:.1f}",
+        f"{call.high_hz * speed:.1f}",
         call.individual.species.name,
         call.individual.name,
         call.call_type.name,

@@ -14,6 +14,7 @@ const PLOT_CONFIG = {
   modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
 };
 const NOISE = -1;
+const [SHORT_S, LOW_HZ] = [0.2, 1000]; // Shorter ones show milliseconds, lower ones hertz.
 const MOST_NUMBERS = 20; // More numbers than this would hide the map.
 
 function plainLayout() {
@@ -32,11 +33,12 @@ function plainLayout() {
   };
 }
 
-function clock(seconds) {
-  const hundredths = Math.round(seconds * 100);
-  const hours = Math.floor(hundredths / 360_000);
-  const minutes = Math.floor(hundredths / 6_000) % 60;
-  const rest = ((hundredths % 6_000) / 100).toFixed(2).padStart(5, "0");
+function clock(seconds, digits) {
+  const parts = 10 ** digits;
+  const rounded = Math.round(seconds * parts);
+  const hours = Math.floor(rounded / (3600 * parts));
+  const minutes = Math.floor(rounded / (60 * parts)) % 60;
+  const rest = ((rounded % (60 * parts)) / parts).toFixed(digits).padStart(3 + digits, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
@@ -44,8 +46,13 @@ const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}`);
 const anchor = (type) => (type === NOISE ? "not-grouped" : `type-${type}`);
 
 function describe(row) {
-  const band = `${(events.low_hz[row] / 1000).toFixed(1)}–${(events.high_hz[row] / 1000).toFixed(1)} kHz`;
-  const span = `${clock(events.start_s[row])} to ${clock(events.stop_s[row])}`;
+  const [low, high] = [events.low_hz[row], events.high_hz[row]];
+  const band = high < LOW_HZ
+    ? `${low.toFixed(0)}–${high.toFixed(0)} Hz`
+    : `${(low / 1000).toFixed(1)}–${(high / 1000).toFixed(1)} kHz`;
+  const [start, stop] = [events.start_s[row], events.stop_s[row]];
+  const digits = stop - start < SHORT_S ? 3 : 2;
+  const span = `${clock(start, digits)} to ${clock(stop, digits)}`;
   return { recording: recordings[events.recording[row]], span, band };
 }
 

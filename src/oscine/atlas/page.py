@@ -30,9 +30,11 @@ PALETTE = (
 )  # fmt: skip
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
 
-WIDTH_PER_SECOND_PX = 150
+WIDTH_PER_FRAME_PX = 1.5
 NARROWEST_PX, WIDEST_PX = 100, 560
-FREQUENCY_TICKS_KHZ = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+FREQUENCY_TICKS_HZ = tuple(n * 10**power for power in range(1, 6) for n in (1, 2, 5))
+# Shorter durations are written in milliseconds, lower frequencies in hertz.
+SHORT_S, LOW_HZ = 0.2, 1000.0
 # Share of a picture's height or width that two labels must keep between them.
 TICK_SPACING = 0.12
 # The colours of a spectrogram span at least 20 dB (in natural logarithms of power), so that
@@ -78,6 +80,8 @@ class PageExemplar:
         (T, F) natural logarithm of power; values that are not finite are left transparent.
     audio
         Bytes of an MP3 file, or None if there is nothing to play.
+    audio_speed
+        How many times as fast as it was recorded the MP3 plays.
     """
 
     event_id: str
@@ -86,6 +90,7 @@ class PageExemplar:
     stop_s: float
     spectrogram: NDArray[np.floating]
     audio: bytes | None
+    audio_speed: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,8 +256,8 @@ def _script_data(page: AtlasPage) -> dict[str, object]:
             "strength": column("strength", 2),
             "x": column("x", 4),
             "y": column("y", 4),
-            "start_s": column("start_s", 3),
-            "stop_s": column("stop_s", 3),
+            "start_s": column("start_s", 4),
+            "stop_s": column("stop_s", 4),
             "low_hz": column("low_hz", 1),
             "high_hz": column("high_hz", 1),
             "level_db": column("level_db", 1),
@@ -371,12 +376,23 @@ def _describe(events: Sequence[PageEvent]) -> str:
         return "no events"
     n_recordings = len({event.recording for event in events})
     duration_s = median(event.stop_s - event.start_s for event in events)
-    low_khz = median(event.low_hz for event in events) / 1000
-    high_khz = median(event.high_hz for event in events) / 1000
+    band = _band(median(e.low_hz for e in events), median(e.high_hz for e in events))
     return (
         f"{_count(len(events), 'event')} in {_count(n_recordings, 'recording')}, "
-        f"median {duration_s:.2f} s, {low_khz:.1f}–{high_khz:.1f} kHz"
+        f"median {_duration(duration_s)}, {band}"
     )
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration in seconds, or in milliseconds where it is short."""
+    return f"{seconds:.2f} s" if seconds >= SHORT_S else f"{1000 * seconds:.0f} ms"
+
+
+def _band(low_hz: float, high_hz: float) -> str:
+    """Write a range of frequencies in kilohertz, or in hertz where it is low."""
+    if high_hz < LOW_HZ:
+        return f"{low_hz:.0f}–{high_hz:.0f} Hz"
+    return f"{low_hz / 1000:.1f}–{high_hz / 1000:.1f} kHz"
 
 
 def _count(number: int, noun: str) -> str:
@@ -387,16 +403,22 @@ def _exemplar(
     exemplar: PageExemplar, event: PageEvent | None, band_hz: NDArray[np.floating]
 ) -> str:
     duration_s = exemplar.stop_s - exemplar.start_s
-    width_px = min(max(duration_s * WIDTH_PER_SECOND_PX, NARROWEST_PX), WIDEST_PX)
-    where = escape(f"{exemplar.recording}, {_clock(exemplar.start_s)} to {_clock(exemplar.stop_s)}")
+    width_px = min(max(len(exemplar.spectrogram) * WIDTH_PER_FRAME_PX, NARROWEST_PX), WIDEST_PX)
+    digits = 2 if duration_s >= SHORT_S else 3
+    start, stop = (_clock(at_s, digits) for at_s in (exemplar.start_s, exemplar.stop_s))
+    where = escape(f"{exemplar.recording}, {start} to {stop}")
     image = _image(spectrogram_png(exemplar.spectrogram), f"Spectrogram of {where}")
     inside = image + (_extent(exemplar, event, band_hz) if event else "")
+    speed = ""
     if exemplar.audio is None:
         picture = f'<div class="picture">{inside}</div>'
     else:
+        speed = _played_at(exemplar.audio_speed)
+        label = f"Play {where}, {speed}" if speed else f"Play {where}"
         picture = (
-            f'<button type="button" class="picture" aria-label="Play {where}" '
-            f'data-event="{escape(exemplar.event_id)}" data-duration="{duration_s:.4f}">{inside}'
+            f'<button type="button" class="picture" aria-label="{label}" '
+            f'data-event="{escape(exemplar.event_id)}" '
+            f'data-duration="{duration_s / exemplar.audio_speed:.4f}">{inside}'
             '<span class="sign"></span><span class="cursor"></span></button>'
             '<audio preload="none" src="data:audio/mpeg;base64,'
             f'{base64.b64encode(exemplar.audio).decode()}"></audio>'
@@ -405,8 +427,15 @@ def _exemplar(
         f'<figure class="exemplar" style="--width:{width_px:.0f}px"><div class="axes">{picture}'
         f"{_frequency_ticks(band_hz)}{_time_ticks(duration_s, width_px)}</div>"
         f'<figcaption title="{where}"><span>{escape(Path(exemplar.recording).name)}</span>'
-        f"<span>{_clock(exemplar.start_s)}</span></figcaption></figure>"
+        f"<span>{start}</span>{f'<span>{speed}</span>' if speed else ''}</figcaption></figure>"
     )
+
+
+def _played_at(speed: float) -> str:
+    """Say how fast a sound plays, where that is not as fast as it was."""
+    if speed == 1:
+        return ""
+    return f"played at 1/{1 / speed:g} speed" if speed < 1 else f"played at {speed:g}× speed"
 
 
 def _extent(exemplar: PageExemplar, event: PageEvent, band_hz: NDArray[np.floating]) -> str:
@@ -430,11 +459,12 @@ def _height(at_hz: float, band_hz: NDArray[np.floating]) -> float:
 
 
 def _frequency_ticks(band_hz: NDArray[np.floating]) -> str:
-    ticks, below = '<span class="khz unit">kHz</span>', -1.0
-    for khz in FREQUENCY_TICKS_KHZ:
-        height = _height(khz * 1000, band_hz)
-        if band_hz[0] <= khz * 1000 <= band_hz[-1] and height - below >= TICK_SPACING:
-            ticks += f'<span class="khz" style="bottom:{height:.2%}">{khz:g}</span>'
+    unit, unit_hz = ("kHz", 1000) if band_hz[-1] > LOW_HZ else ("Hz", 1)
+    ticks, below = f'<span class="khz unit">{unit}</span>', -1.0
+    for tick_hz in FREQUENCY_TICKS_HZ:
+        height = _height(tick_hz, band_hz)
+        if band_hz[0] <= tick_hz <= band_hz[-1] and height - below >= TICK_SPACING:
+            ticks += f'<span class="khz" style="bottom:{height:.2%}">{tick_hz / unit_hz:g}</span>'
             below = height
     return ticks
 
@@ -448,19 +478,20 @@ def _time_ticks(duration_s: float, width_px: float) -> str:
         if step / duration_s * width_px >= 34
     )
     times_s = [number * step_s for number in range(int(duration_s / step_s + 1e-6) + 1)]
+    unit, unit_s = ("s", 1) if duration_s >= SHORT_S else ("ms", 0.001)
     return "".join(
-        f'<span class="second" style="left:{time_s / duration_s:.2%}">{time_s:g}'
-        f"{' s' if time_s == times_s[-1] else ''}</span>"
+        f'<span class="second" style="left:{time_s / duration_s:.2%}">{time_s / unit_s:g}'
+        f"{f' {unit}' if time_s == times_s[-1] else ''}</span>"
         for time_s in times_s
     )
 
 
-def _clock(seconds: float) -> str:
-    """Write a time within a recording: ``m:ss.ss`` or ``h:mm:ss.ss``."""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
+def _clock(seconds: float, digits: int = 2) -> str:
+    """Write a time within a recording: ``m:ss.ss`` or ``h:mm:ss.ss``, with so many decimals."""
+    parts = 10**digits
+    minutes, rest = divmod(round(seconds * parts), 60 * parts)
     hours, minutes = divmod(minutes, 60)
-    within_minute = f"{rest // 100:02d}.{rest % 100:02d}"
+    within_minute = f"{rest // parts:02d}.{rest % parts:0{digits}d}"
     return f"{hours}:{minutes:02d}:{within_minute}" if hours else f"{minutes}:{within_minute}"
 
 

@@ -19,21 +19,22 @@ from oscine.embedding.embed import Excerpt, excerpt, excerpt_frames, interval_gr
 from oscine.model.autoencoder import Encoder
 from oscine.picture.activity import (
     DB_PER_NAT,
-    SILENCE_DB,
     Frames,
     find_background,
     n_level_groups,
+    silence_db,
 )
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import RecordingRow
 
 QUIET_DB = 5.0
 """A frame is quiet when no group of bands stands this far above the background."""
-LEAST_QUIET_S = 0.5
+LEAST_QUIET_FRAMES = 50
 """Less than this is no background to judge by."""
-AROUND_S = 60.0
-"""Quiet frames are looked for so close to a sound: the background changes within hours."""
-MOST_QUIET_S = 10.0
+AROUND_FRAMES = 6000
+"""Quiet frames are looked for within so many around a sound: the background changes within hours.
+"""
+MOST_QUIET_FRAMES = 1000
 LEAST_POWER = float(np.exp(TAPE_LOW))
 
 
@@ -95,19 +96,19 @@ def quiet_frames(
     Returns
     -------
     QuietFrames or None
-        None where they last less than half a second; at most ten seconds.
+        None where there are less than 50; at most 1000 (half a second to ten, of birds).
     """
     at = recording.n_frames // 2 if frame is None else frame
-    reach = round(AROUND_S * picture.frames_per_s / 2)
+    reach = AROUND_FRAMES // 2
     low, high = max(0, at - reach), min(recording.n_frames, at + reach)
     rows = recording.tape_row + low, recording.tape_row + high
     log_mel = tape.log_mel(*rows)
-    is_sounding = log_mel.max(axis=1) * DB_PER_NAT > SILENCE_DB
+    valid = log_mel[:, : recording.n_valid_bands]
+    is_sounding = valid.max(axis=1) * DB_PER_NAT > silence_db(picture)
     quiet = np.flatnonzero(is_sounding & (tape.level_db(*rows).max(axis=1) < QUIET_DB))
-    if len(quiet) < LEAST_QUIET_S * picture.frames_per_s:
+    if len(quiet) < LEAST_QUIET_FRAMES:
         return None
-    most = round(MOST_QUIET_S * picture.frames_per_s)
-    nearest = np.sort(np.argsort(np.abs(quiet + low - at), kind="stable")[:most])
+    nearest = np.sort(np.argsort(np.abs(quiet + low - at), kind="stable")[:MOST_QUIET_FRAMES])
     return QuietFrames(recording=recording, log_mel=log_mel[quiet[nearest]])
 
 
@@ -123,7 +124,8 @@ def changed_excerpt(
     """Cut an interval from the tape as it would be heard after a change.
 
     The change reaches the surroundings too, and levels are measured anew, so that weights of frames
-    and rows are those that the changed recording would have.
+    and rows are those that the changed recording would have. Bands that the noise does not have
+    are not valid any more.
 
     Parameters
     ----------
@@ -145,6 +147,8 @@ def changed_excerpt(
     reach = round(activity.floor_window_s * encoder.picture.frames_per_s / 2)
     low, high = max(0, first - reach), min(recording.n_frames, last + reach)
     n_bands = recording.n_valid_bands
+    if change.noise is not None:
+        n_bands = min(n_bands, change.noise.recording.n_valid_bands)
     log_mel = tape.log_mel(recording.tape_row + low, recording.tape_row + high)
     inside = slice(interval[0] - low, interval[1] - low)
     log_mel[:, :n_bands] = _changed(log_mel[:, :n_bands], inside, change)

@@ -257,11 +257,17 @@ def find_backgrounds(
 def other_background(
     recording: RecordingRow, backgrounds: Sequence[QuietFrames], rng: np.random.Generator
 ) -> tuple[QuietFrames | None, int]:
-    """Draw the background of another recording, and its first frame; None if there is no other."""
+    """Draw the background of another recording, and its first frame; None if there is no other.
+
+    One that has all bands of the recording is taken where there is such.
+    """
     draws = rng.random(2)
     others = [one for one in backgrounds if one.recording.content_key != recording.content_key]
     if not others:
         return None, 0
+    others = [
+        one for one in others if one.recording.n_valid_bands >= recording.n_valid_bands
+    ] or others
     chosen = others[int(draws[0] * len(others))]
     return chosen, int(draws[1] * len(chosen.log_mel))
 

@@ -155,6 +155,9 @@ def excerpt(
     frames = np.arange(first, first + len(log_mel))
     inside = (frames >= interval[0]) & (frames < interval[1])
     deviation_db = float(encoder.log_mel_std) * DB_PER_NAT
+    # Rows of patches that are not wholly valid have no say, as they have no token.
+    n_whole = n_bands // encoder.config.patch_bands * encoder.config.patch_bands
+    level_db = np.where(np.arange(level_db.shape[1]) < -(-n_whole // LEVEL_BANDS), level_db, 0)
     level = level_db.max(axis=1)
     weights = np.zeros(last - first)
     rise = (level - level[inside].max()) / deviation_db

@@ -264,7 +264,7 @@ def draw_sample(
     backgrounds = find_backgrounds(tape, recordings, encoder.picture, config.seed)
     if len({one.recording.content_key for one in backgrounds}) < 2 or len(numbers) < 2:
         raise ValueError(
-            "the archive has too few events, or too few recordings with half a second of "
+            "the archive has too few events, or too few recordings with 50 frames of "
             "background, to find out what stays of a call when its background is exchanged"
         )
     some = [events[number] for number in numbers]
@@ -358,7 +358,8 @@ def _exchanges(
 ) -> Iterator[tuple[Exchange, ExchangeCandidate]]:
     """Fit every way, and ask the archive how well it agrees."""
     clean, views = values(sample.clean), values(sample.views)
-    scale = np.nanstd(clean, axis=0)
+    # Rows of patches that no recording has count as 0.
+    scale = np.nanstd(np.where(np.isfinite(clean).any(axis=0), clean, 0), axis=0)
     scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)  # (L, V)
     repeated = np.repeat(clean, len(sample.copies) // len(clean), axis=0)
     change = _filled((values(sample.copies) - repeated) / scale)  # (N * S, L, V)

@@ -288,10 +288,11 @@ def _moments(features: Features, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         count = count + valid.sum(axis=0)
         total = total + flat.sum(axis=0)
         square = square + np.square(flat).sum(axis=0)
-    count = np.maximum(count, 1)
-    mean = total / count
-    variance = np.maximum(square / count - mean**2, 0)
-    return mean, np.sqrt(variance) + 1e-6
+    known = np.maximum(count, 1)
+    mean = total / known
+    variance = np.maximum(square / known - mean**2, 0)
+    # What no row has is not known how to read: should a later recording have it, it counts as 0.
+    return mean, np.where(count > 0, np.sqrt(variance) + 1e-6, np.inf)
 
 
 def _block_components(

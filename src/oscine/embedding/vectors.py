@@ -17,6 +17,7 @@ import numpy as np
 
 from oscine.config import ActivityConfig, ReadoutConfig, fingerprint, from_mapping, to_mapping
 from oscine.embedding.choice import choose_readout
+from oscine.embedding.duplicates import Duplicates, find_duplicates
 from oscine.embedding.embed import pooled_features, tape_excerpt
 from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals
 from oscine.embedding.readout import READOUT, Choice, Readout, fit_readout
@@ -41,6 +42,8 @@ class Embedded:
         Intervals that the readout was fitted on.
     refitted : bool
         False where a readout that was there already was used.
+    duplicates : Duplicates
+        Events that differ and have the same vector.
     """
 
     n_events: int
@@ -48,6 +51,7 @@ class Embedded:
     dimensions: int
     n_fitted: int
     refitted: bool
+    duplicates: Duplicates
 
 
 def embed_archive(
@@ -148,7 +152,14 @@ def embed_archive(
             writer.append(readout.vectors(encode(portion)))
             writer.flush()
             note(**{name: start + len(portion)})
-    facts |= {"dimensions": readout.dimensions, "digest": _digest(folder / "events")}
+    vectors = ArrayReader(
+        folder / "events", np.dtype(np.float32), (readout.dimensions,), len(events)
+    ).rows(0, len(events))
+    facts |= {
+        "dimensions": readout.dimensions,
+        "digest": _digest(folder / "events"),
+        "duplicates": to_mapping(find_duplicates(vectors, events, tape, config.seed)),
+    }
     if not facts["kept"]:
         facts |= {"fitted": n_sample, "variance_share": readout.variance_share}
         del facts["choice"]  # the readout keeps it
@@ -166,6 +177,7 @@ def _embedded(
         dimensions=facts["dimensions"],
         n_fitted=facts.get("fitted", 0),
         refitted=not facts["kept"],
+        duplicates=from_mapping(Duplicates, facts.get("duplicates", {})),
     )
 
 

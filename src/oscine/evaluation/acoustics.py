@@ -4,7 +4,9 @@ In come the samples of an interval; out come named quantities: spectral (level, 
 band energies), harmonic (fundamental frequency, harmonicity) and temporal (duration, attack,
 modulation, elements). What a sound does not have is NaN. Used by the probes of layers.
 
-Everything is measured between 50 Hz and 16 kHz, as on the tape: what is below is wind and handling.
+Everything is measured between 50 Hz and 16 kHz, as on the tape of birds: what is below is wind and
+handling. For animals that are higher and faster, or lower and slower, all of this, in Hertz and in
+seconds, goes with a speed: their sounds are measured as if played at a bird's pace.
 
 Axes: S samples, K steps of the envelope, R frames, F frequencies, W samples of a frame, T lags.
 """
@@ -17,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import signal
 from scipy.fft import next_fast_len
+
+from oscine.config import PictureConfig
 
 LOW_HZ, HIGH_HZ = 50.0, 16_000.0
 N_BANDS = 8
@@ -67,8 +71,17 @@ QUANTITIES = {
 """The family of each quantity that is measured."""
 
 
+def picture_speed(picture: PictureConfig) -> float:
+    """Return how many times as high as birds a picture reaches."""
+    return picture.high_hz / HIGH_HZ
+
+
 def measured(
-    samples: np.ndarray, sample_rate_hz: int, *, background_db: float = -math.inf
+    samples: np.ndarray,
+    sample_rate_hz: int,
+    *,
+    background_db: float = -math.inf,
+    speed: float = 1.0,
 ) -> dict[str, float]:
     """Measure a sound.
 
@@ -80,6 +93,8 @@ def measured(
     background_db : float
         Level of the surroundings, as of :func:`background_level_db`: its power is taken off the
         level and the envelope, and frames that do not stand out of it are not asked for pitch.
+    speed : float
+        As of :func:`picture_speed`: ranges below are those at 1.
 
     Returns
     -------
@@ -118,6 +133,7 @@ def measured(
     if not np.isfinite(samples).all():
         raise ValueError("samples are not finite: leave the interval out")
     background = 10 ** (background_db / 10)
+    sample_rate_hz = round(sample_rate_hz / speed)
     sound = _in_band(samples, sample_rate_hz, 1)
     found = dict.fromkeys(QUANTITIES, math.nan)
     found["duration_s"] = len(samples) / sample_rate_hz
@@ -125,10 +141,11 @@ def measured(
         found |= _spectral(sound, sample_rate_hz, background)
         found |= _harmonic(samples, sample_rate_hz, background)
         found |= _temporal(sound, sample_rate_hz, background)
-    return found
+    factors = {"hz": speed, "s": 1 / speed, "db": 1.0}  # by how a name ends
+    return {name: value * factors[name.rsplit("_", 1)[1]] for name, value in found.items()}
 
 
-def background_level_db(samples: np.ndarray, sample_rate_hz: int) -> float:
+def background_level_db(samples: np.ndarray, sample_rate_hz: int, *, speed: float = 1.0) -> float:
     """Return the level of the quieter moments of a recording: the fifth part of the 10 ms frames.
 
     Parameters
@@ -136,12 +153,15 @@ def background_level_db(samples: np.ndarray, sample_rate_hz: int) -> float:
     samples : np.ndarray of float [shape=(S,)]
         The recording, or the surroundings of an interval.
     sample_rate_hz : int
+    speed : float
+        As for :func:`measured`.
 
     Returns
     -------
     float
         Decibels relative to full scale; minus infinity where it is silent.
     """
+    sample_rate_hz = round(sample_rate_hz / speed)
     power = np.square(_in_band(samples, sample_rate_hz, 1))
     size = min(len(power), round(HOP_S * sample_rate_hz))
     frames = power[: len(power) // size * size].reshape(-1, size).mean(axis=1)

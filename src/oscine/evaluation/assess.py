@@ -585,7 +585,7 @@ def _said_of_controls(controls: Sequence[ControlScore]) -> list[str]:
     """Say which control could not be made."""
     conditions = {one.condition for one in controls}
     if BACKGROUND_ONLY not in conditions:
-        return ["no background to test: no item has half a second of quiet frames near it"]
+        return ["no background to test: no item has 50 quiet frames near it"]
     return []
 
 

@@ -145,6 +145,9 @@ def cepstral_frames(log_mel: np.ndarray) -> np.ndarray:
 def statistics(heard: Heard, frames: Frames, *, weighted: bool) -> np.ndarray:
     """Return mean and deviation over time of frame features, of MFCC also that of differences.
 
+    Bands that a recording does not have are taken to be as loud as its highest: vectors must be of
+    one length, and what a file holds there is no sound.
+
     Parameters
     ----------
     heard : Heard
@@ -158,7 +161,7 @@ def statistics(heard: Heard, frames: Frames, *, weighted: bool) -> np.ndarray:
     """
     found = []
     for one, (start, stop) in zip(heard.excerpts, heard.spans, strict=True):
-        x = frames(one.log_mel[start:stop])
+        x = frames(_extended(one.log_mel[start:stop], one.n_bands))
         weights = one.weights[start:stop] if weighted else np.ones(len(x))
         with_change = frames is cepstral_frames
         found.append(_moments(x, weights / weights.sum(), with_change=with_change))
@@ -168,8 +171,9 @@ def statistics(heard: Heard, frames: Frames, *, weighted: bool) -> np.ndarray:
 def statistics_as_features(heard: Heard, frames: Frames) -> np.ndarray:
     """Return weighted statistics in the shape that the readout takes.
 
-    Log-mel keeps the frequency rows of the encoder apart, with their levels; cepstral coefficients
-    have no frequency and are one row.
+    Log-mel keeps the frequency rows of the encoder apart, with their levels, and has NaN in those
+    that are not wholly valid, as the encoder has; cepstral coefficients have no frequency and are
+    one row.
 
     Returns
     -------
@@ -180,7 +184,11 @@ def statistics_as_features(heard: Heard, frames: Frames) -> np.ndarray:
         below = np.zeros((len(values), 1, 1, 1))
         return np.concatenate([values[:, None, None, :], below], axis=-1)
     below = np.stack([one.below for one in heard.excerpts])[:, None, :, None]  # (N, 1, M, 1)
-    rows = values.reshape(len(values), 2, below.shape[2], -1)  # mean and deviation
+    n_rows = below.shape[2]
+    rows = values.reshape(len(values), 2, n_rows, -1)  # mean and deviation
+    n_bands = np.array([one.n_bands for one in heard.excerpts])  # (N,)
+    is_valid = np.arange(1, n_rows + 1) * rows.shape[-1] <= n_bands[:, None]  # (N, M)
+    rows[~np.broadcast_to(is_valid[:, None], rows.shape[:3])] = np.nan
     return np.concatenate([rows[:, :1], rows[:, 1:], below], axis=-1)
 
 
@@ -355,6 +363,11 @@ def read_all(
     if progress is not None:
         progress(len(readers), len(readers), "")
     return vectors
+
+
+def _extended(log_mel: np.ndarray, n_bands: int) -> np.ndarray:
+    """Return frames (T, F) with the highest valid band in place of those above it."""
+    return log_mel[:, np.minimum(np.arange(log_mel.shape[1]), n_bands - 1)]
 
 
 def _moments(x: np.ndarray, weights: np.ndarray, *, with_change: bool) -> np.ndarray:

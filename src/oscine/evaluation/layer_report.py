@@ -22,6 +22,7 @@ from oscine.evaluation.acoustics import (
     QUANTITIES,
     background_level_db,
     measured,
+    picture_speed,
     probe_targets,
 )
 from oscine.evaluation.features import encoded, hear
@@ -127,6 +128,7 @@ def report_layers(
     """
     layers = tuple(range(encoder.config.depth + 1))
     config = replace(config, layers=layers)
+    speed = picture_speed(encoder.picture)
 
     def features(intervals: Sequence[FrameInterval]) -> np.ndarray:
         # The last value, how quiet a row is, is the same in all layers.
@@ -139,7 +141,7 @@ def report_layers(
     asked = [
         lambda: probe_layers(
             of_events,
-            probe_targets([_measured(sound_of(one)) for one in chosen]),
+            probe_targets([_measured(sound_of(one), speed) for one in chosen]),
             {},
             joined_groups([one.recording.content_hash for one in chosen]),
             families=QUANTITIES,
@@ -229,12 +231,13 @@ def _factor(text: str | None) -> float:
     return number if 0 < number < np.inf else np.nan
 
 
-def _measured(sound: tuple[np.ndarray, np.ndarray, int] | None) -> dict[str, float]:
+def _measured(sound: tuple[np.ndarray, np.ndarray, int] | None, speed: float) -> dict[str, float]:
     """Return what is measured in a sound; nothing where it is gone."""
     if sound is None or len(sound[0]) == 0:
         return dict.fromkeys(QUANTITIES, float("nan"))
     samples, around, rate_hz = sound
-    return measured(samples, rate_hz, background_db=background_level_db(around, rate_hz))
+    background_db = background_level_db(around, rate_hz, speed=speed)
+    return measured(samples, rate_hz, background_db=background_db, speed=speed)
 
 
 def _score(one: LayerProbe) -> LayerScore:

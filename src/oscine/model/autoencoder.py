@@ -94,16 +94,20 @@ class Encoder(nn.Module):
 
         return load_encoder(Path(folder))
 
-    def layers(self, log_mel: Tensor, layers: Sequence[int]) -> Tensor:
+    def layers(
+        self, log_mel: Tensor, layers: Sequence[int], *, n_bands: int | None = None
+    ) -> Tensor:
         """Encode whole pictures, nothing hidden: for notebooks and for the embedding.
 
         Parameters
         ----------
         log_mel : Tensor [shape=(B, T, F)]
-            As of :func:`oscine.picture.mel.log_mel`; all of it sound. T is padded to whole
-            patches, of which those that are half empty are left out.
+            As of :func:`oscine.picture.mel.log_mel`. T is padded to whole patches, of which those
+            that are half empty are left out.
         layers : sequence of int
             As in :meth:`forward`.
+        n_bands : int, optional
+            Valid bands, as of :func:`oscine.picture.mel.n_valid_bands`; all unless given.
 
         Returns
         -------
@@ -112,7 +116,8 @@ class Encoder(nn.Module):
         """
         B, T, F = log_mel.shape
         grid = self.grid(T)
-        values = valid_values(torch.full((B,), T), torch.full((B,), F), grid)
+        n_bands = F if n_bands is None else n_bands
+        values = valid_values(torch.full((B,), T), torch.full((B,), n_bands), grid)
         visible = all_visible(valid_patches(values).numpy()).to(log_mel.device)
         patches = patchify(self.standardised(log_mel, grid), grid)
         return self(patches, grid, visible, layers)

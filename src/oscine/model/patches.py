@@ -111,6 +111,9 @@ def unpatchify(patches: Tensor, grid: PatchGrid) -> Tensor:
 def valid_values(n_frames: Tensor, n_bands: Tensor, grid: PatchGrid) -> Tensor:
     """Say which values of each patch are sound, not padding and not above a recording's Nyquist.
 
+    A row of patches that reaches above it, if only by a band, is not sound at all: no band of it is
+    ever seen, drawn or pooled.
+
     Parameters
     ----------
     n_frames, n_bands : Tensor of int [shape=(B,)]
@@ -122,14 +125,16 @@ def valid_values(n_frames: Tensor, n_bands: Tensor, grid: PatchGrid) -> Tensor:
     Tensor of bool [shape=(B, N, P)]
     """
     frames = torch.arange(grid.n_frames) < n_frames[:, None]  # (B, T)
-    bands = torch.arange(grid.n_bands) < n_bands[:, None]  # (B, F)
+    n_whole = n_bands // grid.patch_bands * grid.patch_bands
+    bands = torch.arange(grid.n_bands) < n_whole[:, None]  # (B, F)
     return patchify(frames[:, :, None] & bands[:, None, :], grid)  # (B, N, P)
 
 
 def valid_patches(values: Tensor) -> Tensor:
     """Say which patches may be tokens: those of which at least half is sound.
 
-    A picture shorter than half a patch keeps its first column all the same, so that no recording
+    As all bands of a patch are sound or none, that is half of its frames. A picture shorter than
+    half a patch keeps its first column all the same, so that no recording of which a row is sound
     is without a token.
 
     Parameters

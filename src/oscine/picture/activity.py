@@ -26,11 +26,11 @@ FLOOR_STEP_FRAMES = 4
 PEAK_FRAMES = 2**16
 """Frames that are searched for peaks at a time, and some more: the search needs ten times their
 memory."""
-SHORT_S = 3.0
+SHORT_FRAMES = 300
 """A neighbourhood shorter than this may be nothing but call, so its floor is capped."""
 CAP_DB = 6.0
 SILENCE_DB = -75.0
-"""Frames with every band below the rounding noise of 16 bits hold digital silence."""
+"""Rounding noise of 16 bits in one frequency of a transform of 1024 samples."""
 RANGE_DB = 50.0
 LEVEL_BANDS = 8
 """Bands that share a level where levels are kept for later."""
@@ -90,9 +90,9 @@ def find_background(
 
     The picture is smoothed over 5 frames x 5 bands. The floor of a band is a low percentile over
     ``floor_window_s`` around each block. Where so little sounds that it may be nothing but a
-    call (under 3 s), the floor is at most 6 dB above the lower quartile of the bands' floors.
-    Digital silence counts for no floor, and none lies more than 50 dB below the loudest sound
-    around: further down are the holes that lossy codecs leave, not background.
+    call (under 300 frames), the floor is at most 6 dB above the lower quartile of the bands'
+    floors. Digital silence counts for no floor, and none lies more than 50 dB below the loudest
+    sound around: further down are the holes that lossy codecs leave, not background.
 
     Parameters
     ----------
@@ -115,24 +115,25 @@ def find_background(
     levels = np.empty(n_frames, np.float32)
     is_sounding = np.empty(n_frames, bool)
     smooth, smooth_start = np.empty((0, n_bands), np.float32), 0
+    silence = silence_db(picture)
     for number, start in enumerate(starts):
         stop = min(n_frames, start + block)
         low, high = max(0, start - block // 2), min(n_frames, stop + block // 2)
         # Neighbourhoods overlap by half: what is smooth already is kept.
-        more = _smooth_db(log_mel, smooth_start + len(smooth), high)
+        more = _smooth_db(log_mel, smooth_start + len(smooth), high, silence)
         smooth = np.concatenate([smooth[low - smooth_start :], more])  # frames [low, high)
         smooth_start = low
-        around = smooth.max(axis=1) > SILENCE_DB
+        around = smooth.max(axis=1) > silence
         is_sounding[start:stop] = around[start - low : stop - low]
         if not around.any():
-            floors[number], levels[start:stop] = SILENCE_DB, 0
+            floors[number], levels[start:stop] = silence, 0
             if keep is not None:
                 keep(np.zeros((stop - start, n_level_groups(picture)), np.float32))
             continue
         sounding = smooth[around]
         floor = np.percentile(sounding[::FLOOR_STEP_FRAMES], activity.floor_percentile, axis=0)
         floor = np.maximum(floor, smooth.max() - RANGE_DB)
-        if len(sounding) < SHORT_S * picture.frames_per_s:
+        if len(sounding) < SHORT_FRAMES:
             floor = np.minimum(floor, np.percentile(floor, 25) + CAP_DB)
         floors[number] = floor
         excess = smooth[start - low : stop - low] - floors[number]
@@ -140,6 +141,11 @@ def find_background(
         if keep is not None:
             keep(_group_levels(excess, n_level_groups(picture)))
     return Background(floor_db=floors, block_frames=block, level_db=levels, is_sounding=is_sounding)
+
+
+def silence_db(picture: PictureConfig) -> float:
+    """Return the level below which a frame, in every band, holds digital silence."""
+    return SILENCE_DB + 10 * float(np.log10(picture.n_fft / 1024))
 
 
 def n_level_groups(picture: PictureConfig) -> int:
@@ -159,8 +165,8 @@ def find_events(
     ``valley_db`` is the heart of an event, which lasts while the level stays above ``off_db`` and
     within ``drop_db`` of the peak (so that a loud call ends before its echo does). Gaps shorter
     than ``min_gap_s`` are bridged; what lasts longer than ``max_duration_s`` is cut where it is
-    quietest. Where less than 3 s sound and nothing stands out, because the recording was cut to
-    the call, what sounds is one event.
+    quietest. Where less than 300 frames sound and nothing stands out, because the recording was cut
+    to the call, what sounds is one event.
 
     Parameters
     ----------
@@ -177,12 +183,12 @@ def find_events(
     """
     spans = _spans(background.level_db, picture, activity)
     n_sounding = np.count_nonzero(background.is_sounding)
-    if not spans and 0 < n_sounding < SHORT_S * picture.frames_per_s:
+    if not spans and 0 < n_sounding < SHORT_FRAMES:
         sounding = np.flatnonzero(background.is_sounding)
         spans = [(int(sounding[0]), int(sounding[-1]) + 1)]
     longest = max(2, round(activity.max_duration_s * picture.frames_per_s))
     return [
-        _event(log_mel, background, start, stop)
+        _event(log_mel, background, start, stop, silence_db(picture))
         for span in spans
         for start, stop in _parted(background.level_db, *span, longest)
     ]
@@ -254,9 +260,9 @@ def _parted(level_db: np.ndarray, start: int, stop: int, longest: int) -> list[t
     return _parted(level_db, start, cut, longest) + _parted(level_db, cut, stop, longest)
 
 
-def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Event:
+def _event(log_mel: Frames, background: Background, start: int, stop: int, silence: float) -> Event:
     """Measure in which bands, and how far, a stretch stands out."""
-    smooth = _smooth_db(log_mel, start, stop)
+    smooth = _smooth_db(log_mel, start, stop, silence)
     blocks = np.arange(start, stop) // background.block_frames
     rise = (smooth - background.floor_db[blocks]).max(axis=0)  # (F,)
     bands = np.flatnonzero(rise >= min(BAND_SHARE * rise.max(), rise.max()))
@@ -269,7 +275,7 @@ def _event(log_mel: Frames, background: Background, start: int, stop: int) -> Ev
     )
 
 
-def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
+def _smooth_db(log_mel: Frames, start: int, stop: int, silence: float) -> np.ndarray:
     """Return frames [start, stop) in decibels, smoothed; digital silence blurs into no sound.
 
     The same values whatever else is asked for: frames around are read too.
@@ -277,7 +283,7 @@ def _smooth_db(log_mel: Frames, start: int, stop: int) -> np.ndarray:
     margin = SMOOTH_FRAMES // 2
     low, high = max(0, start - margin), min(len(log_mel), stop + margin)
     level_db = np.asarray(log_mel[low:high], dtype=np.float32) * np.float32(DB_PER_NAT)
-    is_sounding = level_db.max(axis=1, keepdims=True) > SILENCE_DB  # (T, 1)
+    is_sounding = level_db.max(axis=1, keepdims=True) > silence  # (T, 1)
     counted = is_sounding.astype(np.float32)
     smooth = _moving_sum(level_db * counted, SMOOTH_FRAMES)
     smooth /= np.maximum(_moving_sum(counted, SMOOTH_FRAMES), 1)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oscine.config import PictureConfig
+from oscine.config import PictureConfig, mel_edges_hz
 
 FRAMES_AT_ONCE = 256
 """Frames per call of the transform: more spill out of the processor's caches."""
@@ -78,9 +78,7 @@ def log_mel_of_frames(samples: Tensor, n_frames: int, config: PictureConfig) -> 
 
 
 def band_edges_hz(config: PictureConfig) -> np.ndarray:
-    """Return the edges of the triangular bands on the HTK mel scale.
-
-    Band f rises from edge f to edge f + 1 and falls to edge f + 2.
+    """Return the edges of the bands, as of :func:`oscine.config.mel_edges_hz`.
 
     Parameters
     ----------
@@ -90,9 +88,7 @@ def band_edges_hz(config: PictureConfig) -> np.ndarray:
     -------
     np.ndarray of float64 [shape=(n_mels + 2,)]
     """
-    low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (config.low_hz, config.high_hz))
-    mels = np.linspace(low, high, config.n_mels + 2)
-    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    return np.array(mel_edges_hz(config.low_hz, config.high_hz, config.n_mels))
 
 
 def mel_filters(config: PictureConfig) -> np.ndarray:
@@ -144,6 +140,6 @@ def _filters(config: PictureConfig, dtype: torch.dtype) -> list[tuple[int, int, 
     groups = []
     for filters in np.array_split(mel_filters(config), FILTER_GROUPS, axis=1):
         bins = np.flatnonzero(filters.any(axis=1))
-        low, high = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 0)
+        low, high = int(bins[0]), int(bins[-1]) + 1
         groups.append((low, high, torch.from_numpy(filters[low:high]).to(dtype)))
     return groups

@@ -12,6 +12,7 @@ Axes: T frames, F mel bands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ TAPE_LOW = float(np.log(1e-10))
 TAPE_STEP = 0.14
 LEVEL_STEP_DB = 0.25
 """Step of the level above the background, one byte for every ``LEVEL_BANDS`` bands of a frame."""
+LEAST_VALID_SHARE = 0.25
+"""Of the bands: a recording that has fewer is refused. It would leave the model next to nothing."""
 CHUNK_FRAMES = 2048
 """Frames that are drawn and coded at a time."""
 SILENT_PEAK = 1e-3
@@ -109,11 +112,14 @@ def draw_recording(
     except UnreadableAudio as error:
         return not_drawn(error.reason)
     n_bands = n_valid_bands(audio.sample_rate_hz, picture)
-    if n_bands == 0:
+    if audio.sample_rate_hz < least_rate_hz(picture):
         audio.close()
-        rate_hz = audio.sample_rate_hz
-        refusal = not_drawn(f"a rate of {rate_hz} Hz is too low for the lowest band")
-        return replace(refusal, encoding=audio.encoding, sample_rate_hz=rate_hz)
+        refusal = not_drawn(
+            f"a rate of {audio.sample_rate_hz:,} Hz is too low for bands of {picture.low_hz:g} to "
+            f"{picture.high_hz:g} Hz: at least {least_rate_hz(picture):,} Hz are needed for a "
+            "quarter of them; index it in another workspace with a --preset for lower sounds"
+        )
+        return replace(refusal, encoding=audio.encoding, sample_rate_hz=audio.sample_rate_hz)
     with audio, _one_thread():
         n_tracks = audio.n_channels if picture.channels == "each" else 1
         parts = [part.with_name(f"{part.name}.{track}.codes") for track in range(n_tracks)]
@@ -152,6 +158,12 @@ def not_drawn(reason: str) -> Drawn:
         n_valid_bands=0,
         channels=(),
     )
+
+
+def least_rate_hz(picture: PictureConfig) -> int:
+    """Return the lowest sample rate of a recording of which a quarter of the bands is valid."""
+    n_least = math.ceil(LEAST_VALID_SHARE * picture.n_mels)
+    return math.ceil(2 * band_edges_hz(picture)[n_least + 1] - 2e-6)
 
 
 def decoded(codes: np.ndarray) -> np.ndarray:

@@ -27,8 +27,9 @@ Channels = Literal["mean", "first", "each"]
 # floats reach 2e9), and small enough for power spectra to stay finite in float32.
 _LARGEST_SAMPLE = 1e15
 
-# The samples beyond both ends of an excerpt that the resampling filter needs, generously.
-_RESAMPLING_MARGIN_S = 0.1
+# The samples beyond both ends of an excerpt that the resampling filter needs, generously: at least
+# so many seconds, and so many samples of the lower rate.
+_RESAMPLING_MARGIN_S, _RESAMPLING_MARGIN_SAMPLES = 0.1, 128
 
 # A block holds no more values than that, whatever rate and channels a header claims.
 _BLOCK_VALUES = 1 << 24
@@ -232,7 +233,9 @@ def read_interval(
             return _excerpt(decoder, wanted.start, wanted.stop, channel)
         # The filter needs samples on both sides, and the excerpt must begin where a sample of
         # one rate falls on a sample of the other.
-        margin = round(_RESAMPLING_MARGIN_S * native_hz)
+        lower_hz = min(native_hz, sample_rate_hz)
+        margin_s = max(_RESAMPLING_MARGIN_S, _RESAMPLING_MARGIN_SAMPLES / lower_hz)
+        margin = round(margin_s * native_hz)
         meeting = native_hz // math.gcd(native_hz, sample_rate_hz)
         begin = max(0, wanted.start - margin) // meeting * meeting
         samples = _excerpt(decoder, begin, wanted.stop + margin, channel)
