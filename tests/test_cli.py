@@ -149,6 +149,7 @@ def test_every_verb_prints_a_table(call, archive, copied, tmp_path):
         (("index", archive, *at), "new in this run  0"),
         (("pretrain", *at), "steps                      20"),
         (("embed", *at, "--refit"), "dimensions  16"),
+        (("embed", *at), "duplicates  0.0%"),
         (("cluster", *at), "not grouped"),
         (("status", *at), "pretrain     done"),
         (("synth", tmp_path / "made", "--minutes", "0.1"), "recordings  1"),

@@ -305,7 +305,10 @@ def embed(
             ("windows", f"{report.windows:,}"),
             ("dimensions", f"{report.dimensions}"),
             ("readout", fitted),
-            ("same vector as another", f"{report.duplicate_share:.1%} of the events"),
+            (
+                "duplicates",
+                f"{report.duplicate_share:.1%} (events that differ and have the same vector)",
+            ),
         ],
         report.notes,
     )
