@@ -1,14 +1,17 @@
-"""Indexing on a Ray cluster gives the same rows and bytes as one process does."""
+"""Indexing and embedding on a Ray cluster give the same rows and bytes as one process does."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import tiny
 
 from oscine import steps
 from oscine.synth import SynthConfig
@@ -51,6 +54,19 @@ def held(folder):
 def test_rows_and_bytes_are_those_of_one_process(archive, whole, tmp_path):
     steps.index([archive], tmp_path / "w", engine="ray", workers=2)
     assert held(tmp_path / "w") == whole
+
+
+def test_vectors_are_those_of_one_process(archive, tmp_path):
+    folder = tmp_path / "w"
+    steps.index([archive], folder, workers=1)
+    steps.pretrain(folder, steps=5, settings=tiny.SETTINGS)
+    shutil.copytree(folder, tmp_path / "far")
+    assert steps.embed(folder) == steps.embed(tmp_path / "far", engine="ray")
+    for name in ("events", "windows"):
+        files = [
+            at / "embeddings/default" / name / "00000.bin" for at in (folder, tmp_path / "far")
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_killed_and_begun_again_it_ends_the_same(archive, whole, tmp_path):

@@ -273,6 +273,7 @@ def embed(
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
     refit: Flag = False,
+    engine: Engine = "processes",
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -286,6 +287,8 @@ def embed(
         Where everything is kept.
     refit
         Fit the readout again, and renew all vectors.
+    engine
+        Where sounds are encoded: here, or on a Ray cluster whose machines see the workspace.
     settings
         Any other setting, such as readout.dimensions=32; may be repeated.
     as_json
@@ -295,7 +298,9 @@ def embed(
     from oscine import steps as verbs
 
     with _progress() as progress:
-        report = verbs.embed(workspace, refit=refit, settings=settings, progress=progress)
+        report = verbs.embed(
+            workspace, refit=refit, engine=engine, settings=settings, progress=progress
+        )
     if as_json:
         return _print_json(report)
     fitted = f"fitted on {report.fitted_on:,}" if report.refitted else "kept as it was"

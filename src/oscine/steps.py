@@ -12,8 +12,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from oscine.workspace.catalogue import (
     Stage,
     Summary,
 )
+from oscine.workspace.distribute import ray_cluster
 from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -398,6 +400,7 @@ def embed(
     folder: Path,
     *,
     refit: bool = False,
+    engine: Engine = "processes",
     settings: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> EmbedReport:
@@ -409,6 +412,8 @@ def embed(
         Of the workspace.
     refit : bool
         Fit the readout again.
+    engine : "processes" or "ray"
+        Where sounds are encoded: here, or on a Ray cluster as in :func:`index`.
     settings : iterable of str
     progress : callable, optional
 
@@ -421,22 +426,33 @@ def embed(
     ValueError
         There is no model yet, or too little to fit a readout.
     """
-    from oscine.embedding.vectors import embed_archive
+    from oscine.embedding.vectors import Places, embed_archive, encode_with_ray
     from oscine.model.checkpoint import load_encoder
 
-    with _at_work(folder, settings) as (workspace, catalogue, config):
+    with ExitStack() as stack, _at_work(folder, settings) as (workspace, catalogue, config):
         model = _needed(catalogue, "pretrain")
         tape, _ = _tape(workspace, catalogue, config)
+        checkpoint = workspace.folder / model.facts["checkpoint"]
+        far = None
+        if engine == "ray":
+            places = Places(
+                tape=tape.folder.resolve(),
+                picture=config.picture,
+                n_rows=catalogue.tape_rows(),
+                checkpoint=checkpoint.resolve(),
+            )
+            far = partial(encode_with_ray, stack.enter_context(ray_cluster(_n_cores())), places)
         done = embed_archive(
             catalogue,
             workspace.embeddings(),
             tape,
-            load_encoder(workspace.folder / model.facts["checkpoint"]),
+            load_encoder(checkpoint),
             config.readout,
             config.activity,
             archive=_archive(catalogue),
             weights=model.facts["weights"],
             refit=refit,
+            far=far,
             progress=_told_plain(progress, "embed"),
         )
     return EmbedReport(

@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oscine.config import ActivityConfig, ReadoutConfig, fingerprint, from_mapping, to_mapping
+from oscine.config import (
+    ActivityConfig,
+    PictureConfig,
+    ReadoutConfig,
+    fingerprint,
+    from_mapping,
+    to_mapping,
+)
 from oscine.embedding.choice import choose_readout
 from oscine.embedding.duplicates import Duplicates, find_duplicates
 from oscine.embedding.embed import pooled_features, tape_excerpt
 from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals
 from oscine.embedding.readout import READOUT, Choice, Readout, fit_readout
 from oscine.model.autoencoder import Encoder
+from oscine.model.checkpoint import load_encoder
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import ArrayReader, ArrayWriter
 from oscine.workspace.catalogue import Catalogue, Stage
+from oscine.workspace.distribute import Lost, ray_map
 
 PORTION = 512
 """Intervals between two notes in the catalogue; also what is encoded together."""
+
+
+Portions = Sequence[Sequence[FrameInterval]]
+Far = Callable[[ReadoutConfig, Portions], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +79,7 @@ def embed_archive(
     archive: str,
     weights: str,
     refit: bool = False,
+    far: Far | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
     """Embed every event and window.
@@ -83,6 +98,8 @@ def embed_archive(
         Fingerprints of what the tape holds and of the encoder's weights.
     refit : bool
         Fit the readout again even where one for these weights and settings is there.
+    far : callable, optional
+        Encodes portions of intervals elsewhere, and gives their features in order.
     progress : callable, optional
         Told the intervals done and their number: those listened to for the choice, then all others,
         fitting included.
@@ -134,7 +151,7 @@ def embed_archive(
         note(settled=to_mapping(settled), choice=None if choice is None else to_mapping(choice))
     if readout is None:
         settled = from_mapping(ReadoutConfig, facts["settled"])
-        encode = _Encode(tape, encoder, settled)
+        encode = _Encode(tape, encoder, settled, far)
         stored = _store_features(folder / "features", sample, encode, facts["features"], note)
         readout = fit_readout(stored.rows, n_sample, settled, weights)
         choice = facts["choice"] and from_mapping(Choice, facts["choice"])
@@ -142,19 +159,21 @@ def embed_archive(
         readout.save(folder)
         encode.remember(sample, stored)
     else:
-        encode = _Encode(tape, encoder, readout.config)
+        encode = _Encode(tape, encoder, readout.config, far)
     for name, intervals in rows.items():
         writer = ArrayWriter(
             folder / name, np.dtype(np.float32), (readout.dimensions,), facts[name]
         )
-        for start in range(facts[name], len(intervals), PORTION):
-            portion = intervals[start : start + PORTION]
-            writer.append(readout.vectors(encode(portion)))
+        for features in encode.portions(intervals[facts[name] :]):
+            writer.append(readout.vectors(features))
             writer.flush()
-            note(**{name: start + len(portion)})
-    vectors = ArrayReader(
-        folder / "events", np.dtype(np.float32), (readout.dimensions,), len(events)
-    ).rows(0, len(events))
+            note(**{name: writer.n_rows})
+    shape = (readout.dimensions,)
+    vectors = ArrayReader(folder / "events", np.dtype(np.float32), shape, facts["events"]).rows(
+        0, facts["events"]
+    )
+    if len(events) < len(vectors):
+        vectors = vectors[[one.recording.is_present for one in rows["events"]]]
     facts |= {
         "dimensions": readout.dimensions,
         "digest": _digest(folder / "events"),
@@ -209,8 +228,10 @@ def _begin(
 class _Encode:
     """Intervals to features, read from disk where they were stored for the fit."""
 
-    def __init__(self, tape: Tape, encoder: Encoder, config: ReadoutConfig) -> None:
-        self._tape, self._encoder, self._config = tape, encoder, config
+    def __init__(
+        self, tape: Tape, encoder: Encoder, config: ReadoutConfig, far: Far | None
+    ) -> None:
+        self._tape, self._encoder, self._config, self._far = tape, encoder, config, far
         self._rows: dict[FrameInterval, int] = {}
         self._stored: ArrayReader | None = None
 
@@ -219,25 +240,79 @@ class _Encode:
         self._rows = {one: row for row, one in enumerate(intervals)}
         self._stored = stored
 
-    def __call__(self, intervals: Sequence[FrameInterval]) -> np.ndarray:
-        """Return the features of some intervals [shape=(n, L, M, 2 * D)]."""
-        unknown = [one for one in intervals if one not in self._rows]
-        fresh = iter(self._encoded(unknown)) if unknown else iter(())
-        return np.stack(
-            [self._read(one) if one in self._rows else next(fresh) for one in intervals]
-        )
+    def portions(self, intervals: Sequence[FrameInterval]) -> Iterator[np.ndarray]:
+        """Yield the features of intervals [shape=(n, L, M, 2 * D + 1)], a portion at a time."""
+        starts = range(0, len(intervals), PORTION)
+        portions = [intervals[start : start + PORTION] for start in starts]
+        unknown = [[one for one in portion if one not in self._rows] for portion in portions]
+        for portion, encoded in zip(portions, self._encoded(unknown), strict=True):
+            fresh = iter(encoded)
+            yield np.stack(
+                [self._read(one) if one in self._rows else next(fresh) for one in portion]
+            )
+
+    def shape(self, interval: FrameInterval) -> tuple[int, ...]:
+        """Return the shape of the features of an interval."""
+        return encoded_intervals(self._tape, self._encoder, self._config, [interval]).shape[1:]
 
     def _read(self, interval: FrameInterval) -> np.ndarray:
         assert self._stored is not None
         row = self._rows[interval]
         return self._stored.rows(row, row + 1)[0]
 
-    def _encoded(self, intervals: Sequence[FrameInterval]) -> np.ndarray:
-        excerpts = [
-            tape_excerpt(self._tape, one.recording, one.frames, self._encoder, self._config)
-            for one in intervals
-        ]
-        return pooled_features(self._encoder, excerpts, self._config)
+    def _encoded(self, portions: Portions) -> Iterator[np.ndarray]:
+        if self._far is not None:
+            return self._far(self._config, portions)
+        return (
+            encoded_intervals(self._tape, self._encoder, self._config, portion)
+            for portion in portions
+        )
+
+
+def encoded_intervals(
+    tape: Tape, encoder: Encoder, config: ReadoutConfig, intervals: Sequence[FrameInterval]
+) -> np.ndarray:
+    """Return the features of some intervals [shape=(n, L, M, 2 * D + 1)]."""
+    if not intervals:
+        return np.empty((0,), np.float32)
+    excerpts = [tape_excerpt(tape, one.recording, one.frames, encoder, config) for one in intervals]
+    return pooled_features(encoder, excerpts, config)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where another process finds tape and encoder."""
+
+    tape: Path
+    picture: PictureConfig
+    n_rows: int
+    checkpoint: Path
+
+
+def encode_with_ray(
+    ray: Any, places: Places, config: ReadoutConfig, portions: Portions
+) -> Iterator[np.ndarray]:
+    """Yield the features of portions of intervals, in order, from a Ray cluster.
+
+    Raises
+    ------
+    RuntimeError
+        A portion brought down its process, each time.
+    """
+    for features in ray_map(ray, _encode_at, [(places, config, one) for one in portions]):
+        if isinstance(features, Lost):
+            raise RuntimeError(f"embedding {features.reason}: run `oscine embed` again")
+        yield features
+
+
+def _encode_at(task: tuple[Places, ReadoutConfig, Sequence[FrameInterval]]) -> np.ndarray:
+    places, config, intervals = task
+    return encoded_intervals(*_opened(places), config, intervals)
+
+
+@lru_cache(maxsize=1)
+def _opened(places: Places) -> tuple[Tape, Encoder]:
+    return Tape(places.tape, places.picture, places.n_rows), load_encoder(places.checkpoint)
 
 
 def _store_features(
@@ -248,13 +323,12 @@ def _store_features(
     note: Callable[..., None],
 ) -> ArrayReader:
     """Write the features of the sample to disk, from where it stopped."""
-    shape = encode(sample[:1]).shape[1:]
+    shape = encode.shape(sample[0])
     writer = ArrayWriter(folder, np.dtype(np.float32), shape, done, rows_per_shard=PORTION)
-    for start in range(done, len(sample), PORTION):
-        portion = sample[start : start + PORTION]
-        writer.append(encode(portion))
+    for features in encode.portions(sample[done:]):
+        writer.append(features)
         writer.flush()
-        note(features=start + len(portion))
+        note(features=writer.n_rows)
     return ArrayReader(folder, np.dtype(np.float32), shape, len(sample), rows_per_shard=PORTION)
 
 

@@ -194,6 +194,7 @@ class Tape:
     """
 
     def __init__(self, folder: Path, picture: PictureConfig, n_rows: int) -> None:
+        self.folder = folder
         self._codes = ArrayReader(folder / "codes", np.dtype(np.uint8), (picture.n_mels,), n_rows)
         groups = (n_level_groups(picture),)
         self._levels = ArrayReader(folder / "levels", np.dtype(np.uint8), groups, n_rows)
