@@ -293,13 +293,13 @@ class ClockConfig:
 class OscineConfig:
     """Everything that can be set."""
 
-    clock: ClockConfig = field(default_factory=ClockConfig)
     picture: PictureConfig = field(default_factory=PictureConfig)
     activity: ActivityConfig = field(default_factory=ActivityConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    clock: ClockConfig = field(default_factory=ClockConfig)
 
     def __post_init__(self) -> None:
         # Recordings of which a quarter of the bands is valid are heard: each must have a token.
