@@ -359,7 +359,7 @@ def test_the_same_channels_again_are_duplicates(archive, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "n_events"),
-    [(["picture.sample_rate_hz=96000", "picture.n_fft=2048"], None), ([], 0)],
+    [(["picture.sample_rate_hz=96000", "picture.n_fft=4096"], None), ([], 0)],
     ids=["a rate that MP3 does not know", "nothing stands out"],
 )
 def test_unusual_archives_come_to_a_report(archive, tmp_path, settings, n_events):
