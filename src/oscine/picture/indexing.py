@@ -296,6 +296,8 @@ class _Notebook:
 
     def write_down(self) -> None:
         """Make all that was noted last."""
+        if not (self._recordings or self._retired or self._placed or self._clocks):
+            return
         self._tape.flush()
         self._catalogue.add(
             self._recordings,
@@ -412,22 +414,17 @@ class _Notebook:
 
 def _settle_duplicates(catalogue: Catalogue) -> None:
     """Let a duplicate take the place of the file it stood back for, where that is gone."""
-    absent: dict[str, FileRow] = {}
-    orphans: dict[str, FileRow] = {}
-    heard = set()
-    for row in catalogue.files():
-        if row.is_heard and row.is_present:
-            heard.add(row.content_hash)
-        elif row.is_heard:
-            absent.setdefault(row.content_hash, row)
-        elif row.is_present and row.state == "duplicate":
-            orphans.setdefault(row.content_hash, row)
-    orphans = {key: row for key, row in orphans.items() if key in absent and key not in heard}
+    orphans = catalogue.orphans()
     if orphans:
-        placed = [_placed(absent[key], row) for key, row in orphans.items()]
-        names = {(row.root, row.path) for row in orphans.values()}
-        clocks = [row for row, _, _ in catalogue.clocks() if (row.root, row.path) in names]
-        catalogue.add([], [], [], retired=orphans.values(), placed=placed, clocks=clocks)
+        names = {(row.root, row.path) for row, _ in orphans}
+        catalogue.add(
+            [],
+            [],
+            [],
+            retired=[row for row, _ in orphans],
+            placed=[_placed(heard, row) for row, heard in orphans],
+            clocks=[row for row, _, _ in catalogue.clocks() if (row.root, row.path) in names],
+        )
 
 
 def _placed(row: FileRow, place: Found | FileRow) -> Placed:

@@ -76,6 +76,14 @@ def find_recordings(folders: Sequence[Path]) -> tuple[list[Found], list[tuple[st
     found: list[tuple[int, Found]] = []
     problems: list[tuple[str, str]] = []
     seen: set[tuple[int, int]] = set()
+
+    def is_new(status: os.stat_result) -> bool:
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            return False
+        seen.add(identity)
+        return True
+
     places = [(rank, start) for rank, (_, start) in enumerate(starts)][::-1]
     links: deque[tuple[int, Path]] = deque()  # looked at last, so that true paths come first
     while places or links:
@@ -83,29 +91,44 @@ def find_recordings(folders: Sequence[Path]) -> tuple[list[Found], list[tuple[st
         root, start = starts[rank]
         try:
             status = place.stat()
-            is_folder = stat.S_ISDIR(status.st_mode)
-            is_recording = stat.S_ISREG(status.st_mode) and (
-                place == start or place.suffix.lower() in AUDIO_SUFFIXES
-            )
-            identity = (status.st_dev, status.st_ino)
-            if identity in seen or not (is_folder or is_recording):
+            if stat.S_ISREG(status.st_mode):
+                if (place == start or _is_audio(place.name)) and is_new(status):
+                    path = place.relative_to(root).as_posix()
+                    found.append((rank, _row(root, path, status)))
                 continue
-            seen.add(identity)
-            if is_folder:
-                children = [p for p in sorted(place.iterdir()) if not p.name.startswith(".")]
-                links.extend((rank, child) for child in children if child.is_symlink())
-                places.extend((rank, child) for child in children[::-1] if not child.is_symlink())
-            else:
-                found.append((rank, _row(root, place, status)))
+            if not stat.S_ISDIR(status.st_mode) or not is_new(status):
+                continue
+            with os.scandir(place) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             problems.append((shown(place), error.strerror or str(error)))
+            continue
+        above = "" if place == root else f"{place.relative_to(root).as_posix()}/"
+        folders_within = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append((rank, place / entry.name))
+            elif entry.is_dir(follow_symlinks=False):
+                folders_within.append((rank, place / entry.name))
+            elif _is_audio(entry.name):
+                try:
+                    # What the folder tells of a file is not enough on every system.
+                    status = os.stat(entry.path, follow_symlinks=False)
+                except OSError as error:
+                    problems.append((shown(place / entry.name), error.strerror or str(error)))
+                    continue
+                if stat.S_ISREG(status.st_mode) and is_new(status):
+                    found.append((rank, _row(root, above + entry.name, status)))
+        places.extend(reversed(folders_within))
     found.sort(key=lambda ranked: (ranked[0], ranked[1].path))
     return [row for _, row in found], sorted(problems)
 
 
 def shown(path: Path) -> str:
     r"""Write a path as text that can be stored and printed: bytes not in UTF-8 as `\xNN`."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return _shown(path.as_posix())
 
 
 def located(root: Path, path: str) -> Path:
@@ -130,10 +153,13 @@ def _start(folder: Path) -> tuple[Path, Path]:
     return folder.parent.resolve(), folder.parent.resolve() / folder.name
 
 
-def _row(root: Path, file: Path, status: os.stat_result) -> Found:
-    return Found(
-        root=root,
-        path=shown(file.relative_to(root)),
-        n_bytes=status.st_size,
-        modified_s=status.st_mtime,
-    )
+def _row(root: Path, path: str, status: os.stat_result) -> Found:
+    return Found(root=root, path=_shown(path), n_bytes=status.st_size, modified_s=status.st_mtime)
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES

@@ -322,9 +322,25 @@ class Catalogue(Database):
 
     def files(self) -> list[FileRow]:
         """Return every file that was ever listed, by number: what a new listing is held against."""
+        return self._files("channel <= 0")
+
+    def orphans(self) -> list[tuple[FileRow, FileRow]]:
+        """Return duplicates of what was heard under a name that is gone, each with that file."""
+        heard = "SELECT 1 FROM recordings AS other WHERE other.content_hash ="
+        present = f"NOT EXISTS ({heard} recordings.content_hash AND is_present AND n_frames > 0)"
+        found: dict[str, tuple[FileRow, FileRow]] = {}
+        for row in self._files(f"is_present AND state = 'duplicate' AND {present}"):
+            files = self._files(
+                "content_hash = ? AND channel <= 0 AND n_frames > 0", row.content_hash
+            )
+            if files:
+                found.setdefault(row.content_hash, (row, files[0]))
+        return list(found.values())
+
+    def _files(self, condition: str, *values: Any) -> list[FileRow]:
         names = ", ".join(field.name for field in fields(FileRow))
-        query = f"SELECT {names} FROM recordings WHERE channel <= 0 ORDER BY recording_id"
-        return [FileRow(*row) for row in self._connection.execute(query)]
+        query = f"SELECT {names} FROM recordings WHERE {condition} ORDER BY recording_id"
+        return [FileRow(*row) for row in self._connection.execute(query, values)]
 
     def events(self, *, with_absent: bool = False) -> list[EventRow]:
         """Return the events of recordings that are present, or of all, by number."""
