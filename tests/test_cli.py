@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 import tiny
 
 from oscine.cli import app, run
@@ -355,3 +357,37 @@ def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):
 
     monkeypatch.setattr("oscine.steps.status", stop)
     assert "stopped; run the same command again" in wrong(call, 1, "status", "-w", copied)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files cannot be limited there")
+def test_a_disk_that_fills_up_is_named_and_what_was_done_goes_on(tmp_path):
+    import resource
+
+    archive, folder = tmp_path / "archive", tmp_path / "w"
+    archive.mkdir()
+    for number in range(3):
+        noise = np.random.default_rng(number).uniform(-0.1, 0.1, 20 * 32_000)
+        soundfile.write(archive / f"{number}.wav", noise, 32_000)
+    command = [sys.executable, "-m", "oscine", "index", archive, "-w", folder, "--workers", "1"]
+
+    def limit():
+        # Room for the catalogue and for a recording on its way, not for the tape of two.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+
+    stopped = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 1
+    assert "the disk of the workspace is full: free some space" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    subprocess.run(command, check=True, capture_output=True)
+    whole = tmp_path / "whole"
+    subprocess.run([*command[:6], whole], check=True, capture_output=True)
+    for file in (whole / "tape").rglob("*.bin"):
+        assert (folder / file.relative_to(whole)).read_bytes() == file.read_bytes()
+
+
+def test_a_condition_is_counted_and_one_that_is_none_is_wrong_use(call, ask, copied):
+    found = ask("status", "-w", copied, "--where", "duration_s > 0")
+    assert found["events_where"] == found["events"] > 0
+    code, out, err = call("status", "-w", copied, "--where", "hour betwixt 5 and 9")
+    assert (code, out) == (2, "")
+    assert "after hour comes" in err

@@ -6,6 +6,7 @@ so that help comes at once.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -533,9 +534,17 @@ def run(arguments: Sequence[str]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         from oscine.config import WrongArgument
 
-        _complain(str(error) or type(error).__name__)
+        _complain(_FULL if _is_full(error) else str(error) or type(error).__name__)
         return WRONG_USE if isinstance(error, WrongArgument) else FAILED
     return DONE
+
+
+_FULL = "the disk of the workspace is full: free some space, and run the same command again"
+
+
+def _is_full(error: Exception) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in full
 
 
 def _check(

@@ -42,7 +42,8 @@ MOST_MEMORY = 1 << 30
 TRIES = 2
 LONGEST_WORD = 160
 """Characters of what a decoder printed that a reason repeats."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that takes no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

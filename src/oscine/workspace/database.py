@@ -5,6 +5,8 @@ In comes a path; out comes a connection that the catalogue and the book of label
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import ClassVar, Self
@@ -65,6 +67,8 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, *_: object
     ) -> None:
         self.close()
+        if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
         if isinstance(error, sqlite3.Error):
             raise ValueError(
                 f"{self.path} cannot be used: {error}; if it is damaged, {self.if_damaged}"
