@@ -261,6 +261,7 @@ def page_event(number, cluster, recording="a.wav", **changes):
         "low_hz": 1000.0,
         "high_hz": 4000.0,
         "level_db": 12.0,
+        "began_ms": 1_714_993_202_062 if number else None,
     }
     return PageEvent(**(values | changes))
 

@@ -1207,6 +1207,7 @@ def _page(
 
     recordings = {row.recording_id: row for row in catalogue.recordings()}
     events = {event.event_id: event for event in catalogue.events()}
+    times = catalogue.event_times()
     page_events = [
         PageEvent(
             event_id=str(row.event_id),
@@ -1220,6 +1221,7 @@ def _page(
             low_hz=events[row.event_id].low_hz,
             high_hz=events[row.event_id].high_hz,
             level_db=events[row.event_id].level_db,
+            began_ms=times[row.event_id],
         )
         for row in catalogue.sound_types()
     ]

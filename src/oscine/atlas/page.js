@@ -56,6 +56,12 @@ function describe(row) {
   return { recording: recordings[events.recording[row]], span, band };
 }
 
+function when(row) {
+  const began = events.began_ms[row];
+  if (began === null) return "at a time not known";
+  return new Date(began).toISOString().replace("T", " ").replace("Z", " UTC");
+}
+
 // --- Map ---------------------------------------------------------------------------------
 
 const mapElement = document.getElementById("map");
@@ -149,6 +155,7 @@ function showEvent(row) {
   const parts = [
     `<b>${typeName(type)}</b>, event ${escapeHtml(events.event_id[row])}: <b>${escapeHtml(recording)}</b>`,
     span,
+    when(row),
     band,
   ];
   if (events.level_db[row] !== null) parts.push(`${events.level_db[row].toFixed(0)} dB above the floor`);

@@ -48,7 +48,8 @@ class PageEvent:
     """One event: where it lies on the map (``x``, ``y``), in time, and in frequency.
 
     ``cluster`` is -1 for an event that is not grouped; ``strength`` (0 to 1) says how firmly it
-    belongs to its type; ``level_db`` is its level above the noise floor.
+    belongs to its type; ``level_db`` is its level above the noise floor. ``began_ms`` is when it
+    began, in milliseconds of UTC since 1970, or None where that is not known.
     """
 
     event_id: str
@@ -62,6 +63,7 @@ class PageEvent:
     low_hz: float
     high_hz: float
     level_db: float
+    began_ms: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -261,6 +263,7 @@ def _script_data(page: AtlasPage) -> dict[str, object]:
             "low_hz": column("low_hz", 1),
             "high_hz": column("high_hz", 1),
             "level_db": column("level_db", 1),
+            "began_ms": [event.began_ms for event in page.events],
         },
         "recordings": list(numbers),
         "palette": PALETTE,
