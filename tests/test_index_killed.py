@@ -85,6 +85,13 @@ def lasts_s(archive, folder, engine, workers):
     return time.monotonic() - started
 
 
+def kill(process):
+    """Kill a process and those it began, unless it is done."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def killed_often(archive, folder, engine, workers, n_kills, seed):
     """Kill it at so many moments; whenever it came to its end, hold it against the whole."""
     whole = folder.with_name("whole.oscine")
@@ -94,10 +101,8 @@ def killed_often(archive, folder, engine, workers, n_kills, seed):
     for _ in range(n_kills):
         process = begun(archive, folder, engine, workers)
         time.sleep(rng.uniform(0, lasted_s))
-        is_done = process.poll() == 0
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if is_done:
+        kill(process)
+        if process.returncode == 0:
             assert held(folder) == before
             shutil.rmtree(folder)
     assert begun(archive, folder, engine, workers).wait() == 0
@@ -110,9 +115,7 @@ def killed_often(archive, folder, engine, workers, n_kills, seed):
     for _ in range(2):
         process = begun(archive, folder, engine, workers)
         time.sleep(rng.uniform(0, lasted_s))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
     assert begun(archive, folder, engine, workers).wait() == 0
     assert held(folder) == after
 
