@@ -17,12 +17,21 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from oscine import steps
+from oscine.sound.clock import ClockReading, reading_to_json
 from oscine.workspace import Workspace
-from oscine.workspace.catalogue import EventRow, RecordingRow, Stage, WindowRow
+from oscine.workspace.catalogue import (
+    Catalogue,
+    ClockRow,
+    EventRow,
+    RecordingRow,
+    Stage,
+    WindowRow,
+)
 
 CONDITIONS = (
     "site = 'site-07' and hour between 5 and 9",
@@ -30,6 +39,18 @@ CONDITIONS = (
     "duration_s > 0.5 or level_db >= 35",
 )
 BATCH = 10_000
+READING = reading_to_json(
+    ClockReading(
+        local=datetime(2024, 3, 1, 5, 30),
+        utc_offset_min=60,
+        source="AudioMoth comment",
+        is_weak=False,
+        site="",
+        recorder="AudioMoth 24F319046063F5A0",
+        facts={"gain": "medium", "battery_v": 4.2, "temperature_c": 11.3},
+        notes=(),
+    )
+)
 FRAMES_PER_S = 100
 SECONDS = 60
 TILES = 23
@@ -55,16 +76,16 @@ def measure(folder: Path, n_recordings: int, n_events: int) -> dict[str, Any]:
         started = time.perf_counter()
         per_recording = n_events / n_recordings
         for first in range(0, n_recordings, BATCH):
-            catalogue.add(*batch(first, min(BATCH, n_recordings - first), per_recording))
+            add(catalogue, first, min(BATCH, n_recordings - first), per_recording)
         filled_s = time.perf_counter() - started
         catalogue.set_stage("index", Stage(fingerprint="made up", finished=True, facts={}))
         connection = catalogue._connection
-        for table in ("recordings", "events", "windows"):
+        for table in ("recordings", "clocks", "events", "windows"):
             query = "SELECT sum(pgsize) FROM dbstat WHERE name LIKE ? || '%'"
             (n_bytes,) = connection.execute(query, (table,)).fetchone()
-            sizes[table] = round(n_bytes / catalogue.last(table), 1)
-        new = batch(n_recordings, BATCH, per_recording)
-        append_s = timed(lambda: catalogue.add(*new))
+            numbered = "recordings" if table == "clocks" else table
+            sizes[table] = round(n_bytes / catalogue.last(numbered), 1)
+        append_s = timed(lambda: add(catalogue, n_recordings, BATCH, per_recording))
         where_s = {
             condition: timed(lambda one=condition: catalogue.events_where(one))
             for condition in CONDITIONS
@@ -81,6 +102,26 @@ def measure(folder: Path, n_recordings: int, n_events: int) -> dict[str, Any]:
         "bytes_each": sizes,
         "megabytes": round(workspace.catalogue_file.stat().st_size / 1e6, 1),
     }
+
+
+def add(catalogue: Catalogue, first: int, n: int, events_each: float) -> None:
+    """Add so many recordings, as a run of `index` does."""
+    recordings, events, windows = batch(first, n, events_each)
+    clocks = [
+        ClockRow(
+            root=row.root,
+            path=row.path,
+            reading=READING,
+            started_ms=row.started_ms,
+            utc_offset_min=row.utc_offset_min,
+            zone=row.zone,
+            site=row.site,
+            recorder=row.recorder,
+            note="",
+        )
+        for row in recordings
+    ]
+    catalogue.add(recordings, events, windows, clocks=clocks)
 
 
 def batch(

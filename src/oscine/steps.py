@@ -926,7 +926,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             events_where=None if where is None else len(catalogue.events_where(where)),
             times=summary.zones,
             sites=summary.sites,
-            clock_findings=stage.facts["clock_findings"] if stage is not None else [],
+            clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
         )
 
