@@ -391,3 +391,15 @@ def test_a_condition_is_counted_and_one_that_is_none_is_wrong_use(call, ask, cop
     code, out, err = call("status", "-w", copied, "--where", "hour betwixt 5 and 9")
     assert (code, out) == (2, "")
     assert "after hour comes" in err
+
+
+def test_a_model_goes_on_in_another_workspace(ask, call, archive, copied, tmp_path):
+    other = tmp_path / "other"
+    ask("index", archive, "-w", other)
+    found = ask("pretrain", "-w", other, "--from", copied, "--steps", 5)
+    assert found["steps"] == 5
+    # The sizes of the model come with it: nobody named them here.
+    assert "width = 16" in (other / "oscine.toml").read_text()
+    code, out, err = call("pretrain", "-w", other, "--from", archive, "--steps", 5)
+    assert (code, out) == (1, "")
+    assert "is no checkpoint, and holds none" in err

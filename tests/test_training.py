@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from oscine.config import read_config
-from oscine.model.checkpoint import RunConfig, load_provenance
+from oscine.model.checkpoint import (
+    RunConfig,
+    find_checkpoint,
+    load_provenance,
+    weights_fingerprint,
+)
 from oscine.picture.activity import DB_PER_NAT
 from oscine.picture.tape import TAPE_LOW, decoded
+from oscine.training import pretrain as training
 from oscine.training.pretrain import (
     LAST_RATE,
     LEAST_STEPS,
@@ -25,6 +31,7 @@ from oscine.training.pretrain import (
     pretrain,
     rate_share,
     read_losses,
+    read_rewinds,
 )
 from oscine.training.windows import EVALUATE, MEASURE, TRAIN, WindowSampler
 
@@ -375,15 +382,107 @@ class FailingSampler(WindowSampler):
 
 
 @pytest.mark.parametrize(
-    ("fails_at", "good"), [(0, "there is no checkpoint yet"), (6, "checkpoints/00000004;")]
+    ("fails_at", "good"), [(0, "there is none yet"), (6, "checkpoints/00000004:")]
 )
-def test_a_step_that_is_not_finite_stops_the_run(tmp_path, fails_at, good):
+def test_a_step_that_is_never_finite_stops_the_run(tmp_path, fails_at, good):
     sampler = make_sampler(tmp_path / "tape", [300, 200], kind=FailingSampler)
     sampler.fails_at = fails_at
     with pytest.raises(TrainingDiverged, match=rf"step {fails_at + 1} gave .*{good}"):
         pretrain(tmp_path / "run", sampler, RUN, "archive")
     last = last_checkpoint(tmp_path / "run")
     assert (last and last.name) == (f"{fails_at // 4 * 4:08d}" if fails_at else None)
+
+
+@pytest.fixture
+def shaky(monkeypatch):
+    """Make steps 3 and 7 (from 1) give no number unless the rate is at most a quarter of its."""
+    true_step = training._step
+
+    def step(model, optimiser, sampler, config, number, rate_factor=1.0):
+        if number in (2, 6) and rate_factor > {2: 0.5, 6: 0.25}[number]:
+            raise training._NotFinite("a loss of nan and a gradient of 1")
+        return true_step(model, optimiser, sampler, config, number, rate_factor)
+
+    monkeypatch.setattr(training, "_step", step)
+
+
+def test_a_run_goes_back_and_on_at_a_lower_rate(tmp_path, shaky):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    last = pretrain(tmp_path / "run", sampler, RUN, "archive")
+    assert last.name == f"{RUN.training.steps:08d}"
+    assert read_rewinds(tmp_path / "run") == [
+        "Step 3 was not finite: the run went back to step 0, and on at 0.5 of the learning rate.",
+        "Step 7 was not finite: the run went back to step 4, and on at 0.25 of the learning rate.",
+    ]
+    assert load_provenance(last)["rate_factor"] == 0.25
+    _, losses = read_losses(tmp_path / "run")
+    assert [one.step for one in losses] == sorted({one.step for one in losses})
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 5, 6, 8, 11])
+def test_a_run_that_went_back_and_was_stopped_ends_the_same(tmp_path, shaky, stopped_at):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    whole = pretrain(tmp_path / "whole", sampler, RUN, "archive")
+    calls = []
+
+    def stop(*_):
+        calls.append(1)
+        if len(calls) == stopped_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "stopped", sampler, RUN, "archive", stop)
+    stopped = pretrain(tmp_path / "stopped", sampler, RUN, "archive")
+    assert weights_fingerprint(stopped) == weights_fingerprint(whole)
+    for name in ("log.jsonl", f"checkpoints/{whole.name}/provenance.json"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (
+            tmp_path / "whole" / name
+        ).read_bytes()
+
+
+# Going on from another run
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    first = pretrain(tmp_path / "first", sampler, RUN, "archive")
+    _, before = read_losses(tmp_path / "first")
+    second = pretrain(tmp_path / "second", sampler, RUN, "other", start=first)
+    _, after = read_losses(tmp_path / "second")
+    assert (after[0].step, after[0].loss) == (0, before[-1].loss)
+    assert after[-1].loss < before[-1].loss
+    assert load_provenance(second)["from"] == weights_fingerprint(first)
+    # Finished, and asked for again: the same; with other weights, or others' sizes: refused.
+    assert pretrain(tmp_path / "second", sampler, RUN, "other", start=first) == second
+    with pytest.raises(ValueError, match=r"other weights .*--fresh"):
+        pretrain(tmp_path / "first", sampler, RUN, "archive", start=second)
+    wide = replace(RUN, model=replace(RUN.model, width=32))
+    with pytest.raises(ValueError, match="other settings"):
+        pretrain(tmp_path / "third", sampler, wide, "archive", start=first)
+
+
+def test_a_run_from_another_that_was_stopped_at_once_goes_on_from_it(tmp_path):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    first = pretrain(tmp_path / "first", sampler, RUN, "archive")
+    whole = pretrain(tmp_path / "whole", sampler, RUN, "archive", start=first)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "stopped", sampler, RUN, "archive", stop, start=first)
+    # Also where the other is not named again, or is gone.
+    stopped = pretrain(tmp_path / "stopped", sampler, RUN, "archive")
+    assert weights_fingerprint(stopped) == weights_fingerprint(whole)
+
+
+def test_a_checkpoint_is_found_at_its_run_and_its_workspace(tmp_path):
+    run = tmp_path / "w" / "runs" / "default"
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    last = pretrain(run, sampler, RUN, "archive")
+    assert find_checkpoint(last) == find_checkpoint(run) == find_checkpoint(tmp_path / "w") == last
+    with pytest.raises(FileNotFoundError, match="is no checkpoint, and holds none"):
+        find_checkpoint(tmp_path)
 
 
 # Figures

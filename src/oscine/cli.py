@@ -94,7 +94,7 @@ def learn(
     steps
         How many training steps to take, instead of minutes.
     model
-        A checkpoint folder to use instead of training.
+        A model to use instead of training: a workspace, a run or a checkpoint.
     seed
         Of everything that depends on chance.
     workers
@@ -215,6 +215,7 @@ def pretrain(
     seed: int | None = None,
     name: str = "default",
     fresh: Flag = False,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -236,6 +237,8 @@ def pretrain(
         Of the run.
     fresh
         Train again from new weights; the old run is kept aside.
+    start
+        Begin with the weights of another run: its workspace, run or checkpoint.
     settings
         Any other setting, such as model.depth=6; may be repeated.
     as_json
@@ -252,6 +255,7 @@ def pretrain(
             seed=seed,
             name=name,
             fresh=fresh,
+            start=start,
             settings=settings,
             progress=progress,
         )

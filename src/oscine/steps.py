@@ -22,10 +22,12 @@ import numpy as np
 
 from oscine.config import (
     OscineConfig,
+    PictureConfig,
     WrongArgument,
     fingerprint,
     from_mapping,
     read_config,
+    to_mapping,
     to_toml,
     with_overrides,
     with_preset,
@@ -301,6 +303,7 @@ def pretrain(
     seed: int | None = None,
     name: str = RUN_NAME,
     fresh: bool = False,
+    start: Path | None = None,
     settings: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> PretrainReport:
@@ -322,6 +325,9 @@ def pretrain(
         Of the run.
     fresh : bool
         Begin again; the old run is kept under a numbered name.
+    start : Path, optional
+        A checkpoint (or a run, or a workspace, for its newest) whose weights the run begins with;
+        the model has the sizes of that one.
     settings : iterable of str
         Dotted overrides such as ``model.depth=6``.
     progress : callable, optional
@@ -337,11 +343,19 @@ def pretrain(
     TrainingDiverged
         A step was not finite.
     """
-    from oscine.model.checkpoint import RunConfig
+    from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
     from oscine.training import pretrain as training
 
-    overrides = [*_length(minutes, steps), *_seeds(seed, "training"), *settings]
+    sizes: list[str] = []
+    given: RunConfig | None = None
+    if start is not None:
+        start = find_checkpoint(start)
+        _, given, _ = load_checkpoint(start)
+        sizes = [f"model.{name}={value}" for name, value in to_mapping(given.model).items()]
+    overrides = [*sizes, *_length(minutes, steps), *_seeds(seed, "training"), *settings]
     with _at_work(folder, overrides) as (workspace, catalogue, config):
+        if start is not None and given is not None:
+            _check_picture(start, given.picture, config)
         run_folder = workspace.run(name)
         run = RunConfig(picture=config.picture, model=config.model, training=config.training)
         archive = _archive(catalogue)
@@ -349,7 +363,7 @@ def pretrain(
         if fresh and run_folder.exists():
             _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
-        last = training.pretrain(run_folder, sampler, run, archive, told)
+        last = training.pretrain(run_folder, sampler, run, archive, told, start=start)
         _, losses = training.read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
@@ -364,7 +378,7 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
     folder : Path
         Of the workspace.
     checkpoint : Path
-        A checkpoint folder; it is copied into the workspace.
+        A checkpoint, or a run or workspace for its newest; it is copied into the workspace.
     settings : iterable of str
 
     Returns
@@ -377,16 +391,13 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
     ValueError
         It was trained on pictures made in another way.
     """
-    from oscine.model.checkpoint import load_checkpoint
+    from oscine.model.checkpoint import find_checkpoint, load_checkpoint
     from oscine.training import pretrain as training
 
+    checkpoint = find_checkpoint(checkpoint)
     model, run, provenance = load_checkpoint(checkpoint)
     with _at_work(folder, settings) as (workspace, catalogue, config):
-        if run.picture != config.picture:
-            raise ValueError(
-                f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
-                "run.toml): index into a new workspace with the same settings"
-            )
+        _check_picture(checkpoint, run.picture, config)
         place = workspace.run(GIVEN_RUN) / "checkpoints" / f"{provenance['step']:08d}"
         if place.resolve() != checkpoint.resolve():
             shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
@@ -1090,6 +1101,14 @@ def _sampler(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -
     return WindowSampler(tape, recordings, catalogue.events(), config.picture, config.training)
 
 
+def _check_picture(checkpoint: Path, picture: PictureConfig, config: OscineConfig) -> None:
+    if picture != config.picture:
+        raise ValueError(
+            f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
+            "run.toml): index into a new workspace with the same settings"
+        )
+
+
 def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
     """Rename an old run to the first free number; its model is in use no more."""
     stage = catalogue.stage("pretrain")
@@ -1106,6 +1125,7 @@ def _note_model(
 ) -> PretrainReport:
     """Note which model is in use."""
     from oscine.model.checkpoint import load_provenance, weights_fingerprint
+    from oscine.training.pretrain import read_rewinds
 
     weights = weights_fingerprint(checkpoint)
     facts = {
@@ -1126,7 +1146,7 @@ def _note_model(
         loss_mean=losses.loss_mean,
         loss_interpolation=losses.loss_interpolation,
         checkpoint=str(checkpoint),
-        notes=_model_notes(catalogue),
+        notes=[*read_rewinds(workspace.run(name)), *_model_notes(catalogue)],
     )
 
 

@@ -79,6 +79,31 @@ def save_checkpoint(
     os.replace(beside, folder)
 
 
+def find_checkpoint(place: Path) -> Path:
+    """Return the checkpoint at a place: itself, the newest of a run, or that of a workspace's run.
+
+    Parameters
+    ----------
+    place : Path
+        A checkpoint, a run (``WORKSPACE/runs/NAME``), or a workspace with a run named default.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    if (place / WEIGHTS).is_file():
+        return place
+    for run in (place, place / "runs" / "default"):
+        found = sorted(one for one in (run / "checkpoints").glob("[0-9]*") if one.is_dir())
+        if found:
+            return found[-1]
+    raise FileNotFoundError(
+        f"{place} is no checkpoint, and holds none: name a workspace, a run, or one of "
+        "WORKSPACE/runs/NAME/checkpoints/"
+    )
+
+
 def load_checkpoint(folder: Path) -> tuple[MaskedAutoencoder, RunConfig, dict[str, Any]]:
     """Read a checkpoint back.
 

@@ -37,9 +37,11 @@ from oscine.model.checkpoint import (
     RunConfig,
     load_checkpoint,
     load_optimiser,
+    load_provenance,
     optimiser_state,
     restore_optimiser,
     save_checkpoint,
+    weights_fingerprint,
 )
 from oscine.model.masks import Masks, draw_masks
 from oscine.model.patches import PatchGrid, patchify, valid_patches, valid_values
@@ -57,8 +59,16 @@ LAST_RATE = 0.01
 """Learning rate at the last step, as a share of its peak."""
 
 
+MOST_REWINDS = 5
+"""Times that the rate is halved before a run is given up."""
+
+
 class TrainingDiverged(RuntimeError):
-    """A step gave a loss or a gradient that is not finite."""
+    """Steps gave losses or gradients that are not finite, at ever lower rates."""
+
+
+class _NotFinite(ArithmeticError):
+    """A step gave a loss or a gradient that is not finite; the message has both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +106,13 @@ def pretrain(
     run: RunConfig,
     archive: str,
     progress: Callable[[int, int, float], None] | None = None,
+    *,
+    start: Path | None = None,
 ) -> Path:
     """Train to the last step, from the last checkpoint if there is one.
+
+    Where a step is not finite the run goes back to its last checkpoint, and on from there at half
+    the learning rate; the log says so.
 
     Parameters
     ----------
@@ -111,6 +126,8 @@ def pretrain(
         Fingerprint of what the tape holds, for the provenance.
     progress : callable, optional
         Told the step, their number and the loss.
+    start : Path, optional
+        A checkpoint whose weights the run begins with, in place of new ones.
 
     Returns
     -------
@@ -120,36 +137,58 @@ def pretrain(
     Raises
     ------
     TrainingDiverged
-        A step was not finite; the message names the last good checkpoint.
+        Steps were not finite however low the rate; the message names the last good checkpoint.
     ValueError
-        The folder holds a run of other settings.
+        The folder holds a run of other settings or of another start.
     """
     run = _settled(folder, sampler, run)
     steps = run.training.steps
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     last = last_checkpoint(folder)
+    if start is not None:
+        last = _adopted(start, last, folder, run, archive)
     if last is not None and _step_of(last) == steps:
         _forget_old(folder)
         _draw_figures(folder, last, sampler)
         return last
 
-    model, optimiser, begin = _begun(last, sampler, run, device)
-    _cut_log(folder / LOG, begin)
-    if begin == 0:
-        _log(folder / LOG, _as_row(evaluate(model, sampler, run.training, 0)))
-    for step in range(begin, steps):
-        loss = _step(model, optimiser, sampler, run.training, step, folder)
+    model, optimiser, step, carried = _begun(last, sampler, run, device)
+    _begin_log(folder, step, model, sampler, run.training)
+    n_rewinds = 0
+    while step < steps:
+        try:
+            loss = _step(model, optimiser, sampler, run.training, step, carried["rate_factor"])
+        except _NotFinite as error:
+            n_rewinds += 1
+            factor = carried["rate_factor"] / 2
+            if n_rewinds > MOST_REWINDS:
+                good = f"the last good checkpoint is {last}" if last else "there is none yet"
+                raise TrainingDiverged(
+                    f"step {step + 1} gave {error}, and so it did at {MOST_REWINDS} lower rates; "
+                    f"{good}: try a lower training.learning_rate"
+                ) from error
+            model, optimiser, begin, carried = _begun(last, sampler, run, device)
+            carried["rate_factor"] = factor
+            _begin_log(folder, begin, model, sampler, run.training)
+            # Noted at the first step that is taken anew: a run that goes on from before it, or
+            # from after it, has the same lines.
+            row = {"step": begin + 1, "not_finite_at": step + 1, "rate_factor": factor}
+            _log(folder / LOG, row)
+            step = begin
+            continue
         done = step + 1
         if done % LOG_EVERY == 0 or done == steps:
             _log(folder / LOG, {"step": done, "training_loss": loss})
         if done % run.training.checkpoint_every == 0 or done == steps:
             _log(folder / LOG, _as_row(evaluate(model, sampler, run.training, done)))
             last = _checkpoints(folder) / f"{done:08d}"
-            facts = _provenance(done, archive)
+            facts = _provenance(done, archive) | carried
             save_checkpoint(last, model, run, facts, optimiser_state(optimiser))
             _forget_old(folder)
+            n_rewinds = 0
         if progress is not None:
             progress(done, steps, loss)
+        step = done
     assert last is not None
     _draw_figures(folder, last, sampler)
     return last
@@ -184,6 +223,18 @@ def read_losses(folder: Path) -> tuple[list[dict[str, float]], list[Losses]]:
         raise ValueError(f"{file} is damaged ({error}): use --fresh to train again") from error
     training = [row for row in rows if "training_loss" in row]
     return training, [Losses(**row) for row in rows if "loss" in row]
+
+
+def read_rewinds(folder: Path) -> list[str]:
+    """Return where a run went back to an earlier step, in sentences."""
+    file = folder / LOG
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [
+        f"Step {row['not_finite_at']:,} was not finite: the run went back to step "
+        f"{row['step'] - 1:,}, and on at {row['rate_factor']:g} of the learning rate."
+        for row in map(json.loads, lines)
+        if "not_finite_at" in row
+    ]
 
 
 def make_batch(
@@ -285,11 +336,16 @@ def _step(
     sampler: WindowSampler,
     training: TrainingConfig,
     step: int,
-    folder: Path,
+    rate_factor: float = 1.0,
 ) -> float:
-    """Take one step and return its loss."""
+    """Take one step and return its loss.
+
+    Raises
+    ------
+    _NotFinite
+    """
     device = next(model.parameters()).device
-    share = rate_share(step, training.steps, training.warmup_share)
+    share = rate_factor * rate_share(step, training.steps, training.warmup_share)
     for group in optimiser.param_groups:
         group["lr"] = training.learning_rate * share
 
@@ -299,12 +355,7 @@ def _step(
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
     if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        last = last_checkpoint(folder)
-        good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-        raise TrainingDiverged(
-            f"step {step + 1} gave a loss of {loss.item():g} and a gradient of {norm.item():g}; "
-            f"{good}; try a lower training.learning_rate"
-        )
+        raise _NotFinite(f"a loss of {loss.item():g} and a gradient of {norm.item():g}")
     optimiser.step()
     return loss.item()
 
@@ -355,7 +406,7 @@ def _steps_in_minutes(sampler: WindowSampler, run: RunConfig) -> int:
     for step in range(trial.steps):
         if step == TRIAL_WARM_STEPS:
             begun = time.perf_counter()
-        _step(model, optimiser, sampler, trial, step, Path())
+        _step(model, optimiser, sampler, trial, step)
     per_step_s = (time.perf_counter() - begun) / TRIAL_STEPS
     return max(LEAST_STEPS, int(run.training.minutes * 60 / per_step_s))
 
@@ -368,18 +419,56 @@ def _new_model(sampler: WindowSampler, run: RunConfig) -> MaskedAutoencoder:
     return model
 
 
+def _adopted(start: Path, last: Path | None, folder: Path, run: RunConfig, archive: str) -> Path:
+    """Return the last checkpoint of a run that begins with given weights; at first, step 0."""
+    weights = weights_fingerprint(start)
+    if last is not None:
+        if load_provenance(last).get("from") != weights:
+            raise ValueError(
+                f"{folder} was begun with other weights than those of {start}: use --fresh to "
+                "begin again (the old run is kept)"
+            )
+        return last
+    model, given, _ = load_checkpoint(start)
+    if (given.model, given.picture) != (run.model, run.picture):
+        raise ValueError(
+            f"{start} has a model or pictures of other settings than this run: see [model] and "
+            f"[picture] in its {RUN}"
+        )
+    place = _checkpoints(folder) / f"{0:08d}"
+    optimiser = make_optimiser(model, run.training)
+    facts = _provenance(0, archive) | {"from": weights, "rate_factor": 1.0}
+    save_checkpoint(place, model, run, facts, optimiser_state(optimiser))
+    return place
+
+
 def _begun(
     last: Path | None, sampler: WindowSampler, run: RunConfig, device: torch.device
-) -> tuple[MaskedAutoencoder, torch.optim.AdamW, int]:
-    """Return model, optimiser and the next step: new ones, or those of the last checkpoint."""
+) -> tuple[MaskedAutoencoder, torch.optim.AdamW, int, dict[str, Any]]:
+    """Return model, optimiser, the next step, and what its checkpoints say of how it came here."""
     if last is None:
         model = _new_model(sampler, run).to(device)
-        return model, make_optimiser(model, run.training), 0
+        return model, make_optimiser(model, run.training), 0, {"rate_factor": 1.0}
     model, _, provenance = load_checkpoint(last)
     model = model.to(device)
     optimiser = make_optimiser(model, run.training)
     restore_optimiser(optimiser, load_optimiser(last))
-    return model, optimiser, provenance["step"]
+    carried = {"rate_factor": provenance.get("rate_factor", 1.0)}
+    carried |= {"from": provenance["from"]} if "from" in provenance else {}
+    return model, optimiser, provenance["step"], carried
+
+
+def _begin_log(
+    folder: Path,
+    step: int,
+    model: MaskedAutoencoder,
+    sampler: WindowSampler,
+    training: TrainingConfig,
+) -> None:
+    """Cut the log to a step; begin it with the loss before the first."""
+    _cut_log(folder / LOG, step)
+    if step == 0:
+        _log(folder / LOG, _as_row(evaluate(model, sampler, training, 0)))
 
 
 def _provenance(step: int, archive: str) -> dict[str, Any]:
