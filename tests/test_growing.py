@@ -335,6 +335,25 @@ def test_times_are_told_again_when_the_zone_is_given(archive, here):
     assert told(archive).times == status.times  # what was given holds
 
 
+def test_a_first_pass_that_was_stopped_goes_on_in_another_zone(archive, here, monkeypatch):
+    archive.write("R_20240701_120000.wav", 1)
+    archive.write("z.wav", 9)
+    monkeypatch.setattr(indexing, "FILES_AT_ONCE", 1)
+    true = indexing.draw_in_order
+
+    def stopped(tasks, *others):
+        yield from list(true(tasks, *others))[:-1]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(indexing, "draw_in_order", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        told(archive, timezone="UTC+2")
+    assert steps.status(archive.workspace.folder).stages["index"] == "begun"
+    monkeypatch.setattr(indexing, "draw_in_order", true)
+    told(archive, timezone="UTC")
+    assert clocks_of(archive)["R_20240701_120000.wav"][:2] == (1_719_835_200_000, 0)
+
+
 def test_a_file_that_moves_is_told_time_and_place_by_its_new_name(archive, here):
     told(archive, timezone="UTC+2", site_from="{site}/*")
     shutil.move(archive.folder / "a.wav", archive.folder / "sub" / "R_20240701_120000.wav")

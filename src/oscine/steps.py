@@ -274,6 +274,10 @@ def index(
             check_clock(config.clock.timezone, config.clock.site_from)
         except ValueError as error:
             raise WrongArgument(f"clock.timezone or clock.site_from: {error}") from error
+        if catalogue.stage("index") is None:
+            # A run that is stopped and goes on with another zone must know of the first.
+            facts = {"clock": fingerprint(config.clock)}
+            catalogue.set_stage("index", Stage(fingerprint="", finished=False, facts=facts))
         indexed = index_archive(
             workspace,
             archives,
