@@ -37,6 +37,8 @@ def act(task, picture, activity):
         os.kill(os.getpid(), signal.SIGSEGV)
     if name.startswith("leave"):
         os._exit(7)
+    if name.startswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if name.startswith("once") and not task.file.exists():
         task.file.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -87,6 +89,22 @@ def test_a_crash_costs_its_file_alone_and_what_was_printed_is_told(tmp_path):
 def test_a_process_that_was_killed_from_outside_is_replaced(tmp_path):
     said = reasons(drawn(tmp_path, ["a", "once-killed", "b"], 1))
     assert said == ["a was done", "once-killed was done", "b was done"]
+
+
+def test_what_the_system_kills_is_tried_again_another_time(tmp_path):
+    (one,) = drawn(tmp_path, ["killed"], 1)
+    assert one.drawn.reason == "decoding it crashed the decoder (SIGKILL)"
+    assert one.content_hash == ""
+
+
+def test_processes_that_never_begin_are_no_fault_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_work", leave)
+    with pytest.raises(RuntimeError, match=r"end before they begin \(exit code 9\)"):
+        drawn(tmp_path, ["a", "b"])
+
+
+def leave(*_):
+    os._exit(9)
 
 
 def test_a_file_that_hangs_is_given_up(tmp_path, monkeypatch):

@@ -117,6 +117,8 @@ def draw_in_order(
     Raises
     ------
     DiskFull
+    RuntimeError
+        The processes end before they begin.
     """
     if not tasks:
         return
@@ -144,7 +146,7 @@ def draw_with_ray(
             if isinstance(outcome, Lost):
                 task = outcome.task
                 for part in _parts(task):
-                    part.unlink()
+                    part.unlink(missing_ok=True)
                 lost = not_drawn(f"decoding it {outcome.reason}")
                 yield _outcome(task, _hash_or_nothing(task.file), lost)
             else:
@@ -215,7 +217,7 @@ class _Pool:
     ) -> None:
         self._folder = folder
         self._settings = settings
-        self._n_begun = 0
+        self._n_begun = self._n_stillborn = 0
         self._looked_s = time.monotonic()
         self._n_workers = n_workers
         self._workers: list[_Worker] = []
@@ -245,7 +247,9 @@ class _Pool:
                     if isinstance(outcome, DiskFull):
                         raise outcome
                     worker.since_s, worker.n_written = time.monotonic(), 0
-                    if outcome is not None:  # not only ready to begin
+                    if outcome is None:  # it is ready to begin
+                        self._n_stillborn = 0
+                    else:
                         done[worker.tasks.popleft()] = outcome
             yield done.pop(number)
 
@@ -275,7 +279,10 @@ class _Pool:
         return [busy[one] for one in heard_from if isinstance(one, Connection)]
 
     def _look_after(self, worker: _Worker, task: Task, now_s: float) -> None:
-        n_written = sum(part.stat().st_size for part in _parts(task))
+        n_written = 0
+        for part in _parts(task):
+            with suppress(FileNotFoundError):  # the process may be done with it just now
+                n_written += part.stat().st_size
         if n_written != worker.n_written:
             worker.since_s, worker.n_written = now_s, n_written
         elif now_s - worker.since_s > _longest_s(task):
@@ -293,13 +300,25 @@ class _Pool:
         """Put back the files of a process that ended; the one at hand only so often."""
         number = worker.tasks[0]
         worker.process.join()
-        n_tries[number] += 1
+        if worker.since_s == math.inf:
+            self._n_stillborn += 1
+            if self._n_stillborn > TRIES:
+                raise RuntimeError(
+                    "the processes that decode end before they begin (exit code "
+                    f"{worker.process.exitcode}): is there enough memory? A script that calls this "
+                    'must do so under `if __name__ == "__main__":`'
+                )
+        else:
+            n_tries[number] += 1
         for part in _parts(tasks[number]):
-            part.unlink()
+            part.unlink(missing_ok=True)
         if n_tries[number] >= TRIES:
             reason = _how_it_ended(worker.process.exitcode, worker.hangs)
             lost = not_drawn(reason + _printed(worker.printed))
-            done[number] = _outcome(tasks[number], _hash_or_nothing(tasks[number].file), lost)
+            # What the system killed may have lacked memory only: without a hash it is tried again.
+            is_killed = worker.process.exitcode == -signal.SIGKILL and not worker.hangs
+            digest = "" if is_killed else _hash_or_nothing(tasks[number].file)
+            done[number] = _outcome(tasks[number], digest, lost)
             worker.tasks.popleft()
         waiting.extendleft(reversed(worker.tasks))
         self._workers.remove(worker)
