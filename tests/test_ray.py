@@ -85,22 +85,34 @@ def test_killed_and_begun_again_it_ends_the_same(archive, whole, tmp_path):
     assert held(tmp_path / "w") == whole
 
 
-def test_what_brings_its_process_down_or_takes_too_long_is_lost_alone():
+def test_what_brings_its_process_down_is_lost_alone():
     # Defined here, for the processes know nothing of this file.
     def doubled_or_dead(number):
         if number == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        if number == 5:
-            time.sleep(600)
         if number == 7:
             raise OSError("no room")
         return 2 * number
 
     with ray_cluster(2) as ray:
-        found = list(ray_map(ray, doubled_or_dead, range(7), lambda task: 3.0 if task == 5 else 60))
-        assert [one for one in found if not isinstance(one, Lost)] == [0, 2, 4, 8, 12]
-        lost = {one.task: one.reason for one in found if isinstance(one, Lost)}
-        assert set(lost) == {3, 5}
-        assert lost[5] == "took too long and was stopped"
+        found = list(ray_map(ray, doubled_or_dead, range(7)))
+        assert [one for one in found if not isinstance(one, Lost)] == [0, 2, 4, 8, 10, 12]
+        (lost,) = (one for one in found if isinstance(one, Lost))
+        assert (lost.task, lost.reason) == (3, "ended the process that did it (WorkerCrashedError)")
         with pytest.raises(OSError, match="no room"):
             list(ray_map(ray, doubled_or_dead, [1, 7]))
+
+
+def test_a_file_that_hangs_ends_its_process():
+    code = """
+import time
+from pathlib import Path
+from oscine.config import ActivityConfig, PictureConfig
+from oscine.picture import workers
+workers.HANGS_S = 0.5
+workers.draw_one = lambda *_: time.sleep(60)
+task = workers.Task(file=Path("a"), n_bytes=1, modified_s=0.0, part=Path("p"), known={})
+workers._draw_within_limits(task, PictureConfig(), ActivityConfig())
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    assert done.returncode == 1

@@ -9,6 +9,7 @@ reason. Called when an archive is indexed.
 from __future__ import annotations
 
 import errno
+import faulthandler
 import math
 import multiprocessing
 import os
@@ -37,6 +38,8 @@ AHEAD_FILES = 16
 HANGS_S, SLOWEST_BYTES_PER_S = 60.0, 2e6
 """A process that writes nothing for so long, and the time to read its file once, hangs."""
 LOOKED_AFTER_S = 1.0
+SLOWEST_DECODED_BYTES_PER_S = 1e5
+"""On a cluster nobody sees what is written: a file that takes longer than so hangs."""
 MOST_MEMORY = 1 << 30
 """Bytes that drawing one file may take beyond what a process holds when it begins."""
 TRIES = 2
@@ -142,7 +145,7 @@ def draw_with_ray(
         return
     with ray_cluster(n_workers) as ray:
         draw = partial(_draw_within_limits, picture=picture, activity=activity)
-        for outcome in ray_map(ray, draw, tasks, _longest_s):
+        for outcome in ray_map(ray, draw, tasks):
             if isinstance(outcome, Lost):
                 task = outcome.task
                 for part in _parts(task):
@@ -154,8 +157,15 @@ def draw_with_ray(
 
 
 def _draw_within_limits(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
+    """Draw a file in a process that ends itself where it hangs: only it knows when it began."""
     _limit_memory()
-    return draw_one(task, picture, activity)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        limit_s = HANGS_S + task.n_bytes / SLOWEST_DECODED_BYTES_PER_S
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=nowhere)
+        try:
+            return draw_one(task, picture, activity)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _longest_s(task: Task) -> float:

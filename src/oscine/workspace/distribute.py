@@ -23,7 +23,7 @@ TRIES = 2
 
 
 class Lost(Generic[Task]):
-    """A task that brought down the process that did it, each time, or took too long."""
+    """A task that brought down the process that did it, each time."""
 
     def __init__(self, task: Task, reason: str) -> None:
         self.task = task
@@ -56,10 +56,7 @@ def ray_cluster(n_workers: int) -> Iterator[Any]:
 
 
 def ray_map(
-    ray: Any,
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    limit_s: Callable[[Task], float] | None = None,
+    ray: Any, function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[Result | Lost[Task]]:
     """Yield what a function makes of each task, in the order of the tasks.
 
@@ -70,8 +67,6 @@ def ray_map(
     function : callable
         Its exceptions end the work, whichever machine raises them.
     tasks : sequence of Task
-    limit_s : callable, optional
-        Seconds after which a task whose turn it is counts as lost.
 
     Yields
     ------
@@ -88,12 +83,8 @@ def ray_map(
     for task in tasks:
         while len(under_way) < n_ahead and (another := next(given, None)) is not None:
             under_way.append(remote.remote(another))
-        result = under_way.popleft()
         try:
-            yield ray.get(result, timeout=None if limit_s is None else limit_s(task))
-        except ray.exceptions.GetTimeoutError:
-            ray.cancel(result, force=True)
-            yield Lost(task, "took too long and was stopped")
+            yield ray.get(under_way.popleft())
         except ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from error
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.RaySystemError) as error:
