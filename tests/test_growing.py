@@ -41,9 +41,9 @@ def here(monkeypatch):
     """Draw in this process, and count what is drawn."""
     drawn = []
 
-    def draw_in_order(tasks, folder, picture, activity, n_workers):
+    def draw_in_order(tasks, known, folder, picture, activity, n_workers):
         for task in tasks:
-            outcome = draw_one(task, picture, activity)
+            outcome = draw_one(task, known, picture, activity)
             if outcome.drawn is not None:
                 drawn.append(task.file.name)
             yield outcome

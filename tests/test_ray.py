@@ -111,8 +111,10 @@ from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture import workers
 workers.HANGS_S = 0.5
 workers.draw_one = lambda *_: time.sleep(60)
-task = workers.Task(file=Path("a"), n_bytes=1, modified_s=0.0, part=Path("p"), known={})
-workers._draw_within_limits(task, PictureConfig(), ActivityConfig())
+task = workers.Task(file=Path("a"), n_bytes=1, modified_s=0.0, part=Path("p"))
+known = Path("known.json")
+workers._read = lambda _: {}
+workers._draw_within_limits(task, known, PictureConfig(), ActivityConfig())
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
     assert done.returncode == 1

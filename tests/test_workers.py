@@ -29,7 +29,7 @@ NO_CLOCK = ClockReading(
 PICTURE, ACTIVITY = PictureConfig(), ActivityConfig()
 
 
-def act(task, picture, activity):
+def act(task, known, picture, activity):
     """Do what the file's name says: the work of a process."""
     name = task.file.stem
     if name.startswith("crash"):
@@ -59,11 +59,10 @@ def drawn(folder, names, n_workers=2, draw=act):
             n_bytes=1,
             modified_s=0.0,
             part=folder / f"{n:03d}",
-            known={},
         )
         for n, name in enumerate(names)
     ]
-    return list(draw_in_order(tasks, folder, PICTURE, ACTIVITY, n_workers, draw))
+    return list(draw_in_order(tasks, {}, folder, PICTURE, ACTIVITY, n_workers, draw))
 
 
 def reasons(outcomes):
@@ -122,16 +121,16 @@ def test_a_full_disk_ends_the_run_and_blames_no_file(tmp_path):
         drawn(tmp_path, ["a", "full", "b"])
 
 
-def greedy(task, picture, activity):
+def greedy(task, known, picture, activity):
     """Take as much memory as the name says, in megabytes."""
     np.ones(int(task.file.stem) << 17)
     return Outcome(content_hash="", drawn=not_drawn("had enough"), clock=NO_CLOCK)
 
 
-def greedy_file(task, picture, activity):
+def greedy_file(task, known, picture, activity):
     """Draw a file with a decoder that asks for two gigabytes."""
     workers.draw_recording = lambda *_: np.ones(2 << 27)
-    return draw_one(task, picture, activity)
+    return draw_one(task, known, picture, activity)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no such limit on this system")
@@ -145,14 +144,14 @@ def test_memory_that_no_file_should_need_is_refused(tmp_path):
 def test_whatever_a_decoder_raises_is_the_reason_of_its_file(tmp_path, monkeypatch):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.zeros(8), 8000)
-    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={})
+    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part")
 
     def fail_with(error):
         def fail(*_):
             raise error
 
         monkeypatch.setattr(workers, "draw_recording", fail)
-        return draw_one(task, PICTURE, ACTIVITY).drawn
+        return draw_one(task, {}, PICTURE, ACTIVITY).drawn
 
     assert fail_with(KeyError("x\ny" * 99)).reason.startswith("KeyError while it was read: ")
     assert "\n" not in fail_with(KeyError("x\ny" * 99)).reason
@@ -163,17 +162,38 @@ def test_whatever_a_decoder_raises_is_the_reason_of_its_file(tmp_path, monkeypat
         fail_with(OSError(errno.ENOSPC, "No space left on device"))
 
 
-def test_content_that_is_known_is_not_drawn(tmp_path):
+def test_content_that_is_known_is_not_drawn(tmp_path, monkeypatch):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.random.default_rng(0).uniform(-1, 1, 8000), 8000)
-    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={})
-    new = draw_one(task, PICTURE, ACTIVITY)
+    task = Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part")
+    new = draw_one(task, {}, PICTURE, ACTIVITY)
     assert new.drawn.state == "whole"
     for part in tmp_path.glob("part.*"):
         part.unlink()
-    again = Task(
-        file=file, n_bytes=1, modified_s=0.0, part=tmp_path / "part", known={new.content_hash: 1.0}
-    )
-    known = draw_one(again, PICTURE, ACTIVITY)
-    assert (known.content_hash, known.drawn, known.clock) == (new.content_hash, None, new.clock)
+    again = draw_one(task, {new.content_hash: 1.0}, PICTURE, ACTIVITY)
+    assert (again.content_hash, again.drawn, again.clock) == (new.content_hash, None, new.clock)
     assert list(tmp_path.iterdir()) == [file]
+
+    # A disk that fails once: without a hash the file could not be known again.
+    def fail(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(workers, "content_hash", fail)
+    lost = draw_one(task, {}, PICTURE, ACTIVITY)
+    assert (lost.content_hash, lost.drawn.state, lost.drawn.channels) == ("", "unreadable", ())
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("ray", [False, True])
+def test_what_is_known_reaches_every_process(tmp_path, ray):
+    if ray:
+        pytest.importorskip("ray", reason="Ray is an optional extra")
+    tasks = []
+    for number in range(3):
+        file = tmp_path / f"{number}.wav"
+        soundfile.write(file, np.random.default_rng(number).uniform(-1, 1, 8000), 8000)
+        tasks.append(Task(file=file, n_bytes=1, modified_s=0.0, part=tmp_path / f"p{number}"))
+    known = {workers.content_hash(tasks[1].file): 1.0}
+    draw = workers.draw_with_ray if ray else draw_in_order
+    found = list(draw(tasks, known, tmp_path, PICTURE, ACTIVITY, 2))
+    assert [one.drawn is None for one in found] == [False, True, False]

@@ -6,7 +6,6 @@ so that help comes at once.
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
 SHOWN_NAMES = 6
+FULL = "the disk of the workspace is full: free some space, and run the same command again"
 DOING = {
     "index": "listening",
     "pretrain": "learning",
@@ -537,18 +537,11 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
         from oscine.config import WrongArgument
+        from oscine.steps import is_disk_full
 
-        _complain(_FULL if _is_full(error) else str(error) or type(error).__name__)
+        _complain(FULL if is_disk_full(error) else str(error) or type(error).__name__)
         return WRONG_USE if isinstance(error, WrongArgument) else FAILED
     return DONE
-
-
-_FULL = "the disk of the workspace is full: free some space, and run the same command again"
-
-
-def _is_full(error: Exception) -> bool:
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return isinstance(error, OSError) and error.errno in full
 
 
 def _check(

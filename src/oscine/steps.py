@@ -37,7 +37,7 @@ from oscine.sound.audio import UnreadableAudio, read_interval
 from oscine.sound.clock import check_clock
 from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
-from oscine.workspace.arrays import NewFile
+from oscine.workspace.arrays import DISK_FULL, NewFile
 from oscine.workspace.catalogue import (
     HEARD,
     Catalogue,
@@ -944,6 +944,11 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
         )
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Tell whether a step failed for want of space."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 @contextmanager

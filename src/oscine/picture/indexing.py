@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -143,13 +143,12 @@ def index_archive(
                 n_bytes=one.n_bytes,
                 modified_s=one.modified_s,
                 part=Path(parts) / f"{number:09d}",
-                known=note.known(one),
             )
             for number, one in enumerate(changes.unread)
         ]
         done, total = 0, sum(task.n_bytes for task in tasks)
         draw = draw_with_ray if engine == "ray" else draw_in_order
-        outcomes = draw(tasks, Path(parts), picture, activity, workers)
+        outcomes = draw(tasks, note.known, Path(parts), picture, activity, workers)
         for one, outcome in zip(changes.unread, outcomes, strict=True):
             note.add(one, outcome)
             done += one.n_bytes
@@ -251,9 +250,9 @@ class _Notebook:
             if row.is_present and row.recording_id not in gone
         }
         heard = [row for row in files if row.is_heard]
-        self._known: dict[int, dict[str, float]] = {}
-        for row in heard:
-            self._known.setdefault(row.n_bytes, {})[row.content_hash] = row.duration_s
+        sizes = {one.n_bytes for one in changes.unread}
+        self.known = {row.content_hash: row.duration_s for row in heard if row.n_bytes in sizes}
+        """Contents on the tape that the unread files may have, and their seconds."""
         self._heard = {row.content_hash: row.path for row in self._present.values() if row.is_heard}
         self._absent = {
             row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
@@ -267,10 +266,6 @@ class _Notebook:
     def n_gone(self) -> int:
         """Files that are gone and were not found elsewhere."""
         return len(self._gone)
-
-    def known(self, found: Found) -> Mapping[str, float]:
-        """Return the contents of that size that are on the tape, and their seconds."""
-        return self._known.get(found.n_bytes, {})
 
     def add(self, found: Found, outcome: Outcome) -> None:
         """Note one file."""

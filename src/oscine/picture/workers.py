@@ -8,8 +8,8 @@ reason. Called when an archive is indexed.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
+import json
 import math
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -29,6 +29,7 @@ from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture.tape import Drawn, draw_recording, not_drawn
 from oscine.sound.audio import content_hash
 from oscine.sound.clock import ClockReading, read_clock
+from oscine.workspace.arrays import DISK_FULL
 from oscine.workspace.distribute import Lost, ray_cluster, ray_map
 
 WAITING_FILES = 2
@@ -45,8 +46,6 @@ MOST_MEMORY = 1 << 30
 TRIES = 2
 LONGEST_WORD = 160
 """Characters of what a decoder printed that a reason repeats."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk says that takes no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +59,12 @@ class Task:
     modified_s : float
     part : Path
         How the names of its part files begin.
-    known : mapping of str to float
-        Contents that need no drawing, by their hash, and their seconds.
     """
 
     file: Path
     n_bytes: int
     modified_s: float
     part: Path
-    known: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +85,9 @@ class Outcome:
     clock: ClockReading
 
 
-Draw = Callable[[Task, PictureConfig, ActivityConfig], Outcome]
+Known = Mapping[str, float]
+"""Contents that need no drawing, by their hash, and their seconds."""
+Draw = Callable[[Task, Known, PictureConfig, ActivityConfig], Outcome]
 
 
 class DiskFull(OSError):
@@ -98,6 +96,7 @@ class DiskFull(OSError):
 
 def draw_in_order(
     tasks: Sequence[Task],
+    known: Known,
     folder: Path,
     picture: PictureConfig,
     activity: ActivityConfig,
@@ -109,8 +108,10 @@ def draw_in_order(
     Parameters
     ----------
     tasks : sequence of Task
+    known : mapping of str to float
+        Contents that need no drawing, by their hash, and their seconds.
     folder : Path
-        Where the processes may write what their decoders print.
+        Where processes find these, and may write what their decoders print.
     picture : PictureConfig
     activity : ActivityConfig
     n_workers : int
@@ -125,13 +126,15 @@ def draw_in_order(
     """
     if not tasks:
         return
-    settings = draw or draw_one, picture, activity
-    with _Pool(folder, settings, min(n_workers, len(tasks))) as pool:
-        yield from pool.outcomes(tasks)
+    with _written(known, folder) as known_file:
+        settings = draw or draw_one, known_file, picture, activity
+        with _Pool(folder, settings, min(n_workers, len(tasks))) as pool:
+            yield from pool.outcomes(tasks)
 
 
 def draw_with_ray(
     tasks: Sequence[Task],
+    known: Known,
     folder: Path,
     picture: PictureConfig,
     activity: ActivityConfig,
@@ -143,27 +146,29 @@ def draw_with_ray(
     """
     if not tasks:
         return
-    with ray_cluster(n_workers) as ray:
-        draw = partial(_draw_within_limits, picture=picture, activity=activity)
+    with ray_cluster(n_workers) as ray, _written(known, folder) as known_file:
+        draw = partial(_draw_within_limits, known=known_file, picture=picture, activity=activity)
         for outcome in ray_map(ray, draw, tasks):
             if isinstance(outcome, Lost):
                 task = outcome.task
                 for part in _parts(task):
                     part.unlink(missing_ok=True)
                 lost = not_drawn(f"decoding it {outcome.reason}")
-                yield _outcome(task, _hash_or_nothing(task.file), lost)
+                yield _outcome(task, _hash_or_nothing(task.file), lost, lost.duration_s)
             else:
                 yield outcome
 
 
-def _draw_within_limits(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
+def _draw_within_limits(
+    task: Task, known: Path, picture: PictureConfig, activity: ActivityConfig
+) -> Outcome:
     """Draw a file in a process that ends itself where it hangs: only it knows when it began."""
     _limit_memory()
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         limit_s = HANGS_S + task.n_bytes / SLOWEST_DECODED_BYTES_PER_S
         faulthandler.dump_traceback_later(limit_s, exit=True, file=nowhere)
         try:
-            return draw_one(task, picture, activity)
+            return draw_one(task, _read(known), picture, activity)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -172,7 +177,23 @@ def _longest_s(task: Task) -> float:
     return HANGS_S + task.n_bytes / SLOWEST_BYTES_PER_S
 
 
-def draw_one(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
+@contextmanager
+def _written(known: Known, folder: Path) -> Iterator[Path]:
+    """Write down once what every process reads once: with each file it would be sent in vain."""
+    file = folder / "known.json"
+    file.write_text(json.dumps(dict(known)), encoding="ascii")
+    try:
+        yield file
+    finally:
+        file.unlink()
+
+
+@lru_cache(maxsize=1)
+def _read(known: Path) -> Known:
+    return json.loads(known.read_text(encoding="ascii"))
+
+
+def draw_one(task: Task, known: Known, picture: PictureConfig, activity: ActivityConfig) -> Outcome:
     """Hash and draw one file, whatever is in it.
 
     Raises
@@ -183,24 +204,27 @@ def draw_one(task: Task, picture: PictureConfig, activity: ActivityConfig) -> Ou
         digest = content_hash(task.file)
     except OSError:
         digest = ""  # drawing it says why it cannot be read
-    if digest in task.known:
-        return _outcome(task, digest, None)
+    if digest in known:
+        return _outcome(task, digest, None, known[digest])
     try:
         drawn = draw_recording(task.file, task.part, picture, activity)
     except MemoryError:
         drawn = not_drawn("needs more memory than one file is given (1 GB): is its header damaged?")
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             raise DiskFull(error.errno, error.strerror) from error
         drawn = not_drawn(f"cannot be read: {error.strerror or error}")
     except Exception as error:  # one bad file never costs a good one
         drawn = not_drawn(_in_one_line(f"{type(error).__name__} while it was read: {error}"))
-    return _outcome(task, digest, drawn)
+    if not digest and drawn.channels:  # what has no hash cannot be told from others
+        for part in _parts(task):
+            part.unlink()
+        drawn = not_drawn("could be read only in part of the attempts: index it again")
+    return _outcome(task, digest, drawn, drawn.duration_s)
 
 
-def _outcome(task: Task, digest: str, drawn: Drawn | None) -> Outcome:
+def _outcome(task: Task, digest: str, drawn: Drawn | None, duration_s: float | None) -> Outcome:
     """Add what the file says of when and where it was recorded."""
-    duration_s = task.known[digest] if drawn is None else drawn.duration_s
     clock = read_clock(task.file, modified_s=task.modified_s, duration_s=duration_s)
     return Outcome(content_hash=digest, drawn=drawn, clock=clock)
 
@@ -223,7 +247,10 @@ class _Pool:
     """Hands out tasks, replaces processes that end, and keeps the order."""
 
     def __init__(
-        self, folder: Path, settings: tuple[Draw, PictureConfig, ActivityConfig], n_workers: int
+        self,
+        folder: Path,
+        settings: tuple[Draw, Path, PictureConfig, ActivityConfig],
+        n_workers: int,
     ) -> None:
         self._folder = folder
         self._settings = settings
@@ -328,7 +355,7 @@ class _Pool:
             # What the system killed may have lacked memory only: without a hash it is tried again.
             is_killed = worker.process.exitcode == -signal.SIGKILL and not worker.hangs
             digest = "" if is_killed else _hash_or_nothing(tasks[number].file)
-            done[number] = _outcome(tasks[number], digest, lost)
+            done[number] = _outcome(tasks[number], digest, lost, lost.duration_s)
             worker.tasks.popleft()
         waiting.extendleft(reversed(worker.tasks))
         self._workers.remove(worker)
@@ -355,6 +382,7 @@ def _work(
     connection: Connection,
     printed: Path,
     draw: Draw,
+    known: Path,
     picture: PictureConfig,
     activity: ActivityConfig,
 ) -> None:
@@ -373,7 +401,7 @@ def _work(
             task = connection.recv()
             os.truncate(printed, 0)
             try:
-                outcome = draw(task, picture, activity)
+                outcome = draw(task, _read(known), picture, activity)
             except DiskFull as error:
                 outcome = error
             connection.send(outcome)

@@ -8,6 +8,7 @@ catalogue leaves nothing to mend. The tape and the vectors both use it.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -20,6 +21,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that takes no more."""
 ROWS_PER_SHARD = 2**21
 ROWS_AT_ONCE = 2**16
 
