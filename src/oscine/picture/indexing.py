@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,12 +149,13 @@ def index_archive(
         ]
         done, total = 0, sum(task.n_bytes for task in tasks)
         draw = draw_with_ray if engine == "ray" else draw_in_order
-        outcomes = draw(tasks, note.known, Path(parts), picture, activity, workers)
-        for one, outcome in zip(changes.unread, outcomes, strict=True):
-            note.add(one, outcome)
-            done += one.n_bytes
-            if progress is not None:
-                progress(done, total, one.path)
+        drawing = draw(tasks, note.known, Path(parts), picture, activity, workers)
+        with closing(drawing) as outcomes:  # its processes end before their folder goes
+            for one, outcome in zip(changes.unread, outcomes, strict=True):
+                note.add(one, outcome)
+                done += one.n_bytes
+                if progress is not None:
+                    progress(done, total, one.path)
         note.write_down()
         _settle_duplicates(catalogue)
     return Indexed(

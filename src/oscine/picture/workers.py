@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -102,7 +102,7 @@ def draw_in_order(
     activity: ActivityConfig,
     n_workers: int,
     draw: Draw | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield what each file gave, in the order of the tasks.
 
     Parameters
@@ -139,7 +139,7 @@ def draw_with_ray(
     picture: PictureConfig,
     activity: ActivityConfig,
     n_workers: int,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield the same as :func:`draw_in_order`, from a Ray cluster that sees the same files.
 
     What decoders print stays in the logs of the cluster.
