@@ -38,7 +38,8 @@ from oscine.model.autoencoder import (
 from oscine.picture.indexing import tape_fingerprint
 from oscine.picture.tape import Tape
 from oscine.synth import SynthConfig
-from oscine.training.pretrain import Batch, has_fast_bfloat16, make_batch, make_optimiser
+from oscine.training.batches import Batch, has_fast_bfloat16, make_batch
+from oscine.training.pretrain import make_optimiser
 from oscine.training.windows import TRAIN, WindowSampler
 from oscine.workspace import Workspace
 

@@ -24,8 +24,8 @@ from oscine.model.autoencoder import baseline_losses
 from oscine.model.checkpoint import RunConfig
 from oscine.model.patches import unpatchify
 from oscine.picture.activity import n_level_groups
+from oscine.training.batches import batch_loss, make_batch
 from oscine.training.figures import draw_reconstruction
-from oscine.training.pretrain import batch_loss, make_batch
 from oscine.training.windows import TRAIN, Windows, WindowSampler
 
 PICTURE = replace(tiny.PICTURE, n_mels=64)  # four rows of patches

@@ -21,17 +21,16 @@ from oscine.model.checkpoint import (
 from oscine.picture.activity import DB_PER_NAT
 from oscine.picture.tape import TAPE_LOW, decoded
 from oscine.training import pretrain as training
+from oscine.training.health import evaluate
+from oscine.training.log import read_losses, read_rewinds
 from oscine.training.pretrain import (
     LAST_RATE,
     LEAST_STEPS,
     TrainingDiverged,
-    evaluate,
     last_checkpoint,
     make_optimiser,
     pretrain,
     rate_share,
-    read_losses,
-    read_rewinds,
 )
 from oscine.training.windows import EVALUATE, MEASURE, TRAIN, WindowSampler
 

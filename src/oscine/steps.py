@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from oscine.picture.indexing import Engine, Indexed
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
-    from oscine.training.pretrain import Losses
+    from oscine.training.log import Losses
 
 Progress = Callable[[str, int, int, str], None]
 """Told the step, how far it is, how far it goes, and a word on what is at hand."""
@@ -348,7 +348,8 @@ def pretrain(
         A step was not finite.
     """
     from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
-    from oscine.training import pretrain as training
+    from oscine.training.log import read_losses
+    from oscine.training.pretrain import pretrain as train
 
     sizes: list[str] = []
     given: RunConfig | None = None
@@ -367,8 +368,8 @@ def pretrain(
         if fresh and run_folder.exists():
             _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
-        last = training.pretrain(run_folder, sampler, run, archive, told, start=start)
-        _, losses = training.read_losses(run_folder)
+        last = train(run_folder, sampler, run, archive, told, start=start)
+        _, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
         return _note_model(workspace, catalogue, name, last, losses[-1])
@@ -396,7 +397,7 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
         It was trained on pictures made in another way.
     """
     from oscine.model.checkpoint import find_checkpoint, load_checkpoint
-    from oscine.training import pretrain as training
+    from oscine.training.health import evaluate
 
     checkpoint = find_checkpoint(checkpoint)
     model, run, provenance = load_checkpoint(checkpoint)
@@ -407,7 +408,7 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
             shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
             shutil.copytree(checkpoint, place)
         sampler = _sampler(workspace, catalogue, config)
-        losses = training.evaluate(model, sampler, run.training, provenance["step"])
+        losses = evaluate(model, sampler, run.training, provenance["step"])
         return _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
 
 
@@ -1134,7 +1135,7 @@ def _note_model(
 ) -> PretrainReport:
     """Note which model is in use."""
     from oscine.model.checkpoint import load_provenance, weights_fingerprint
-    from oscine.training.pretrain import read_rewinds
+    from oscine.training.log import read_rewinds
 
     weights = weights_fingerprint(checkpoint)
     facts = {
@@ -1232,7 +1233,7 @@ def _page(
     """Gather what the page shows."""
     from oscine.atlas.page import AtlasPage, LossCurve, PageEvent
     from oscine.picture.mel import band_edges_hz
-    from oscine.training.pretrain import read_losses
+    from oscine.training.log import read_losses
 
     recordings = {row.recording_id: row for row in catalogue.recordings()}
     events = {event.event_id: event for event in catalogue.events()}

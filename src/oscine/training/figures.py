@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +19,8 @@ from torch import Tensor
 from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, targets
 from oscine.model.checkpoint import RunConfig
 from oscine.model.patches import unpatchify
-
-if TYPE_CHECKING:
-    from oscine.training.pretrain import Batch, Losses
+from oscine.training.batches import Batch
+from oscine.training.log import Losses
 
 N_CLIPS = 5
 

@@ -9,29 +9,19 @@ Axes: B batch, N patches, M hidden patches, P values in a patch.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from oscine.config import TrainingConfig, read_config, to_mapping, to_toml
-from oscine.model.autoencoder import (
-    MaskedAutoencoder,
-    baseline_losses,
-    hidden_values,
-    initialise,
-    masked_loss,
-    targets,
-)
+from oscine.model.autoencoder import MaskedAutoencoder, initialise
 from oscine.model.checkpoint import (
     RUN,
     RunConfig,
@@ -43,16 +33,15 @@ from oscine.model.checkpoint import (
     save_checkpoint,
     weights_fingerprint,
 )
-from oscine.model.masks import Masks, draw_masks
-from oscine.model.patches import PatchGrid, patchify, valid_patches, valid_values
+from oscine.training import log
+from oscine.training.batches import batch_loss, make_batch
 from oscine.training.figures import draw_curves, draw_reconstruction
-from oscine.training.windows import EVALUATE, TRAIN, Windows, WindowSampler
+from oscine.training.health import evaluate
+from oscine.training.windows import EVALUATE, TRAIN, WindowSampler
 from oscine.workspace.arrays import NewFile
 
-LOG = "log.jsonl"
 LOG_EVERY = 10
 KEPT_CHECKPOINTS = 2
-EVALUATION_BATCHES = 4
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
 LAST_RATE = 0.01
@@ -69,35 +58,6 @@ class TrainingDiverged(RuntimeError):
 
 class _NotFinite(ArithmeticError):
     """A step gave a loss or a gradient that is not finite; the message has both."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Losses:
-    """The loss on the evaluation windows beside its two baselines, on the same masks."""
-
-    step: int
-    loss: float
-    loss_mean: float
-    loss_interpolation: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """Patches with their masks, ready for the model.
-
-    Attributes
-    ----------
-    patches : Tensor [shape=(B, N, P)]
-        Standardised.
-    values : Tensor of bool [shape=(B, N, P)]
-    grid : PatchGrid
-    masks : Masks
-    """
-
-    patches: Tensor
-    values: Tensor
-    grid: PatchGrid
-    masks: Masks
 
 
 def pretrain(
@@ -173,14 +133,14 @@ def pretrain(
             # Noted at the first step that is taken anew: a run that goes on from before it, or
             # from after it, has the same lines.
             row = {"step": begin + 1, "not_finite_at": step + 1, "rate_factor": factor}
-            _log(folder / LOG, row)
+            log.append(folder / log.LOG, row)
             step = begin
             continue
         done = step + 1
         if done % LOG_EVERY == 0 or done == steps:
-            _log(folder / LOG, {"step": done, "training_loss": loss})
+            log.append(folder / log.LOG, {"step": done, "training_loss": loss})
         if done % run.training.checkpoint_every == 0 or done == steps:
-            _log(folder / LOG, _as_row(evaluate(model, sampler, run.training, done)))
+            log.append(folder / log.LOG, asdict(evaluate(model, sampler, run.training, done)))
             last = _checkpoints(folder) / f"{done:08d}"
             facts = _provenance(done, archive) | carried
             save_checkpoint(last, model, run, facts, optimiser_state(optimiser))
@@ -198,112 +158,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run, or None where it has none yet."""
     whole = sorted(path for path in _checkpoints(folder).glob("[0-9]*") if path.is_dir())
     return whole[-1] if whole else None
-
-
-def read_losses(folder: Path) -> tuple[list[dict[str, float]], list[Losses]]:
-    """Read the log of a run.
-
-    Returns
-    -------
-    training : list of dict
-        ``step`` and ``training_loss``.
-    evaluation : list of Losses
-
-    Raises
-    ------
-    ValueError
-        It is damaged.
-    """
-    file = folder / LOG
-    if not file.exists():
-        return [], []
-    try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}): use --fresh to train again") from error
-    training = [row for row in rows if "training_loss" in row]
-    return training, [Losses(**row) for row in rows if "loss" in row]
-
-
-def read_rewinds(folder: Path) -> list[str]:
-    """Return where a run went back to an earlier step, in sentences."""
-    file = folder / LOG
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [
-        f"Step {row['not_finite_at']:,} was not finite: the run went back to step "
-        f"{row['step'] - 1:,}, and on at {row['rate_factor']:g} of the learning rate."
-        for row in map(json.loads, lines)
-        if "not_finite_at" in row
-    ]
-
-
-def make_batch(
-    windows: Windows, model: MaskedAutoencoder, training: TrainingConfig, device: torch.device
-) -> Batch:
-    """Cut windows into patches and draw their masks."""
-    grid = model.encoder.grid(windows.log_mel.shape[1])
-    values = valid_values(
-        torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands), grid
-    )
-    masks = draw_masks(
-        valid_patches(values).numpy(),
-        grid,
-        ratio=training.mask_ratio,
-        block_share=training.mask_block_share,
-        generators=windows.generators,
-    )
-    log_mel = torch.from_numpy(windows.log_mel).to(device)
-    return Batch(
-        patches=patchify(model.encoder.standardised(log_mel, grid), grid),
-        values=values.to(device),
-        grid=grid,
-        masks=Masks(visible=masks.visible.to(device), hidden=masks.hidden.to(device)),
-    )
-
-
-def batch_loss(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
-    """Return the loss of a batch; the model in bfloat16 where that pays, the rest in float32."""
-    device = batch.patches.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-        drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
-    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-    target, _, _ = targets(hidden, counted, training.target, training.target_damping)
-    return masked_loss(drawn, target, counted)
-
-
-@torch.no_grad()
-def evaluate(
-    model: MaskedAutoencoder, sampler: WindowSampler, training: TrainingConfig, step: int
-) -> Losses:
-    """Measure the loss and its baselines on windows and masks that are the same at every step.
-
-    They come from the same recordings that are learned from, at other places: the loss tells how
-    the learning goes, not how it would go elsewhere.
-    """
-    device = next(model.parameters()).device
-    sums = np.zeros(3)
-    for number in range(EVALUATION_BATCHES):
-        windows = sampler.draw(EVALUATE, number, training.batch_size)
-        batch = make_batch(windows, model, training, device)
-        guesses = baseline_losses(
-            batch.patches,
-            batch.values,
-            batch.grid,
-            batch.masks,
-            training.target,
-            training.target_damping,
-        )
-        sums += (float(batch_loss(model, batch, training)), *guesses)
-    loss, mean, interpolation = (round(float(value), 6) for value in sums / EVALUATION_BATCHES)
-    return Losses(step=step, loss=loss, loss_mean=mean, loss_interpolation=interpolation)
-
-
-def has_fast_bfloat16(device: str) -> bool:
-    """Tell whether a device multiplies bfloat16 faster than float32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def make_optimiser(model: MaskedAutoencoder, training: TrainingConfig) -> torch.optim.AdamW:
@@ -466,9 +320,9 @@ def _begin_log(
     training: TrainingConfig,
 ) -> None:
     """Cut the log to a step; begin it with the loss before the first."""
-    _cut_log(folder / LOG, step)
+    log.cut(folder / log.LOG, step)
     if step == 0:
-        _log(folder / LOG, _as_row(evaluate(model, sampler, training, 0)))
+        log.append(folder / log.LOG, asdict(evaluate(model, sampler, training, 0)))
 
 
 def _provenance(step: int, archive: str) -> dict[str, Any]:
@@ -495,39 +349,9 @@ def _forget_old(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def _as_row(losses: Losses) -> dict[str, float]:
-    return {
-        "step": losses.step,
-        "loss": losses.loss,
-        "loss_mean": losses.loss_mean,
-        "loss_interpolation": losses.loss_interpolation,
-    }
-
-
-def _log(file: Path, row: dict[str, float]) -> None:
-    with open(file, "a", encoding="utf-8") as log:
-        log.write(json.dumps(row) + "\n")
-
-
-def _cut_log(file: Path, step: int) -> None:
-    """Drop the lines after a step: they will be written again, and so will a torn last line."""
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if step and row["step"] <= step:
-            kept.append(line + "\n")
-    with NewFile(file) as path:
-        path.write_text("".join(kept), encoding="utf-8")
-
-
 def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> None:
     """Draw curves.png and reconstruction.png unless they are there."""
-    training, evaluation = read_losses(folder)
+    training, evaluation = log.read_losses(folder)
     if not (folder / "curves.png").exists():
         with NewFile(folder / "curves.png") as path:
             draw_curves(path, training, evaluation)
