@@ -10,6 +10,7 @@ L layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +46,13 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(
-        self, patches: Tensor, grid: PatchGrid, visible: Tensor, layers: Sequence[int] = (-1,)
+        self,
+        patches: Tensor,
+        grid: PatchGrid,
+        visible: Tensor,
+        layers: Sequence[int] = (-1,),
+        *,
+        has_gaps: bool = True,
     ) -> Tensor:
         """Encode the visible patches.
 
@@ -58,6 +65,9 @@ class Encoder(nn.Module):
             Patch numbers; ``NO_PATCH`` fills rows that have fewer.
         layers : sequence of int
             0 the embedded patches, 1 the first block, ... , ``depth`` or -1 the last block.
+        has_gaps : bool
+            False where `visible` is known to hold no ``NO_PATCH``: then it is not looked at, which
+            a GPU would have to be waited for.
 
         Returns
         -------
@@ -67,8 +77,8 @@ class Encoder(nn.Module):
             can hold single rogue values thousands of times the rest.
         """
         wanted = [self.layer_number(layer) for layer in layers]
-        keys = _keys(visible)
-        where = positions(grid, self.config.width).to(patches)  # (N, D)
+        keys = _keys(visible) if has_gaps else None
+        where = _positions(grid, self.config.width, patches.device, patches.dtype)  # (N, D)
         x = self.embed(_gather(patches, visible)) + where[visible.clamp(min=0)]  # (B, K, D)
 
         found: dict[int, Tensor] = {0: x} if 0 in wanted else {}
@@ -187,10 +197,12 @@ class Decoder(nn.Module):
         Tensor [shape=(B, M, P)]
             In target space; rows of ``NO_PATCH`` hold nothing of use.
         """
-        where = positions(grid, self.config.decoder_width).to(features)  # (N, D)
+        width = self.config.decoder_width
+        where = _positions(grid, width, features.device, features.dtype)  # (N, D)
         seen = self.embed(features) + where[masks.visible.clamp(min=0)]  # (B, K, D)
         asked = self.mask_token + where[masks.hidden.clamp(min=0)]  # (B, M, D)
-        keys = _keys(torch.cat([masks.visible, masks.hidden], dim=1))
+        places = torch.cat([masks.visible, masks.hidden], dim=1)  # (B, K + M)
+        keys = _keys(places) if masks.has_gaps else None
 
         x = torch.cat([seen, asked.to(seen.dtype)], dim=1)  # (B, K + M, D)
         for block in self.blocks:
@@ -210,7 +222,7 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, patches: Tensor, grid: PatchGrid, masks: Masks) -> Tensor:
         """Return drawings (B, M, P) of the hidden patches from the visible ones."""
-        features = self.encoder(patches, grid, masks.visible)[0]  # (B, K, D)
+        features = self.encoder(patches, grid, masks.visible, has_gaps=masks.has_gaps)[0]
         return self.decoder(features, grid, masks)
 
 
@@ -249,9 +261,10 @@ def targets(
     mean, scale : Tensor [shape=(B, M, 1)]
         ``target = (patches - offset) / scale``, where the offset is the mean (damped) or 0 (raw).
     """
-    count = values.sum(dim=-1, keepdim=True).clamp(min=1)  # (B, M, 1)
-    mean = (patches * values).sum(dim=-1, keepdim=True) / count
-    variance = ((patches - mean).square() * values).sum(dim=-1, keepdim=True) / count
+    counted = values.to(patches.dtype)
+    count = counted.sum(dim=-1, keepdim=True).clamp(min=1)  # (B, M, 1)
+    mean = (patches * counted).sum(dim=-1, keepdim=True) / count
+    variance = ((patches - mean).square() * counted).sum(dim=-1, keepdim=True) / count
     if kind == "raw":
         return patches, mean, torch.ones_like(mean)
     scale = (variance + damping**2).sqrt()
@@ -272,10 +285,16 @@ def masked_loss(drawn: Tensor, target: Tensor, values: Tensor) -> Tensor:
     Returns
     -------
     Tensor [shape=()]
-        In float32.
+        In float32 at least.
     """
-    squares = (drawn.float() - target.float()).square() * values
-    return squares.sum() / values.sum().clamp(min=1)
+    return squared_error(drawn, target, values) / values.sum().clamp(min=1)
+
+
+def squared_error(drawn: Tensor, target: Tensor, values: Tensor) -> Tensor:
+    """Return the sum of squared differences over hidden sound values; as :func:`masked_loss`."""
+    dtype = torch.promote_types(target.dtype, torch.float32)
+    missed = (drawn.to(dtype) - target.to(dtype)) * values.to(dtype)
+    return missed.square().sum()
 
 
 def hidden_values(patches: Tensor, values: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
@@ -358,6 +377,12 @@ def _gather(patches: Tensor, index: Tensor) -> Tensor:
     """Take rows (B, K, P) of (B, N, P) by (B, K); ``NO_PATCH`` takes row 0, to be masked later."""
     index = index.clamp(min=0)[..., None].expand(-1, -1, patches.shape[-1])
     return patches.gather(1, index)
+
+
+@lru_cache(maxsize=32)
+def _positions(grid: PatchGrid, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return positions where they are needed, made once."""
+    return positions(grid, width).to(device, dtype)
 
 
 def _keys(index: Tensor) -> Tensor | None:

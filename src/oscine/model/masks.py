@@ -30,10 +30,18 @@ class Masks:
     visible : Tensor of int64 [shape=(B, K)]
     hidden : Tensor of int64 [shape=(B, M)]
         Patch numbers, ascending; ``NO_PATCH`` (-1) where a row has no more.
+    has_gaps : bool
+        Whether there is any ``NO_PATCH``; True where that was not looked at.
     """
 
     visible: Tensor
     hidden: Tensor
+    has_gaps: bool = True
+
+    def to(self, device: torch.device) -> Masks:
+        """Return the same on a device."""
+        visible, hidden = (one.to(device, non_blocking=True) for one in (self.visible, self.hidden))
+        return Masks(visible=visible, hidden=hidden, has_gaps=self.has_gaps)
 
 
 def draw_masks(
@@ -65,6 +73,8 @@ def draw_masks(
     Returns
     -------
     Masks
+        As wide as whole pictures need, or narrower by eighths of that where no row is whole: few
+        shapes, for which a device prepares itself.
 
     Raises
     ------
@@ -82,7 +92,13 @@ def draw_masks(
         order = patches[np.argsort(-scores[patches], kind="stable")]
         hidden.append(np.sort(order[:n_hidden]))
         visible.append(np.sort(order[n_hidden:]))
-    return Masks(visible=_padded(visible), hidden=_padded(hidden))
+    n_hidden = min(round(ratio * grid.n_patches), grid.n_patches - 1)
+    has_gaps = not valid.all() or n_hidden == 0
+    return Masks(
+        visible=_padded(visible, grid.n_patches - n_hidden),
+        hidden=_padded(hidden, n_hidden),
+        has_gaps=bool(has_gaps),
+    )
 
 
 def all_visible(valid: np.ndarray) -> Tensor:
@@ -108,8 +124,12 @@ def _block_scores(grid: PatchGrid, generator: np.random.Generator) -> np.ndarray
     return scores[time[:, None], mel[None, :]].reshape(-1)
 
 
-def _padded(rows: list[np.ndarray]) -> Tensor:
+def _padded(rows: list[np.ndarray], full: int | None = None) -> Tensor:
+    """Fill rows up with ``NO_PATCH``: to the longest, or to the next eighth of a full width."""
     width = max(1, max(len(row) for row in rows))
+    if full is not None:
+        eighth = max(1, full // 8)
+        width = min(-(-width // eighth) * eighth, max(full, width))
     padded = np.full((len(rows), width), NO_PATCH, dtype=np.int64)
     for into, row in zip(padded, rows, strict=True):
         into[: len(row)] = row

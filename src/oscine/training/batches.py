@@ -2,21 +2,58 @@
 
 In come windows of the tape; out go patches with masks drawn for them, and the loss of a model.
 
-Axes: B batch, N patches, M hidden patches, P values in a patch.
+Axes: B batch, T frames, F mel bands, N patches, M hidden patches, P values in a patch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from oscine.config import TrainingConfig
-from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, masked_loss, targets
-from oscine.model.masks import Masks, draw_masks
+from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, squared_error, targets
+from oscine.model.masks import NO_PATCH, Masks, draw_masks
 from oscine.model.patches import PatchGrid, patchify, valid_patches, valid_values
 from oscine.training.windows import Windows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskedWindows:
+    """Windows with their masks, in the memory of the processor.
+
+    Attributes
+    ----------
+    log_mel : Tensor [shape=(B, T, F)]
+    values : Tensor of bool [shape=(B, N, P)]
+        Which are sound.
+    grid : PatchGrid
+    masks : Masks
+    n_hidden_values : int
+        Hidden and sound: the loss is divided by their number.
+    """
+
+    log_mel: Tensor
+    values: Tensor
+    grid: PatchGrid
+    masks: Masks
+    n_hidden_values: int
+
+    def pinned(self) -> MaskedWindows:
+        """Return the same in memory that a GPU copies from while it works."""
+        return MaskedWindows(
+            log_mel=self.log_mel.pin_memory(),
+            values=self.values.contiguous().pin_memory(),
+            grid=self.grid,
+            masks=Masks(
+                visible=self.masks.visible.pin_memory(),
+                hidden=self.masks.hidden.pin_memory(),
+                has_gaps=self.masks.has_gaps,
+            ),
+            n_hidden_values=self.n_hidden_values,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +67,71 @@ class Batch:
     values : Tensor of bool [shape=(B, N, P)]
     grid : PatchGrid
     masks : Masks
+    n_hidden_values : int
     """
 
     patches: Tensor
     values: Tensor
     grid: PatchGrid
     masks: Masks
+    n_hidden_values: int
+
+
+def masked_windows(windows: Windows, grid: PatchGrid, training: TrainingConfig) -> MaskedWindows:
+    """Draw the masks of windows; needs no model, so it can be done while the last batch is learned.
+
+    Parameters
+    ----------
+    windows : Windows
+    grid : PatchGrid
+    training : TrainingConfig
+
+    Returns
+    -------
+    MaskedWindows
+    """
+    log_mel = torch.from_numpy(windows.log_mel)  # (B, T, F)
+    B, T, F = log_mel.shape
+    is_whole = (windows.n_frames == T).all() and (windows.n_bands == F).all() and grid.n_frames == T
+    if is_whole:
+        values = torch.ones(1, dtype=torch.bool).expand(B, grid.n_patches, grid.patch_values)
+        valid = torch.ones((B, grid.n_patches), dtype=torch.bool)
+    else:
+        values = valid_values(
+            torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands), grid
+        )
+        valid = valid_patches(values)
+    masks = draw_masks(
+        valid.numpy(),
+        grid,
+        ratio=training.mask_ratio,
+        block_share=training.mask_block_share,
+        generators=windows.generators,
+    )
+    if is_whole:
+        n_hidden_values = int((masks.hidden != NO_PATCH).sum()) * grid.patch_values
+    else:
+        n_hidden_values = int(hidden_values(values, values, masks)[1].sum())
+    return MaskedWindows(
+        log_mel=log_mel,
+        values=values,
+        grid=grid,
+        masks=masks,
+        n_hidden_values=n_hidden_values,
+    )
+
+
+def on_device(masked: MaskedWindows, model: MaskedAutoencoder, device: torch.device) -> Batch:
+    """Take windows to where the model is, and cut them into patches."""
+    dtype = model.encoder.log_mel_std.dtype
+    log_mel = masked.log_mel.to(device, dtype, non_blocking=True)
+    return Batch(
+        patches=patchify(model.encoder.standardised(log_mel, masked.grid), masked.grid),
+        values=masked.values.to(device, non_blocking=True),
+        grid=masked.grid,
+        masks=masked.masks.to(device),
+        n_hidden_values=masked.n_hidden_values,
+    )
 
 
 def make_batch(
@@ -43,35 +139,41 @@ def make_batch(
 ) -> Batch:
     """Cut windows into patches and draw their masks."""
     grid = model.encoder.grid(windows.log_mel.shape[1])
-    values = valid_values(
-        torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands), grid
-    )
-    masks = draw_masks(
-        valid_patches(values).numpy(),
-        grid,
-        ratio=training.mask_ratio,
-        block_share=training.mask_block_share,
-        generators=windows.generators,
-    )
-    log_mel = torch.from_numpy(windows.log_mel).to(device)
-    return Batch(
-        patches=patchify(model.encoder.standardised(log_mel, grid), grid),
-        values=values.to(device),
-        grid=grid,
-        masks=Masks(visible=masks.visible.to(device), hidden=masks.hidden.to(device)),
-    )
+    return on_device(masked_windows(windows, grid, training), model, device)
+
+
+def batch_error(model: torch.nn.Module, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Return the sum of squared errors over hidden sound values.
+
+    The model works in bfloat16 where that pays, the rest in float32.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A `MaskedAutoencoder`, or one that is wrapped to be trained on several devices.
+    batch : Batch
+    training : TrainingConfig
+
+    Returns
+    -------
+    Tensor [shape=()]
+    """
+    device, dtype = batch.patches.device.type, batch.patches.dtype
+    is_low = dtype == torch.float32 and has_fast_bfloat16(device)
+    with torch.autocast(device, torch.bfloat16, enabled=is_low):
+        drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
+    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
+    counted = counted.to(dtype)  # once: it is multiplied with three times
+    target, _, _ = targets(hidden, counted, training.target, training.target_damping)
+    return squared_error(drawn, target, counted)
 
 
 def batch_loss(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
-    """Return the loss of a batch; the model in bfloat16 where that pays, the rest in float32."""
-    device = batch.patches.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-        drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
-    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-    target, _, _ = targets(hidden, counted, training.target, training.target_damping)
-    return masked_loss(drawn, target, counted)
+    """Return the loss of a batch: :func:`batch_error` for each hidden sound value."""
+    return batch_error(model, batch, training) / max(1, batch.n_hidden_values)
 
 
+@lru_cache
 def has_fast_bfloat16(device: str) -> bool:
     """Tell whether a device multiplies bfloat16 faster than float32."""
     if device == "cuda":
