@@ -160,6 +160,10 @@ class TrainingConfig:
     """One run of masked reconstruction."""
 
     batch_size: int = 16
+    """Windows a step, over all processes."""
+    micro_batch: int = 0
+    """Windows that a process takes at once; its share of a batch is learned from in parts of so
+    many where memory is short. 0: all of it."""
     steps: int = 0
     """0: as many as fit into ``minutes``, settled once by a short trial."""
     minutes: float = 8.0
@@ -176,6 +180,8 @@ class TrainingConfig:
     warmup_share: float = 0.05
     gradient_clip: float = 1.0
     checkpoint_every: int = 200
+    compile: bool = False
+    """Let torch compile the model first: a minute or more, and a C++ compiler on processors."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -186,6 +192,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} must lie in 0 to 1, not {getattr(self, name)}")
         if self.steps < 0 or self.batch_size < 1 or self.checkpoint_every < 1:
             raise ValueError("steps must not be negative; batch_size and checkpoint_every positive")
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch must not be negative, not {self.micro_batch}")
         if self.steps == 0 and self.minutes <= 0:
             raise ValueError("give a positive number of steps or of minutes")
         _check_seed(self.seed)
@@ -491,6 +499,6 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     if hint is int and is_number and value == int(value):
         return int(value)
-    if hint is str and isinstance(value, str):
+    if hint in (str, bool) and isinstance(value, hint):
         return value
     raise ValueError(f"{name} must be of type {hint.__name__}, not {value!r}")

@@ -13,6 +13,9 @@ from typing import Any
 from oscine.workspace.arrays import NewFile
 
 LOG = "log.jsonl"
+WAITING = "waiting_share"
+"""Of a row: the share of the time in which a step waited for its windows. The only figure in a log
+that a run which was stopped and went on does not have to the digit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,15 +54,22 @@ def read_losses(folder: Path) -> tuple[list[dict[str, float]], list[Losses]]:
 
 
 def read_rewinds(folder: Path) -> list[str]:
-    """Return where a run went back to an earlier step, in sentences."""
+    """Return where and why a run went back to an earlier step, in sentences."""
     file = folder / LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [
-        f"Step {row['not_finite_at']:,} was not finite: the run went back to step "
-        f"{row['step'] - 1:,}, and on at {row['rate_factor']:g} of the learning rate."
-        for row in map(json.loads, lines)
-        if "not_finite_at" in row
-    ]
+    said = []
+    for row in map(json.loads, lines):
+        if "not_finite_at" in row:
+            said.append(
+                f"Step {row['not_finite_at']:,} was not finite: the run went back to step "
+                f"{row['step'] - 1:,}, and on at {row['rate_factor']:g} of the learning rate."
+            )
+        if "damaged" in row:
+            said.append(
+                f"A checkpoint was damaged (kept as {row['damaged']}): the run went back to step "
+                f"{row['step'] - 1:,}."
+            )
+    return said
 
 
 def append(file: Path, row: dict[str, Any]) -> None:

@@ -2,9 +2,8 @@
 
 In come a sampler of windows and a configuration; out come checkpoints, a log and pictures in the
 folder of the run. No label is within reach. Killed at any moment it goes on from its last
-checkpoint and ends with the same weights.
-
-Axes: B batch, N patches, M hidden patches, P values in a patch.
+checkpoint and ends with the same weights. Under torchrun the processes share each batch, and the
+first one writes.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from oscine.config import TrainingConfig, read_config, to_mapping, to_toml
+from oscine.config import read_config, to_mapping, to_toml
 from oscine.model.autoencoder import MaskedAutoencoder, initialise
 from oscine.model.checkpoint import (
     RUN,
@@ -33,23 +33,27 @@ from oscine.model.checkpoint import (
     save_checkpoint,
     weights_fingerprint,
 )
+from oscine.model.patches import PatchGrid
 from oscine.training import log
-from oscine.training.batches import batch_loss, make_batch
+from oscine.training.ahead import Ahead
+from oscine.training.batches import MaskedWindows, make_batch
 from oscine.training.figures import draw_curves, draw_reconstruction
 from oscine.training.health import evaluate
-from oscine.training.windows import EVALUATE, TRAIN, WindowSampler
+from oscine.training.learner import Learner, Step, draw_parts, make_optimiser
+from oscine.training.ranks import Ranks, joined_ranks
+from oscine.training.windows import EVALUATE, WindowSampler
 from oscine.workspace.arrays import NewFile
 
 LOG_EVERY = 10
 KEPT_CHECKPOINTS = 2
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
-LAST_RATE = 0.01
-"""Learning rate at the last step, as a share of its peak."""
-
-
 MOST_REWINDS = 5
 """Times that the rate is halved before a run is given up."""
+FREE_TO_DIFFER = ("micro_batch", "compile")
+"""Settings of training that say how it is computed, not what: a run may go on with others."""
+
+Progress = Callable[[int, int, float], None]
 
 
 class TrainingDiverged(RuntimeError):
@@ -59,20 +63,25 @@ class TrainingDiverged(RuntimeError):
 class _NotFinite(ArithmeticError):
     """A step gave a loss or a gradient that is not finite; the message has both."""
 
+    def __init__(self, step: int, loss: float, norm: float) -> None:
+        super().__init__(f"a loss of {loss:g} and a gradient of {norm:g}")
+        self.step = step
+
 
 def pretrain(
     folder: Path,
     sampler: WindowSampler,
     run: RunConfig,
     archive: str,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
     *,
     start: Path | None = None,
 ) -> Path:
     """Train to the last step, from the last checkpoint if there is one.
 
     Where a step is not finite the run goes back to its last checkpoint, and on from there at half
-    the learning rate; the log says so.
+    the learning rate; the log says so. Where the last checkpoint is damaged it is set aside, and
+    the run goes on from the one before.
 
     Parameters
     ----------
@@ -85,7 +94,7 @@ def pretrain(
     archive : str
         Fingerprint of what the tape holds, for the provenance.
     progress : callable, optional
-        Told the step, their number and the loss.
+        Told the step, their number and the loss; by the first process only.
     start : Path, optional
         A checkpoint whose weights the run begins with, in place of new ones.
 
@@ -99,122 +108,271 @@ def pretrain(
     TrainingDiverged
         Steps were not finite however low the rate; the message names the last good checkpoint.
     ValueError
-        The folder holds a run of other settings or of another start.
+        The folder holds a run of other settings or of another start, or checkpoints that are all
+        damaged or another run's.
     """
-    run = _settled(folder, sampler, run)
-    steps = run.training.steps
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    last = last_checkpoint(folder)
-    if start is not None:
-        last = _adopted(start, last, folder, run, archive)
-    if last is not None and _step_of(last) == steps:
-        _forget_old(folder)
-        _draw_figures(folder, last, sampler)
+    with joined_ranks() as ranks:
+        ranks.meet()  # whatever the first did with the folder before is seen by all
+        run = _settled(folder, sampler, run, ranks)
+        this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
+        last = this.last_good()
+        if start is not None:
+            last = this.adopted(start, last)
+        if last is None or _step_of(last) < run.training.steps:
+            last = this.to_the_end(last)
+        if ranks.is_first:
+            _forget_old(folder)
+            _draw_figures(folder, last, sampler)
+        ranks.meet()
         return last
 
-    model, optimiser, step, carried = _begun(last, sampler, run, device)
-    _begin_log(folder, step, model, sampler, run.training)
-    n_rewinds = 0
-    while step < steps:
-        try:
-            loss = _step(model, optimiser, sampler, run.training, step, carried["rate_factor"])
-        except _NotFinite as error:
-            n_rewinds += 1
-            factor = carried["rate_factor"] / 2
-            if n_rewinds > MOST_REWINDS:
-                good = f"the last good checkpoint is {last}" if last else "there is none yet"
-                raise TrainingDiverged(
-                    f"step {step + 1} gave {error}, and so it did at {MOST_REWINDS} lower rates; "
-                    f"{good}: try a lower training.learning_rate"
-                ) from error
-            model, optimiser, begin, carried = _begun(last, sampler, run, device)
-            carried["rate_factor"] = factor
-            _begin_log(folder, begin, model, sampler, run.training)
-            # Noted at the first step that is taken anew: a run that goes on from before it, or
-            # from after it, has the same lines.
-            row = {"step": begin + 1, "not_finite_at": step + 1, "rate_factor": factor}
-            log.append(folder / log.LOG, row)
-            step = begin
-            continue
-        done = step + 1
-        if done % LOG_EVERY == 0 or done == steps:
-            log.append(folder / log.LOG, {"step": done, "training_loss": loss})
-        if done % run.training.checkpoint_every == 0 or done == steps:
-            log.append(folder / log.LOG, asdict(evaluate(model, sampler, run.training, done)))
-            last = _checkpoints(folder) / f"{done:08d}"
-            facts = _provenance(done, archive) | carried
-            save_checkpoint(last, model, run, facts, optimiser_state(optimiser))
-            _forget_old(folder)
-            n_rewinds = 0
-        if progress is not None:
-            progress(done, steps, loss)
-        step = done
-    assert last is not None
-    _draw_figures(folder, last, sampler)
-    return last
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run on this rank."""
+
+    folder: Path
+    sampler: WindowSampler
+    config: RunConfig
+    archive: str
+    ranks: Ranks
+    progress: Progress | None
+
+    def to_the_end(self, last: Path | None) -> Path:
+        """Learn from a checkpoint, or from nothing, to the last step; return the last checkpoint.
+
+        Raises
+        ------
+        TrainingDiverged
+        """
+        training = self.config.training
+        learner, step, carried = self.begun(last)
+        n_rewinds = 0
+        while step < training.steps:
+            with Ahead(self.draw, range(step, training.steps)) as coming:
+                try:
+                    while step < training.steps:
+                        every = training.checkpoint_every
+                        stop = min(training.steps, (step // every + 1) * every)
+                        self.learn(learner, coming, step, stop)
+                        last = self.saved(learner, stop, carried)
+                        step, n_rewinds = stop, 0
+                except _NotFinite as error:
+                    n_rewinds += 1
+                    if n_rewinds > MOST_REWINDS:
+                        raise self.diverged(error, last) from error
+                    factor = learner.rate_factor / 2
+                    learner, step, carried = self.begun(last, factor)
+                    # Noted at the first step that is taken anew: a run that goes on from before
+                    # it, or from after it, has the same lines.
+                    row = {"not_finite_at": error.step + 1, "rate_factor": factor}
+                    self.note({"step": step + 1} | row)
+        assert last is not None
+        return last
+
+    def draw(self, step: int) -> list[MaskedWindows]:
+        """Return this rank's share of the batch of a step."""
+        return draw_parts(self.sampler, step, self.grid(), self.config.training, self.ranks)
+
+    def grid(self) -> PatchGrid:
+        """Return the patches of a window."""
+        model, picture = self.config.model, self.config.picture
+        return PatchGrid.covering(
+            picture.window_frames,
+            picture.n_mels,
+            patch_frames=model.patch_frames,
+            patch_bands=model.patch_bands,
+        )
+
+    def learn(
+        self, learner: Learner, coming: Ahead[list[MaskedWindows]], step: int, stop: int
+    ) -> None:
+        """Take the steps of a range, and log some of them.
+
+        Raises
+        ------
+        _NotFinite
+        """
+        steps = self.config.training.steps
+        look_every = LOG_EVERY if self.ranks.device.type == "cuda" else 1
+        unseen: list[Step] = []
+        loss = math.nan
+        began, waited_s = time.perf_counter(), coming.waited_s
+        for number in range(step, stop):
+            done = number + 1
+            is_logged = done % LOG_EVERY == 0 or done == steps
+            unseen.append(learner.step(number, coming.take(), measured=is_logged))
+            # To look at figures is to wait for a GPU, so they are looked at together.
+            if done % look_every == 0 or done == stop:
+                loss, norm = _looked_at(unseen, done)
+                if is_logged:
+                    now = time.perf_counter()
+                    row = {"step": done, "training_loss": loss, "gradient_norm": norm}
+                    change = unseen[-1].update_share
+                    assert change is not None
+                    row["update_share"] = change.item()
+                    waiting = (coming.waited_s - waited_s) / (now - began)
+                    row[log.WAITING] = round(waiting, 4)
+                    self.note(row)
+                    began, waited_s = now, coming.waited_s
+                unseen = []
+            if self.progress is not None:
+                self.progress(done, steps, loss)
+
+    def saved(self, learner: Learner, step: int, carried: dict[str, Any]) -> Path:
+        """Measure the loss, write a checkpoint, and return it."""
+        place = _checkpoints(self.folder) / f"{step:08d}"
+        if self.ranks.is_first:
+            self.measured(learner.model, step)
+            facts = self.provenance(step) | {"rate_factor": learner.rate_factor} | carried
+            state = optimiser_state(learner.optimiser)
+            save_checkpoint(place, learner.model, self.config, facts, state)
+            _forget_old(self.folder)
+        return place
+
+    def begun(
+        self, last: Path | None, rate_factor: float | None = None
+    ) -> tuple[Learner, int, dict[str, Any]]:
+        """Return the learner of a checkpoint, the next step, and what all checkpoints carry on."""
+        training = self.config.training
+        if last is None:
+            model, step, carried = _new_model(self.sampler, self.config), 0, {}
+            learner = Learner(model, training, self.ranks, rate_factor or 1.0)
+        else:
+            model, _, provenance = load_checkpoint(last)
+            step = provenance["step"]
+            carried = {"from": provenance["from"]} if "from" in provenance else {}
+            factor = rate_factor or provenance.get("rate_factor", 1.0)
+            learner = Learner(model, training, self.ranks, factor)
+            restore_optimiser(learner.optimiser, load_optimiser(last))
+        if self.ranks.is_first:
+            log.cut(self.folder / log.LOG, step)
+            if step == 0:
+                self.measured(learner.model, 0)
+        return learner, step, carried
+
+    def last_good(self) -> Path | None:
+        """Return the newest checkpoint that can be gone on from; damaged ones are set aside.
+
+        Raises
+        ------
+        ValueError
+            All are damaged, or one is another run's.
+        """
+        damaged: list[tuple[Path, ValueError]] = []
+        good = None
+        for path in reversed(_whole(self.folder)):
+            try:
+                _, found, _ = load_checkpoint(path)
+                load_optimiser(path)
+            except (ValueError, FileNotFoundError) as error:
+                damaged.append((path, ValueError(str(error))))
+                continue
+            if _differences(found, self.config):
+                raise ValueError(
+                    f"{path} is a checkpoint of another run than {self.folder / RUN} tells of: "
+                    "move it away, or use --fresh to begin again (the old run is kept)"
+                )
+            good = path
+            break
+        self.ranks.meet()  # all have looked before one is moved
+        if damaged and good is None:
+            raise ValueError(
+                f"{damaged[0][1]}; there is no earlier one: use --fresh to begin again"
+            )
+        if damaged and good is not None and self.ranks.is_first:
+            log.cut(self.folder / log.LOG, _step_of(good))
+            for path, _ in damaged:
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+                self.note({"step": _step_of(good) + 1, "damaged": aside.name})
+        self.ranks.meet()
+        return good
+
+    def adopted(self, start: Path, last: Path | None) -> Path:
+        """Return the last checkpoint of a run that begins with given weights; at first, step 0.
+
+        Raises
+        ------
+        ValueError
+            The run was begun with others, or they are of other sizes.
+        """
+        weights = weights_fingerprint(start)
+        if last is not None:
+            if load_provenance(last).get("from") != weights:
+                raise ValueError(
+                    f"{self.folder} was begun with other weights than those of {start}: use "
+                    "--fresh to begin again (the old run is kept)"
+                )
+            return last
+        model, given, _ = load_checkpoint(start)
+        if (given.model, given.picture) != (self.config.model, self.config.picture):
+            raise ValueError(
+                f"{start} has a model or pictures of other settings than this run: see [model] "
+                f"and [picture] in its {RUN}"
+            )
+        place = _checkpoints(self.folder) / f"{0:08d}"
+        if self.ranks.is_first:
+            facts = self.provenance(0) | {"from": weights, "rate_factor": 1.0}
+            state = optimiser_state(make_optimiser(model, self.config.training))
+            save_checkpoint(place, model, self.config, facts, state)
+        self.ranks.meet()
+        return place
+
+    def provenance(self, step: int) -> dict[str, Any]:
+        """Return how a checkpoint comes about."""
+        return {
+            "step": step,
+            "archive": self.archive,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "ranks": self.ranks.count,
+        }
+
+    def measured(self, model: MaskedAutoencoder, step: int) -> None:
+        """Log how the model does on the windows of the evaluation."""
+        self.note(asdict(evaluate(model, self.sampler, self.config.training, step)))
+
+    def note(self, row: dict[str, Any]) -> None:
+        """Log a row, on the first rank."""
+        if self.ranks.is_first:
+            log.append(self.folder / log.LOG, row)
+
+    def diverged(self, error: _NotFinite, last: Path | None) -> TrainingDiverged:
+        """Return what is said of a run that is given up."""
+        good = f"the last good checkpoint is {last}" if last else "there is none yet"
+        return TrainingDiverged(
+            f"step {error.step + 1} gave {error}, and so it did at {MOST_REWINDS} lower rates; "
+            f"{good}: try a lower training.learning_rate"
+        )
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run, or None where it has none yet."""
-    whole = sorted(path for path in _checkpoints(folder).glob("[0-9]*") if path.is_dir())
+    whole = _whole(folder)
     return whole[-1] if whole else None
 
 
-def make_optimiser(model: MaskedAutoencoder, training: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW; weights decay, biases and norms and the mask token do not."""
-    decaying = [weight for weight in model.parameters() if weight.ndim > 1]
-    others = [weight for weight in model.parameters() if weight.ndim <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": decaying, "weight_decay": training.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=training.learning_rate,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
-
-
-def rate_share(step: int, steps: int, warmup_share: float) -> float:
-    """Return the learning rate at a step as a share of its peak: linear warm-up, then cosine."""
-    warm = max(1, round(warmup_share * steps))
-    if step < warm:
-        return (step + 1) / warm
-    along = (step - warm) / max(1, steps - warm)
-    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * along))
-
-
-def _step(
-    model: MaskedAutoencoder,
-    optimiser: torch.optim.AdamW,
-    sampler: WindowSampler,
-    training: TrainingConfig,
-    step: int,
-    rate_factor: float = 1.0,
-) -> float:
-    """Take one step and return its loss.
+def _looked_at(steps: list[Step], done: int) -> tuple[float, float]:
+    """Return loss and gradient norm of the last of some steps, all of which must be finite.
 
     Raises
     ------
     _NotFinite
     """
-    device = next(model.parameters()).device
-    share = rate_factor * rate_share(step, training.steps, training.warmup_share)
-    for group in optimiser.param_groups:
-        group["lr"] = training.learning_rate * share
-
-    windows = sampler.draw(TRAIN, step, training.batch_size)
-    loss = batch_loss(model, make_batch(windows, model, training, device), training)
-    optimiser.zero_grad()
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise _NotFinite(f"a loss of {loss.item():g} and a gradient of {norm.item():g}")
-    optimiser.step()
-    return loss.item()
+    figures: Tensor = torch.stack(
+        [torch.stack([one.loss, one.gradient_norm.to(one.loss)]) for one in steps]
+    )
+    loss = norm = math.nan
+    for number, (loss, norm) in enumerate(figures.tolist(), start=done - len(steps)):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise _NotFinite(number, loss, norm)
+    return loss, norm
 
 
-def _settled(folder: Path, sampler: WindowSampler, run: RunConfig) -> RunConfig:
+def _settled(folder: Path, sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> RunConfig:
     """Return the run with its number of steps, the same as before if it was begun before."""
     file = folder / RUN
     if file.exists():
@@ -225,13 +383,17 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig) -> RunConfig:
                 f"{folder} was begun with other settings: {', '.join(different)}; give the same, "
                 "use --fresh to begin again (the old run is kept)"
             )
-        return kept
+        free = {name: getattr(run.training, name) for name in FREE_TO_DIFFER}
+        return replace(kept, training=replace(kept.training, **free))
     if run.training.steps == 0:
-        training = replace(run.training, steps=_steps_in_minutes(sampler, run))
+        training = replace(run.training, steps=_steps_in_minutes(sampler, run, ranks))
         run = replace(run, training=training)
-    with NewFile(file) as path:
-        path.write_text(to_toml(run), encoding="utf-8")
-    return run
+    ranks.meet()  # all have seen that there was no file
+    if ranks.is_first:
+        with NewFile(file) as path:
+            path.write_text(to_toml(run), encoding="utf-8")
+    ranks.meet()
+    return read_config(file, RunConfig)  # as the first counted the steps
 
 
 def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
@@ -241,6 +403,7 @@ def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
         training = replace(training, minutes=kept.training.minutes)
     elif training.minutes == kept.training.minutes:
         training = replace(training, steps=kept.training.steps)
+    training = replace(training, **{name: getattr(kept.training, name) for name in FREE_TO_DIFFER})
     asked = to_mapping(replace(wanted, training=training))
     return [
         f"{section}.{name}={value}"
@@ -250,18 +413,18 @@ def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
     ]
 
 
-def _steps_in_minutes(sampler: WindowSampler, run: RunConfig) -> int:
+def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> int:
     """Time a few steps of a throw-away model and return how many fit into the minutes."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = _new_model(sampler, run).to(device)
-    optimiser = make_optimiser(model, run.training)
     trial = replace(run.training, steps=TRIAL_WARM_STEPS + TRIAL_STEPS)
-    begun = time.perf_counter()
-    for step in range(trial.steps):
-        if step == TRIAL_WARM_STEPS:
-            begun = time.perf_counter()
-        _step(model, optimiser, sampler, trial, step)
-    per_step_s = (time.perf_counter() - begun) / TRIAL_STEPS
+    this = _Run(Path(), sampler, replace(run, training=trial), "", ranks, None)
+    learner = Learner(_new_model(sampler, run), trial, ranks)
+    began = time.perf_counter()
+    with Ahead(this.draw, range(trial.steps)) as coming:
+        for step in range(trial.steps):
+            if step == TRIAL_WARM_STEPS:
+                began = time.perf_counter()
+            learner.step(step, coming.take()).loss.item()
+    per_step_s = (time.perf_counter() - began) / TRIAL_STEPS
     return max(LEAST_STEPS, int(run.training.minutes * 60 / per_step_s))
 
 
@@ -273,70 +436,13 @@ def _new_model(sampler: WindowSampler, run: RunConfig) -> MaskedAutoencoder:
     return model
 
 
-def _adopted(start: Path, last: Path | None, folder: Path, run: RunConfig, archive: str) -> Path:
-    """Return the last checkpoint of a run that begins with given weights; at first, step 0."""
-    weights = weights_fingerprint(start)
-    if last is not None:
-        if load_provenance(last).get("from") != weights:
-            raise ValueError(
-                f"{folder} was begun with other weights than those of {start}: use --fresh to "
-                "begin again (the old run is kept)"
-            )
-        return last
-    model, given, _ = load_checkpoint(start)
-    if (given.model, given.picture) != (run.model, run.picture):
-        raise ValueError(
-            f"{start} has a model or pictures of other settings than this run: see [model] and "
-            f"[picture] in its {RUN}"
-        )
-    place = _checkpoints(folder) / f"{0:08d}"
-    optimiser = make_optimiser(model, run.training)
-    facts = _provenance(0, archive) | {"from": weights, "rate_factor": 1.0}
-    save_checkpoint(place, model, run, facts, optimiser_state(optimiser))
-    return place
-
-
-def _begun(
-    last: Path | None, sampler: WindowSampler, run: RunConfig, device: torch.device
-) -> tuple[MaskedAutoencoder, torch.optim.AdamW, int, dict[str, Any]]:
-    """Return model, optimiser, the next step, and what its checkpoints say of how it came here."""
-    if last is None:
-        model = _new_model(sampler, run).to(device)
-        return model, make_optimiser(model, run.training), 0, {"rate_factor": 1.0}
-    model, _, provenance = load_checkpoint(last)
-    model = model.to(device)
-    optimiser = make_optimiser(model, run.training)
-    restore_optimiser(optimiser, load_optimiser(last))
-    carried = {"rate_factor": provenance.get("rate_factor", 1.0)}
-    carried |= {"from": provenance["from"]} if "from" in provenance else {}
-    return model, optimiser, provenance["step"], carried
-
-
-def _begin_log(
-    folder: Path,
-    step: int,
-    model: MaskedAutoencoder,
-    sampler: WindowSampler,
-    training: TrainingConfig,
-) -> None:
-    """Cut the log to a step; begin it with the loss before the first."""
-    log.cut(folder / log.LOG, step)
-    if step == 0:
-        log.append(folder / log.LOG, asdict(evaluate(model, sampler, training, 0)))
-
-
-def _provenance(step: int, archive: str) -> dict[str, Any]:
-    return {
-        "step": step,
-        "archive": archive,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
-
-
 def _checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
+
+
+def _whole(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the newest last."""
+    return sorted(path for path in _checkpoints(folder).glob("[0-9]*") if path.is_dir())
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -345,7 +451,7 @@ def _step_of(checkpoint: Path) -> int:
 
 def _forget_old(folder: Path) -> None:
     """Keep the newest checkpoints only."""
-    for path in sorted(_checkpoints(folder).glob("[0-9]*"))[:-KEPT_CHECKPOINTS]:
+    for path in _whole(folder)[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(path)
 
 

@@ -89,26 +89,30 @@ class WindowSampler:
         lengths = [max(1, row.n_frames - picture.window_frames + 1) for row in self._recordings]
         self._first_start = np.concatenate(([0], np.cumsum(lengths)))
 
-    def draw(self, stream: int, step: int, n_windows: int) -> Windows:
-        """Draw a batch.
+    def draw(self, stream: int, step: int, samples: range | int) -> Windows:
+        """Draw a batch, or some of its samples.
 
         Parameters
         ----------
         stream : int
             One of ``TRAIN``, ``EVALUATE``, ``MEASURE``.
         step : int
-        n_windows : int
+        samples : range or int
+            Numbers of the samples, or how many; B of them. A sample is the same whichever others
+            are drawn.
 
         Returns
         -------
         Windows
         """
+        samples = range(samples) if isinstance(samples, int) else samples
+        n_windows = len(samples)
         frames, bands = self._picture.window_frames, self._picture.n_mels
         log_mel = np.full((n_windows, frames, bands), TAPE_LOW, np.float32)
         n_frames = np.empty(n_windows, np.int64)
         n_bands = np.empty(n_windows, np.int64)
         generators = []
-        for sample in range(n_windows):
+        for place, sample in enumerate(samples):
             seed = np.random.SeedSequence([self._training.seed, stream, step, sample])
             generator = np.random.default_rng(seed)
             recording, start = self._place(generator)
@@ -116,8 +120,8 @@ class WindowSampler:
             length = min(frames, recording.n_frames - start)
             gain_db = generator.uniform(-self._training.gain_db, self._training.gain_db)
             picture = self._tape.log_mel(row, row + length) + gain_db / DB_PER_NAT
-            log_mel[sample, :length] = np.maximum(picture, TAPE_LOW)
-            n_frames[sample], n_bands[sample] = length, recording.n_valid_bands
+            log_mel[place, :length] = np.maximum(picture, TAPE_LOW)
+            n_frames[place], n_bands[place] = length, recording.n_valid_bands
             generators.append(generator)
         return Windows(
             log_mel=log_mel, n_frames=n_frames, n_bands=n_bands, generators=tuple(generators)
