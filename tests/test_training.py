@@ -1,5 +1,6 @@
 """Windows to learn from, the loop, and what it leaves behind."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -21,6 +22,7 @@ from oscine.model.checkpoint import (
 )
 from oscine.picture.activity import DB_PER_NAT
 from oscine.picture.tape import TAPE_LOW, decoded
+from oscine.training.ahead import Ahead
 from oscine.training.health import evaluate
 from oscine.training.learner import LAST_RATE, Learner, make_optimiser, rate_share
 from oscine.training.log import WAITING, read_losses, read_rewinds
@@ -289,7 +291,7 @@ def files(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    return found | {"log.jsonl": log_rows(folder)}
+    return found | ({"log.jsonl": log_rows(folder)} if "log.jsonl" in found else {})
 
 
 def log_rows(folder):
@@ -517,3 +519,92 @@ def test_raw_targets_are_learned_and_drawn_too(tmp_path, sampler):
     _, evaluation = read_losses(tmp_path)
     assert evaluation[-1].loss < 0.9 * evaluation[0].loss
     assert imread(tmp_path / "reconstruction.png").std() > 0.1
+
+
+# Faults
+
+
+def torn(file):
+    """Leave the first half of a file."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimiser.safetensors", "run.toml"])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, sampler, whole, name):
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(9))
+    checkpoints = tmp_path / "checkpoints"
+    torn(checkpoints / "00000008" / name)
+    last = pretrain(tmp_path, sampler, RUN, "archive")
+    assert weights_fingerprint(last) == weights_fingerprint(whole / "checkpoints" / last.name)
+    assert read_rewinds(tmp_path) == [
+        "A checkpoint was damaged (kept as damaged-00000008): the run went back to step 4."
+    ]
+    kept = sorted(path.name for path in checkpoints.iterdir())
+    assert kept == ["00000008", "00000012", "damaged-00000008"]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_says_so_and_leaves_them(tmp_path, sampler):
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(5))
+    torn(tmp_path / "checkpoints" / "00000004" / "weights.safetensors")
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=r"00000004 is damaged .*no earlier one: use --fresh"):
+        pretrain(tmp_path, sampler, RUN, "archive")
+    assert files(tmp_path) == before
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_left(tmp_path, sampler):
+    deeper = replace(RUN, model=replace(RUN.model, depth=2))
+    other = pretrain(tmp_path / "other", sampler, deeper, "archive")
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run, sampler, RUN, "archive", interrupt_at(5))
+    other.rename(run / "checkpoints" / other.name)
+    before = files(run)
+    with pytest.raises(ValueError, match=r"00000012 is a checkpoint of another run"):
+        pretrain(run, sampler, RUN, "archive")
+    assert files(run) == before
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_last_one(tmp_path, sampler, whole):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(5))
+    good = files(tmp_path / "checkpoints" / "00000004")
+    with pytest.MonkeyPatch.context() as patch:
+        # The weights are written, the optimiser is not.
+        patch.setattr("oscine.model.checkpoint.to_toml", full)
+        with pytest.raises(OSError, match="No space left"):
+            pretrain(tmp_path, sampler, RUN, "archive")
+    assert last_checkpoint(tmp_path).name == "00000004"
+    assert files(tmp_path / "checkpoints" / "00000004") == good
+    pretrain(tmp_path, sampler, RUN, "archive")
+    assert files(tmp_path) == files(whole)
+
+
+def test_a_run_goes_on_in_other_parts(tmp_path, sampler):
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(5))
+    small = replace(RUN, training=replace(RUN.training, micro_batch=3))
+    assert pretrain(tmp_path, sampler, small, "archive").name == "00000012"
+
+
+def test_what_failed_while_it_was_made_ahead_is_raised_when_it_is_taken():
+    def make(number):
+        if number == 2:
+            raise FileNotFoundError("the card is gone")
+        return number * number
+
+    with Ahead(make, range(9)) as coming:
+        assert [coming.take(), coming.take()] == [0, 1]
+        with pytest.raises(FileNotFoundError, match="the card is gone"):
+            coming.take()
+    with Ahead(make, range(1)) as coming:
+        assert coming.take() == 0
+        assert coming.waited_s >= 0
+        with pytest.raises(IndexError):
+            coming.take()

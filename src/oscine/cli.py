@@ -7,6 +7,7 @@ so that help comes at once.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -259,6 +260,8 @@ def pretrain(
             settings=settings,
             progress=progress,
         )
+    if os.environ.get("RANK", "0") != "0":
+        return None  # the first process of torchrun speaks for all
     if as_json:
         return _print_json(report)
     _print_table(

@@ -314,7 +314,7 @@ def pretrain(
     """Learn the archive by masked reconstruction.
 
     A run that is finished is kept, also when the archive has grown since; a run that was stopped
-    goes on.
+    goes on. Under torchrun the processes share each batch; the first of them writes and reports.
 
     Parameters
     ----------
@@ -350,7 +350,9 @@ def pretrain(
     from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
     from oscine.training.log import read_losses
     from oscine.training.pretrain import pretrain as train
+    from oscine.training.ranks import rank_number
 
+    is_first = rank_number() == 0
     sizes: list[str] = []
     given: RunConfig | None = None
     if start is not None:
@@ -358,21 +360,24 @@ def pretrain(
         _, given, _ = load_checkpoint(start)
         sizes = [f"model.{name}={value}" for name, value in to_mapping(given.model).items()]
     overrides = [*sizes, *_length(minutes, steps), *_seeds(seed, "training"), *settings]
-    with _at_work(folder, overrides) as (workspace, catalogue, config):
+    held = _at_work(folder, overrides) if is_first else _looked_at(folder, overrides)
+    with held as (workspace, catalogue, config):
         if start is not None and given is not None:
             _check_picture(start, given.picture, config)
         run_folder = workspace.run(name)
         run = RunConfig(picture=config.picture, model=config.model, training=config.training)
         archive = _archive(catalogue)
         sampler = _sampler(workspace, catalogue, config)
-        if fresh and run_folder.exists():
+        if fresh and is_first and run_folder.exists():
             _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
         last = train(run_folder, sampler, run, archive, told, start=start)
         _, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
-        return _note_model(workspace, catalogue, name, last, losses[-1])
+        if is_first:
+            _note_model(workspace, catalogue, name, last, losses[-1])
+        return _pretrain_report(workspace, catalogue, name, last, losses[-1])
 
 
 def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) -> PretrainReport:
@@ -409,7 +414,8 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
             shutil.copytree(checkpoint, place)
         sampler = _sampler(workspace, catalogue, config)
         losses = evaluate(model, sampler, run.training, provenance["step"])
-        return _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
+        _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
+        return _pretrain_report(workspace, catalogue, GIVEN_RUN, place, losses)
 
 
 def embed(
@@ -972,6 +978,18 @@ def _at_work(
             raise
 
 
+@contextmanager
+def _looked_at(
+    folder: Path, settings: Iterable[str]
+) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
+    """Read a workspace that another process of the same run holds, with the same settings."""
+    workspace = Workspace(folder)
+    known = workspace.config_file
+    config = read_config(known, OscineConfig) if known.exists() else OscineConfig()
+    with workspace.catalogue() as catalogue:
+        yield workspace, catalogue, with_overrides(config, settings)
+
+
 def _configured(
     workspace: Workspace, settings: Iterable[str], preset: str | None = None
 ) -> OscineConfig:
@@ -1132,10 +1150,9 @@ def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
 
 def _note_model(
     workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
-) -> PretrainReport:
+) -> None:
     """Note which model is in use."""
     from oscine.model.checkpoint import load_provenance, weights_fingerprint
-    from oscine.training.log import read_rewinds
 
     weights = weights_fingerprint(checkpoint)
     facts = {
@@ -1149,6 +1166,13 @@ def _note_model(
         "loss_interpolation": losses.loss_interpolation,
     }
     catalogue.set_stage("pretrain", Stage(fingerprint=weights, finished=True, facts=facts))
+
+
+def _pretrain_report(
+    workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
+) -> PretrainReport:
+    from oscine.training.log import read_rewinds
+
     return PretrainReport(
         run=name,
         steps=losses.step,

@@ -67,7 +67,7 @@ def read_rewinds(folder: Path) -> list[str]:
         if "damaged" in row:
             said.append(
                 f"A checkpoint was damaged (kept as {row['damaged']}): the run went back to step "
-                f"{row['step'] - 1:,}."
+                f"{row['step']:,}."
             )
     return said
 

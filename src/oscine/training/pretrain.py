@@ -12,7 +12,8 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def pretrain(
         The folder holds a run of other settings or of another start, or checkpoints that are all
         damaged or another run's.
     """
-    with joined_ranks() as ranks:
+    with joined_ranks() as ranks, _others_named(ranks):
         ranks.meet()  # whatever the first did with the folder before is seen by all
         run = _settled(folder, sampler, run, ranks)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
@@ -125,6 +126,23 @@ def pretrain(
             _draw_figures(folder, last, sampler)
         ranks.meet()
         return last
+
+
+@contextmanager
+def _others_named(ranks: Ranks) -> Iterator[None]:
+    """Say in words that processes which learn together stop together."""
+    try:
+        yield
+    except TrainingDiverged:
+        raise
+    except RuntimeError as error:
+        if ranks.count == 1:
+            raise
+        raise RuntimeError(
+            f"process {ranks.number + 1} of {ranks.count} stopped, perhaps because another did "
+            f"({str(error).splitlines()[0]}): the last checkpoint is whole, run the same command "
+            "again to go on from it"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +304,7 @@ class _Run:
                 aside = path.with_name(f"damaged-{path.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
-                self.note({"step": _step_of(good) + 1, "damaged": aside.name})
+                self.note({"step": _step_of(good), "damaged": aside.name})
         self.ranks.meet()
         return good
 

@@ -1,0 +1,144 @@
+"""Several processes learn together as one would, and faults of one cost no more than its steps."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from learning_ranks import learn
+from safetensors.torch import load_file
+
+from oscine import steps
+from oscine.model.checkpoint import load_checkpoint, load_provenance
+from oscine.synth import SynthConfig
+from oscine.training.log import read_losses
+from oscine.training.pretrain import last_checkpoint
+from oscine.training.ranks import Ranks
+
+TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+CPU = torch.device("cpu")
+
+
+@given(st.integers(1, 9), st.data())
+def test_every_sample_of_a_batch_is_one_ranks(count, data):
+    n_samples = data.draw(st.integers(count, 100))
+    shares = [Ranks(number=n, count=count, device=CPU).share(n_samples) for n in range(count)]
+    assert [sample for share in shares for sample in share] == list(range(n_samples))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_batch_too_small_for_the_ranks_is_refused():
+    with pytest.raises(ValueError, match=r"batch of 2 .* 3 processes: raise training.batch_size"):
+        Ranks(number=0, count=3, device=CPU).share(2)
+
+
+def in_two_ranks(folder, dtype, n_steps):
+    """Return losses and gradients of both ranks."""
+    script = Path(__file__).with_name("learning_ranks.py")
+    command = [*TWO_RANKS, script, folder, dtype, str(n_steps)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return [load_file(folder / f"torch.{dtype}-{number}.safetensors") for number in range(2)]
+
+
+def largest_difference(one, other):
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_two_ranks_learn_what_one_does(tmp_path):
+    _, losses, gradients = learn(tmp_path, torch.float64, 50)
+    assert max(float(each.abs().max()) for each in gradients.values()) > 1e-3
+    for found in in_two_ranks(tmp_path, "float64", 50):
+        assert largest_difference(gradients, found) < 1e-9
+        assert float((found["losses"] - losses).abs().max()) < 1e-6
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 5, 31])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path, micro_batch):
+    _, whole, gradients = learn(tmp_path / "whole", torch.float64, 3)
+    _, parts, of_parts = learn(tmp_path / "parts", torch.float64, 3, micro_batch=micro_batch)
+    assert largest_difference(gradients, of_parts) < 1e-9
+    assert torch.allclose(whole, parts, atol=1e-9)
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A small archive that is indexed."""
+    folder = tmp_path_factory.mktemp("ranks")
+    steps.synth(folder / "recordings", SynthConfig(minutes=1))
+    steps.index([folder / "recordings"], folder / "w", workers=1)
+    return folder / "w"
+
+
+def command(workspace, name, n_steps):
+    """Return the arguments of a run, without the program."""
+    settings = [
+        one
+        for each in (*tiny.SETTINGS[:7], "training.checkpoint_every=25")
+        for one in ("--set", each)
+    ]
+    names = ["-w", str(workspace), "--name", name, "--steps", str(n_steps)]
+    return ["-m", "oscine", "pretrain", *names, *settings]
+
+
+def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
+    run = workspace / "runs" / "killed"
+    n_steps = 300
+    together = subprocess.Popen(
+        [*TWO_RANKS, *command(workspace, "killed", n_steps)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while last_checkpoint(run) is None:
+            assert together.poll() is None, together.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(child_with(together.pid, "RANK=1"), signal.SIGKILL)
+        _, said = together.communicate(timeout=120)
+    finally:
+        together.kill()
+    assert together.returncode != 0
+    last = last_checkpoint(run)
+    assert load_provenance(last)["ranks"] == 2
+    assert "the last checkpoint is whole" in said
+
+    done = int(last.name)
+    assert done < n_steps
+    subprocess.run(
+        [sys.executable, *command(workspace, "killed", n_steps)], check=True, capture_output=True
+    )
+    final = last_checkpoint(run)
+    assert (int(final.name), load_provenance(final)["ranks"]) == (n_steps, 1)
+    load_checkpoint(final)
+    _, losses = read_losses(run)
+    assert [one.step for one in losses] == list(range(0, n_steps + 1, 25))
+
+
+def child_with(parent, setting):
+    """Return the process below another whose environment has a setting."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for child in children:
+        if setting.encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"none of {children} has {setting}")
+
+
+def test_ranks_say_things_once(workspace):
+    found = subprocess.run(
+        [*TWO_RANKS, *command(workspace, "said", 10)], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.count("loss of interpolation") == 1
+    assert load_provenance(last_checkpoint(workspace / "runs" / "said"))["ranks"] == 2
