@@ -669,9 +669,10 @@ def _print_plan(plan: Plan) -> None:
     seen = f"{plan.patches:,}, of which {plan.seen_patches:,} are seen"
     speed = (
         f"{plan.windows_per_s:,.1f} windows a second, {plan.flops_per_s / 1e9:,.1f} GFLOP/s "
-        f"(measured, {plan.trial_windows:,} windows a step)"
+        f"(measured, batches of {plan.trial_windows:,})"
     )
     peak, free = plan.memory_peak_bytes, plan.memory_free_bytes
+    grown = [] if peak is None else [("memory, trial", f"{peak / 1e9:.2f} GB at most (measured)")]
     memory = f"{plan.memory_bytes / 1e9:.2f} GB (calculated, for a batch at once)"
     memory += "" if free is None else f", {free / 1e9:.1f} GB are free"
     disk = f"{plan.checkpoint_bytes / 1e9:.2f} GB on the disk (calculated)"
@@ -683,9 +684,9 @@ def _print_plan(plan: Plan) -> None:
             ("patches a window", f"{seen} (counted)"),
             ("a window", f"{plan.flops_per_window / 1e9:.3f} GFLOP, there and back (counted)"),
             ("speed", speed),
-            ("reading windows", f"{plan.reading_share:.1%} of the time (measured)"),
+            ("reading, masking", f"{plan.reading_share:.1%} of the time (measured)"),
             ("memory", memory),
-            *([] if peak is None else [("memory of the trial", f"{peak / 1e9:.2f} GB (measured)")]),
+            *grown,
             ("steps", f"{plan.steps:,} of {plan.batch_size:,} windows"),
             ("hours", f"{plan.hours:,.2f} (from the measured speed)"),
             ("heard", f"{plan.heard_hours:,.1f} hours, {plan.times_heard:,.1f} times the archive"),

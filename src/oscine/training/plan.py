@@ -93,7 +93,7 @@ class Trial:
     most_windows : int
         That fit at once; as was asked for, unless the memory ran out.
     reading_share : float
-        Of the time, that went into reading windows from the tape.
+        Of the time, that went into reading windows from the tape, cutting and masking them.
     peak_bytes : int or None
         By how much memory grew at most; None where the system does not tell.
     """
@@ -277,11 +277,11 @@ def _try(
         return time.perf_counter() - before
 
     step_s(1)  # the first is slow: kernels are loaded
-    windows, last_s = 1, step_s(1)
-    while windows < most and 2 * last_s < trial_s / 4:
+    windows, window_s = 1, step_s(1)
+    while windows < most and 2 * windows * window_s < trial_s / 4:
         more = min(2 * windows, most)
         try:
-            last_s = step_s(more)
+            window_s = min(window_s, step_s(more) / more)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -294,9 +294,9 @@ def _try(
     while n_steps < LEAST_TRIAL_STEPS or time.perf_counter() - begun < trial_s:
         trained_s += step_s(windows)
         n_steps += 1
-    reading = time.perf_counter()
+    reading, device = time.perf_counter(), next(model.parameters()).device
     for step in range(taken, taken + LEAST_TRIAL_STEPS):
-        sampler.draw(TRAIN, step, windows)
+        make_batch(sampler.draw(TRAIN, step, windows), model, training, device)
     read_s = (time.perf_counter() - reading) / LEAST_TRIAL_STEPS
     if progress is not None:
         progress(100, 100)
@@ -396,8 +396,8 @@ def _notes(found: Plan, device: torch.device) -> list[str]:
         )
     if found.reading_share > 0.5:
         notes.append(
-            f"Reading windows takes {found.reading_share:.0%} of the time: a faster disk or "
-            "processor would help, a faster graphics card would not."
+            f"Reading and masking windows takes {found.reading_share:.0%} of the time: a faster "
+            "processor or disk would help, a faster graphics card would not."
         )
     return notes
 
@@ -476,7 +476,7 @@ def _device_name(device: torch.device) -> str:
 
 def _duration(hours: float) -> str:
     """Return a duration in words."""
-    for unit, in_hours in (("day", 24.0), ("hour", 1.0), ("minute", 1 / 60)):
+    for unit, in_hours in (("year", 8766.0), ("day", 24.0), ("hour", 1.0), ("minute", 1 / 60)):
         # Two of a unit at least: 90 minutes say more than 2 hours.
         if hours >= 2 * in_hours:
             return f"{hours / in_hours:,.0f} {unit}s"
