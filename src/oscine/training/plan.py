@@ -388,7 +388,7 @@ def _notes(found: Plan, device: torch.device) -> list[str]:
             f"Runs of fewer than {LEAST_WINDOWS:,} windows end in the bad middle of training, "
             "where an untrained model is as good (docs/recipe.md)."
         )
-    if found.times_heard > MOST_TIMES_HEARD:
+    elif found.times_heard > MOST_TIMES_HEARD:
         notes.append(
             f"The archive is heard {found.times_heard:,.0f} times. Published runs hear theirs, "
             f"which are larger, 30 to {MOST_TIMES_HEARD} times: fewer steps or a smaller preset "
