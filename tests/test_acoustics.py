@@ -244,7 +244,7 @@ def test_what_is_no_sound_is_refused(sound, problem):
 
 @pytest.mark.parametrize("preset", ["bird", "bat", "low", "wide"])
 def test_sounds_of_another_pace_are_measured_at_that_pace(rng, preset):
-    speed = picture_speed(with_preset(OscineConfig(), preset).picture)
+    speed = picture_speed(with_preset(OscineConfig(), preset, "picture").picture)
     sound = np.hanning(9_600) * pulse_train(700, 0.3) + 0.001 * rng.normal(size=9_600)
     around = 0.001 * rng.normal(size=RATE_HZ)
     slow = measured(sound, RATE_HZ, background_db=background_level_db(around, RATE_HZ))

@@ -1,6 +1,7 @@
 """The command line: exit codes, what it prints where, and what it says of trouble."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,12 @@ import pytest
 import soundfile
 import tiny
 
+from oscine import steps as verbs
 from oscine.cli import app, run
+from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
 VERBS = ("learn", "index", "pretrain", "embed", "cluster", "evaluate", "status", "synth")
+SMALL = with_overrides(OscineConfig(), tiny.SETTINGS)
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
 
 
@@ -246,6 +250,13 @@ def wrong(call, code, *arguments):
         (["pretrain", "--set", "training.mask_ratio=0.9"], "mask_ratio must lie in 0.3 to 0.8"),
         (["learn", ".", "--preset", "bats"], "no preset 'bats', and no such file: known are bat, "),
         (["index", ".", "--preset", "bats"], "known are bat, bird, low, wide"),
+        (["pretrain", "--preset", "smal"], "known are base, small, tiny"),
+        (["pretrain", "--plan", "--preset", "bat"], "'bat' sets what is listened for (`--preset`"),
+        (["pretrain", "--plan", "--steps", "0"], "--steps must be at least 1, not 0"),
+        (["index", ".", "--preset", "small"], "'small' sets how large the model is and how long"),
+        (["learn", ".", "--preset", "small"], "listened for (`--preset` of `oscine index` and"),
+        (["learn", ".", "--size", "wide"], "`oscine learn --size`): base, small, tiny"),
+        (["synth", "x", "--preset", "tiny"], "'tiny' sets how large the model is"),
         (
             ["index", ".", "--preset", "bat", "--set", "picture.n_fft=512"],
             "would be empty: n_fft=512 at 256000 Hz",
@@ -261,6 +272,127 @@ def test_wrong_use_is_told_from_failure(call, tmp_path, monkeypatch, arguments, 
     assert said in message
     assert "Try `oscine" in message
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+# Planning
+
+PLANNED = {
+    "device": str,
+    "precision": str,
+    "archive_hours": float,
+    "parameters": int,
+    "patches": int,
+    "seen_patches": int,
+    "flops_per_window": int,
+    "trial_windows": int,
+    "windows_per_s": float,
+    "flops_per_s": int,
+    "waiting_share": float,
+    "memory_bytes": int,
+    "batch_size": int,
+    "part_windows": int,
+    "steps": int,
+    "hours": float,
+    "heard_hours": float,
+    "times_heard": float,
+    "checkpoint_bytes": int,
+    "disk_free_bytes": int,
+    "notes": list,
+}
+
+
+@pytest.fixture
+def short_trial(monkeypatch):
+    """A trial of a few steps instead of ten seconds."""
+    monkeypatch.setitem(verbs.plan.__kwdefaults__, "trial_s", 0.1)
+
+
+def contents(folder):
+    """Return bytes and time of change of each file in a folder, and its folders."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_plan_writes_nothing_and_foresees_what_is_asked_for(ask, copied, tmp_path, short_trial):
+    own = tmp_path / "own.toml"
+    own.write_text("[model]\nwidth = 32\n[training]\nsteps = 1000\nbatch_size = 4\n")
+    before = contents(copied)
+    planned = ("pretrain", "--plan", "-w", copied)
+    kept = ask(*planned)
+    found = ask(*planned, "--preset", own)
+    longer = ask(*planned, "--size", own, "--steps", 2000, "--set", "training.batch_size=8")
+    assert contents(copied) == before
+
+    for plan in (kept, found, longer):
+        assert {name: type(plan[name]) for name in PLANNED} == PLANNED
+        assert plan["notes"][0].startswith("This run takes ")
+        assert plan["part_windows"] == plan["batch_size"]
+    assert (kept["steps"], kept["batch_size"]) == (20, 8)
+    assert (found["steps"], found["batch_size"]) == (1000, 4)
+    assert (longer["steps"], longer["batch_size"]) == (2000, 8)
+    assert found["parameters"] == longer["parameters"] > kept["parameters"]
+    assert found["archive_hours"] == pytest.approx(0.5 / 60, rel=0.01)
+    assert found["heard_hours"] == pytest.approx(4000 * 2.56 / 3600, rel=0.01)
+    assert longer["times_heard"] == pytest.approx(4 * found["times_heard"], rel=0.01)
+
+
+def test_a_plan_is_printed_as_a_table_that_says_where_its_figures_are_from(
+    call, copied, short_trial
+):
+    code, out, err = call("pretrain", "--plan", "-w", copied, "--minutes", 3)
+    assert code == 0
+    assert "trying" in err
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines() if "  " in line)
+    for row, words in (
+        ("parameters", "(counted)"),
+        ("a window", "(counted)"),
+        ("speed", "(measured, "),
+        ("memory", "(calculated"),
+        ("hours", "0.05 ("),
+        ("checkpoints", "are free"),
+    ):
+        assert words in rows[row]
+    assert "note: This run takes about 3 minutes here." in out
+
+
+def test_a_plan_goes_by_the_sizes_of_the_model_it_begins_with(
+    ask, call, archive, copied, tmp_path, short_trial
+):
+    other = tmp_path / "other"
+    ask("index", archive, "-w", other)
+    planned = ("pretrain", "--plan", "-w", other, "--steps", 5)
+    small, usual = ask(*planned, "--from", copied), ask(*planned)
+    assert small["parameters"] < usual["parameters"] == 1_088_192
+    assert not (other / "runs").exists()
+    assert "is no checkpoint" in wrong(call, 1, *planned, "--from", archive)
+
+
+def test_a_plan_needs_an_indexed_archive_and_enough_memory(
+    call, copied, tmp_path, monkeypatch, short_trial
+):
+    new = tmp_path / "new"
+    assert "is no workspace" in wrong(call, 1, "pretrain", "--plan", "-w", new)
+    assert not new.exists()
+    monkeypatch.setattr("oscine.training.plan._free_bytes", lambda _: 1000)
+    message = wrong(call, 1, "pretrain", "--plan", "-w", copied)
+    assert "not even one window of this model fits into the memory" in message
+
+
+def test_a_size_of_ones_own_is_trained_and_kept(ask, call, archive, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(to_toml(SMALL))
+    at = ("-w", tmp_path / "w")
+    assert ask("index", archive, *at)["files"] == 2
+    assert ask("pretrain", *at, "--preset", own, "--steps", 3)["steps"] == 3
+    kept = read_config(tmp_path / "w" / "oscine.toml", OscineConfig)
+    assert kept.model == SMALL.model
+    assert kept.training.steps == 3
+    code, out, err = call("pretrain", *at, "--preset", "tiny", "--steps", 3)
+    assert (code, out) == (1, "")
+    assert "was begun with other settings: model.width=16" in err
+    assert read_config(tmp_path / "w" / "oscine.toml", OscineConfig) == kept
 
 
 @pytest.mark.parametrize("verb", ["pretrain", "embed", "cluster", "status"])

@@ -236,27 +236,42 @@ def test_every_setting_shows_in_the_fingerprint(section):
     assert len(seen) == 1 + len(names)
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_sets_all_of_the_picture_and_of_the_activity(name):
-    file = files("oscine") / "presets" / f"{name}.toml"
+PRESETS = {"picture": ["bat", "bird", "low", "wide"], "training": ["base", "small", "tiny"]}
+SECTIONS = {"picture": ("picture", "activity"), "training": ("model", "training")}
+PRESET = [(name, kind) for kind, names in PRESETS.items() for name in names]
+
+
+@pytest.mark.parametrize(("name", "kind"), PRESET)
+def test_a_preset_sets_all_of_its_two_sections_but_the_seed_and_nothing_else(name, kind):
+    assert preset_names(kind) == PRESETS[kind]
+    file = files("oscine") / "presets" / kind / f"{name}.toml"
     values = tomllib.loads(file.read_text(encoding="utf-8"))
-    for section in ("picture", "activity"):
-        known = {field.name for field in dataclasses.fields(getattr(DEFAULT, section))}
-        assert set(values[section]) == known
-    config = with_preset(DEFAULT, name)
-    assert to_mapping(config.picture) == values["picture"]
-    assert to_mapping(config.activity) == values["activity"]
-    assert config.model == DEFAULT.model
+    assert tuple(values) == SECTIONS[kind]
+    before = with_overrides(DEFAULT, ["training.seed=5", "cluster.min_samples=3"])
+    config = with_preset(before, name, kind)
+    for section in SECTIONS[kind]:
+        settings = to_mapping(getattr(config, section))
+        known = {key: value for key, value in settings.items() if key != "seed"}
+        assert values[section] == known, f"write all of [{section}] into {name}.toml"
+    assert config.training.seed == 5
+    untouched = {one: getattr(before, one) for one in to_mapping(before) if one not in values}
+    assert {one: getattr(config, one) for one in untouched} == untouched
 
 
-def test_the_preset_for_birds_is_the_default():
-    assert preset_names() == ["bat", "bird", "low", "wide"]
-    assert with_preset(DEFAULT, "bird") == DEFAULT
+@pytest.mark.parametrize(("name", "kind"), [("bird", "picture"), ("tiny", "training")])
+def test_two_presets_are_the_defaults_written_out(name, kind):
+    config = with_preset(DEFAULT, name, kind)
+    for section in SECTIONS[kind]:
+        assert getattr(config, section) == getattr(DEFAULT, section), (
+            f"the defaults of [{section}] were changed in config.py: write the same into "
+            f"presets/{kind}/{name}.toml, and the counts in its comments anew (tests/test_plan.py)"
+        )
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", PRESETS["picture"])
 def test_a_preset_scales_with_its_frames(name):
-    picture, activity = with_preset(DEFAULT, name).picture, with_preset(DEFAULT, name).activity
+    config = with_preset(DEFAULT, name, "picture")
+    picture, activity = config.picture, config.activity
     assert picture.high_hz <= picture.sample_rate_hz / 2
     assert picture.min_duration_s * picture.frames_per_s == pytest.approx(16)
     assert activity.min_duration_s * picture.frames_per_s == pytest.approx(4)
@@ -269,7 +284,7 @@ def test_a_preset_of_ones_own_changes_what_it_names(tmp_path):
     file = tmp_path / "frogs.toml"
     file.write_text("[picture]\nlow_hz = 200\n[model]\ndepth = 6\n")
     before = with_overrides(DEFAULT, ["model.width=64", "picture.power_floor=1e-9"])
-    config = with_preset(before, str(file))
+    config = with_preset(before, str(file), "picture")
     assert config == with_overrides(before, ["picture.low_hz=200.0", "model.depth=6"])
 
 
@@ -287,13 +302,23 @@ def test_a_preset_of_ones_own_is_read_strictly(tmp_path, text, words):
     file = tmp_path / "frogs.toml"
     file.write_text(text)
     with pytest.raises(ValueError, match=words) as raised:
-        with_preset(DEFAULT, str(file))
+        with_preset(DEFAULT, str(file), "picture")
     assert "frogs.toml" in str(raised.value)
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'bats'.*known are bat, bird, low, wide"):
-        with_preset(DEFAULT, "bats")
+        with_preset(DEFAULT, "bats", "picture")
+
+
+@pytest.mark.parametrize(("name", "kind"), PRESET)
+def test_a_preset_of_the_other_kind_is_refused_with_the_place_for_it(name, kind):
+    other, where = {
+        "picture": ("training", "`oscine index`"),
+        "training": ("picture", "`oscine pretrain --preset`"),
+    }[kind]
+    with pytest.raises(ValueError, match=f"'{name}' sets .*{where}.*: {', '.join(PRESETS[other])}"):
+        with_preset(DEFAULT, name, other)
 
 
 @given(

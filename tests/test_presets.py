@@ -41,7 +41,7 @@ def catalogued(workspace):
 def test_the_settings_are_kept_in_the_workspace(learned):
     preset, _, workspace = learned
     kept = read_config(workspace / "oscine.toml", OscineConfig)
-    expected = with_preset(OscineConfig(), preset)
+    expected = with_preset(OscineConfig(), preset, "picture")
     assert (kept.picture, kept.activity) == (expected.picture, expected.activity)
     assert kept == with_overrides(
         expected, [*tiny.SETTINGS, "training.steps=10", "training.minutes=0"]
@@ -64,7 +64,7 @@ def test_recordings_are_heard_with_the_bands_that_they_have(learned):
 def test_loud_calls_are_found_where_they_are(learned):
     preset, archive, workspace = learned
     recordings, events, _ = catalogued(workspace)
-    frame_s = 1 / with_preset(OscineConfig(), preset).picture.frames_per_s
+    frame_s = 1 / with_preset(OscineConfig(), preset, "picture").picture.frames_per_s
     found = {path: [] for path in recordings}
     paths = {row.recording_id: row.path for row in recordings.values()}
     for event in events:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from tiny import SETTINGS
 
+from oscine import steps
 from oscine.cli import app, run
 from oscine.config import OscineConfig, to_toml, with_overrides
 from oscine.synth import SynthConfig, write_archive
@@ -45,6 +46,7 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("HOME", str(home))
+        patch.setitem(steps.plan.__kwdefaults__, "trial_s", 0.1)
         yield home
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
-    from oscine.steps import EvaluateReport, LearnReport, Progress
+    from oscine.config import PresetKind
+    from oscine.steps import EvaluateReport, LearnReport, Plan, Progress
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_FILES = 12
@@ -33,6 +34,7 @@ DOING = {
     "report": "drawing the report",
     "features": "computing features",
     "evaluate": "asking",
+    "plan": "trying",
     "synth": "writing recordings",
 }
 
@@ -47,6 +49,7 @@ app = App(
 Workspace = Annotated[Path, Parameter(name=["--workspace", "-w"])]
 Archives = Annotated[list[Path], Parameter(negative=())]
 Preset = Annotated[str | None, Parameter(name="--preset")]
+Size = Annotated[str | None, Parameter(name=["--preset", "--size"])]
 Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Engine = Literal["processes", "ray"]
@@ -66,6 +69,7 @@ def learn(
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
     preset: Preset = None,
+    size: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     model: Path | None = None,
@@ -90,8 +94,10 @@ def learn(
     preset
         What is listened for: bird (50 Hz to 16 kHz), bat (5 to 120 kHz), low (8 Hz to 1 kHz:
         elephants, whales), wide (50 Hz to 48 kHz), or a TOML file of your own. Without, bird.
+    size
+        How large the model is and how long it learns, as `pretrain --preset`: tiny, small, base.
     minutes
-        How long to train (8 if neither minutes nor steps are given).
+        How long to train (8 if neither minutes nor steps nor a size are given).
     steps
         How many training steps to take, instead of minutes.
     model
@@ -112,7 +118,7 @@ def learn(
     as_json
         Print one JSON object instead of a table.
     """
-    _check(archives, settings, minutes, steps, workers, preset)
+    _check(archives, settings, minutes, steps, workers, preset=preset, size=size)
     from oscine import steps as verbs
 
     with _progress() as progress:
@@ -123,6 +129,7 @@ def learn(
             steps=steps,
             seed=seed,
             preset=preset,
+            size=size,
             model=model,
             workers=workers,
             fresh=fresh,
@@ -211,6 +218,8 @@ def index(
 def pretrain(
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    preset: Size = None,
+    plan: Flag = False,
     minutes: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
@@ -228,8 +237,15 @@ def pretrain(
     ----------
     workspace
         Where everything is kept.
+    preset
+        How large the model is and how long it learns: tiny (two cores, minutes), small (a
+        workstation's graphics card, a night), base (one card of 80 GB, a day), or a TOML file of
+        your own. Without, as the workspace's oscine.toml says: tiny at first.
+    plan
+        Say what the run would take here (memory, hours, how often the archive is heard), after a
+        trial of ten seconds; write nothing.
     minutes
-        How long to train (8 if neither minutes nor steps are given).
+        How long to train (8 if neither minutes nor steps nor a preset are given).
     steps
         How many training steps to take, instead of minutes.
     seed
@@ -245,12 +261,25 @@ def pretrain(
     as_json
         Print one JSON object instead of a table.
     """
-    _check([], settings, minutes, steps)
+    _check([], settings, minutes, steps, size=preset)
     from oscine import steps as verbs
 
+    if plan:
+        with _progress() as progress:
+            foreseen = verbs.plan(
+                workspace,
+                preset=preset,
+                minutes=minutes,
+                steps=steps,
+                start=start,
+                settings=settings,
+                progress=progress,
+            )
+        return _print_json(foreseen) if as_json else _print_plan(foreseen)
     with _progress() as progress:
         report = verbs.pretrain(
             workspace,
+            preset=preset,
             minutes=minutes,
             steps=steps,
             seed=seed,
@@ -553,7 +582,9 @@ def _check(
     minutes: float | None = None,
     steps: int | None = None,
     workers: int | None = None,
+    *,
     preset: str | None = None,
+    size: str | None = None,
 ) -> None:
     """Refuse arguments that cannot be meant, before anything is begun."""
     from oscine.config import OscineConfig, with_overrides, with_preset
@@ -570,10 +601,12 @@ def _check(
     if workers is not None and workers < 1:
         raise WrongUse(f"--workers must be at least 1, not {workers}")
     config = OscineConfig()
-    try:
-        config = with_preset(config, preset) if preset is not None else config
-    except ValueError as error:
-        raise WrongUse(f"--preset {error}") from error
+    presets: tuple[tuple[str | None, PresetKind], ...] = ((preset, "picture"), (size, "training"))
+    for name, kind in presets:
+        try:
+            config = with_preset(config, name, kind) if name is not None else config
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
     try:
         with_overrides(config, settings)
     except ValueError as error:
@@ -631,6 +664,38 @@ def _print_learned(report: LearnReport) -> None:
             ("report", report.report),
         ],
         report.notes,
+    )
+
+
+def _print_plan(plan: Plan) -> None:
+    """Print what a run would take, and say of each figure where it comes from."""
+    seen = f"{plan.patches:,}, of which {plan.seen_patches:,} are seen"
+    speed = (
+        f"{plan.windows_per_s:,.1f} windows a second, {plan.flops_per_s / 1e9:,.1f} GFLOP/s "
+        f"(measured, batches of {plan.trial_windows:,})"
+    )
+    peak, free = plan.memory_peak_bytes, plan.memory_free_bytes
+    grown = [] if peak is None else [("memory, trial", f"{peak / 1e9:.2f} GB at most (measured)")]
+    memory = f"{plan.memory_bytes / 1e9:.2f} GB (calculated, for a batch at once)"
+    memory += "" if free is None else f", {free / 1e9:.1f} GB are free"
+    disk = f"{plan.checkpoint_bytes / 1e9:.2f} GB on the disk (calculated)"
+    _print_table(
+        [
+            ("archive", f"{plan.archive_hours:,.2f} hours"),
+            ("device", f"{plan.device}, {plan.precision}"),
+            ("parameters", f"{plan.parameters:,} (counted)"),
+            ("patches a window", f"{seen} (counted)"),
+            ("a window", f"{plan.flops_per_window / 1e9:.3f} GFLOP, there and back (counted)"),
+            ("speed", speed),
+            ("waiting for windows", f"{plan.waiting_share:.1%} of the time (measured)"),
+            ("memory", memory),
+            *grown,
+            ("steps", f"{plan.steps:,} of {plan.batch_size:,} windows"),
+            ("hours", f"{plan.hours:,.2f} (from the measured speed)"),
+            ("heard", f"{plan.heard_hours:,.1f} hours, {plan.times_heard:,.1f} times the archive"),
+            ("checkpoints", f"{disk}, {plan.disk_free_bytes / 1e9:,.0f} GB are free"),
+        ],
+        plan.notes,
     )
 
 

@@ -16,13 +16,22 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
 T = TypeVar("T")
+
+PresetKind = Literal["picture", "training"]
+
+_PRESETS = files("oscine") / "presets"
+"""A folder a kind."""
+_CHOSEN: dict[PresetKind, str] = {
+    "picture": "what is listened for (`--preset` of `oscine index` and `oscine learn`)",
+    "training": "how large the model is and how long it learns (`oscine pretrain --preset`, "
+    "`oscine learn --size`)",
+}
 
 
 class WrongArgument(ValueError):
@@ -318,32 +327,43 @@ class OscineConfig:
             )
 
 
-def preset_names() -> list[str]:
-    """Return the names of the presets that come with Oscine, in the order of the alphabet."""
-    return sorted(one.name.removesuffix(".toml") for one in _presets().iterdir())
+def preset_names(kind: PresetKind) -> list[str]:
+    """Return the names of the presets of a kind that come with Oscine, in alphabetical order."""
+    return sorted(one.name.removesuffix(".toml") for one in (_PRESETS / kind).iterdir())
 
 
-def with_preset(config: OscineConfig, preset: str) -> OscineConfig:
+def with_preset(config: OscineConfig, preset: str, kind: PresetKind) -> OscineConfig:
     """Return a configuration with what a preset sets; what it leaves out stays.
 
     Parameters
     ----------
     config : OscineConfig
     preset : str
-        One of :func:`preset_names`, or the path of a TOML file.
+        One of :func:`preset_names`, or the path of a TOML file, which may set any section.
+    kind : {"picture", "training"}
+        What is chosen here: what is listened for (the presets set ``[picture]`` and
+        ``[activity]``), or how large the model is and how long it learns (``[model]`` and
+        ``[training]``).
 
     Raises
     ------
     ValueError
-        There is no such preset, or the file is none: as for :func:`read_config`.
+        There is no such preset of that kind, or the file is none: as for :func:`read_config`.
     """
-    known = preset_names()
+    known = preset_names(kind)
     file = Path(preset)
     if preset in known:
-        values = tomllib.loads((_presets() / f"{preset}.toml").read_text(encoding="utf-8"))
+        text = (_PRESETS / kind / f"{preset}.toml").read_text(encoding="utf-8")
+        values = tomllib.loads(text)
     elif file.is_file():
         values = _read_toml(file)
     else:
+        for other, sets in _CHOSEN.items():
+            if preset in preset_names(other):
+                raise ValueError(
+                    f"{preset!r} sets {sets}; what is chosen here is {_CHOSEN[kind]}: "
+                    f"{', '.join(known)}"
+                )
         raise ValueError(
             f"there is no preset {preset!r}, and no such file: known are {', '.join(known)}"
         )
@@ -458,10 +478,6 @@ def fingerprint(*parts: Any) -> str:
     plain = [to_mapping(part) if is_dataclass(part) else part for part in parts]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _presets() -> Traversable:
-    return files("oscine") / "presets"
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

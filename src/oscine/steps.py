@@ -23,6 +23,7 @@ import numpy as np
 from oscine.config import (
     OscineConfig,
     PictureConfig,
+    PresetKind,
     WrongArgument,
     fingerprint,
     from_mapping,
@@ -57,10 +58,12 @@ if TYPE_CHECKING:
     from oscine.embedding.intervals import FrameInterval
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import Evaluation
+    from oscine.model.checkpoint import RunConfig
     from oscine.picture.indexing import Engine, Indexed
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.log import Losses
+    from oscine.training.plan import Plan
 
 Progress = Callable[[str, int, int, str], None]
 """Told the step, how far it is, how far it goes, and a word on what is at hand."""
@@ -224,7 +227,7 @@ def synthetic_speed(preset: str) -> float:
     ValueError
         There is no such preset.
     """
-    wanted = with_preset(OscineConfig(), preset).picture
+    wanted = with_preset(OscineConfig(), preset, "picture").picture
     return wanted.sample_rate_hz / OscineConfig().picture.sample_rate_hz
 
 
@@ -269,7 +272,8 @@ def index(
     """
     from oscine.picture.indexing import index_archive
 
-    with _at_work(folder, settings, preset, create=True) as (workspace, catalogue, config):
+    with _at_work(folder, settings, preset, "picture", create=True) as found:
+        workspace, catalogue, config = found
         try:
             check_clock(config.clock.timezone, config.clock.site_from)
         except ValueError as error:
@@ -302,6 +306,7 @@ def index(
 def pretrain(
     folder: Path,
     *,
+    preset: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
@@ -320,6 +325,8 @@ def pretrain(
     ----------
     folder : Path
         Of the workspace.
+    preset : str, optional
+        How large the model is and how long it learns, as of :func:`oscine.config.with_preset`.
     minutes : float, optional
         Of training; turned into steps once, by a short trial.
     steps : int, optional
@@ -333,7 +340,7 @@ def pretrain(
         A checkpoint (or a run, or a workspace, for its newest) whose weights the run begins with;
         the model has the sizes of that one.
     settings : iterable of str
-        Dotted overrides such as ``model.depth=6``.
+        Dotted overrides such as ``model.depth=6``; they go before the preset.
     progress : callable, optional
 
     Returns
@@ -358,10 +365,10 @@ def pretrain(
     if start is not None:
         start = find_checkpoint(start)
         _, given, _ = load_checkpoint(start)
-        sizes = [f"model.{name}={value}" for name, value in to_mapping(given.model).items()]
+        sizes = _sizes(given)
     overrides = [*sizes, *_length(minutes, steps), *_seeds(seed, "training"), *settings]
-    held = _at_work(folder, overrides) if is_first else _looked_at(folder, overrides)
-    with held as (workspace, catalogue, config):
+    hold = _at_work if is_first else _looked_at
+    with hold(folder, overrides, preset, "training") as (workspace, catalogue, config):
         if start is not None and given is not None:
             _check_picture(start, given.picture, config)
         run_folder = workspace.run(name)
@@ -378,6 +385,64 @@ def pretrain(
         if is_first:
             _note_model(workspace, catalogue, name, last, losses[-1])
         return _pretrain_report(workspace, catalogue, name, last, losses[-1])
+
+
+def plan(
+    folder: Path,
+    *,
+    preset: str | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    start: Path | None = None,
+    settings: Iterable[str] = (),
+    trial_s: float = 10.0,
+    progress: Progress | None = None,
+) -> Plan:
+    """Foresee what :func:`pretrain` would take here, with the same arguments; write nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    preset, minutes, steps, start, settings
+        As in :func:`pretrain`.
+    trial_s : float
+        Seconds in which a throw-away model takes real steps.
+    progress : callable, optional
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        Nothing is indexed, or the memory does not hold the model.
+    """
+    from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
+    from oscine.training.plan import plan as foresee
+
+    sizes: list[str] = []
+    given: RunConfig | None = None
+    if start is not None:
+        _, given, _ = load_checkpoint(find_checkpoint(start))
+        sizes = _sizes(given)
+    workspace = Workspace(folder)
+    overrides = [*sizes, *_length(minutes, steps), *settings]
+    _, config = _asked(workspace, overrides, preset, "training")
+    if start is not None and given is not None:
+        _check_picture(start, given.picture, config)
+    with workspace.catalogue() as catalogue:
+        _needed(catalogue, "index")
+        n_frames = sum(row.n_frames for row in _heard(catalogue))
+        return foresee(
+            _sampler(workspace, catalogue, config),
+            RunConfig(picture=config.picture, model=config.model, training=config.training),
+            archive_s=n_frames / config.picture.frames_per_s,
+            disk_free_bytes=shutil.disk_usage(workspace.folder).free,
+            trial_s=trial_s,
+            progress=_told_plain(progress, "plan"),
+        )
 
 
 def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) -> PretrainReport:
@@ -627,6 +692,7 @@ def learn(
     steps: int | None = None,
     seed: int | None = None,
     preset: str | None = None,
+    size: str | None = None,
     model: Path | None = None,
     workers: int | None = None,
     fresh: bool = False,
@@ -648,6 +714,8 @@ def learn(
         A checkpoint to use instead of pretraining.
     preset, workers
         As in :func:`index`.
+    size : str, optional
+        The preset of :func:`pretrain`.
     settings : iterable of str
         Dotted overrides.
     progress : callable, optional
@@ -657,10 +725,13 @@ def learn(
     LearnReport
     """
     settings = [*_seeds(seed, "training", "readout", "cluster"), *settings]
+    if size is not None:
+        with_preset(OscineConfig(), size, "training")  # refused before hours of listening
     index(archives, folder, preset=preset, workers=workers, settings=settings, progress=progress)
     if model is None:
         pretrain(
             folder,
+            preset=size,
             minutes=minutes,
             steps=steps,
             fresh=fresh,
@@ -960,14 +1031,19 @@ def is_disk_full(error: Exception) -> bool:
 
 @contextmanager
 def _at_work(
-    folder: Path, settings: Iterable[str], preset: str | None = None, *, create: bool = False
+    folder: Path,
+    settings: Iterable[str],
+    preset: str | None = None,
+    kind: PresetKind = "picture",
+    *,
+    create: bool = False,
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Hold a workspace for one step; settings that the step refuses are forgotten again."""
     workspace = Workspace(folder, create=create)
     file = workspace.config_file
     with workspace.alone():
         known = file.read_bytes() if file.exists() else None
-        config = _configured(workspace, settings, preset)
+        config = _configured(workspace, settings, preset, kind)
         try:
             with workspace.catalogue() as catalogue:
                 yield workspace, catalogue, config
@@ -980,28 +1056,41 @@ def _at_work(
 
 @contextmanager
 def _looked_at(
-    folder: Path, settings: Iterable[str]
+    folder: Path, settings: Iterable[str], preset: str | None, kind: PresetKind
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Read a workspace that another process of the same run holds, with the same settings."""
     workspace = Workspace(folder)
-    known = workspace.config_file
-    config = read_config(known, OscineConfig) if known.exists() else OscineConfig()
+    _, config = _asked(workspace, settings, preset, kind)
     with workspace.catalogue() as catalogue:
-        yield workspace, catalogue, with_overrides(config, settings)
+        yield workspace, catalogue, config
 
 
 def _configured(
-    workspace: Workspace, settings: Iterable[str], preset: str | None = None
+    workspace: Workspace,
+    settings: Iterable[str],
+    preset: str | None = None,
+    kind: PresetKind = "picture",
 ) -> OscineConfig:
     """Return the workspace's configuration with overrides, and write down what changed."""
+    known, config = _asked(workspace, settings, preset, kind)
+    if config != known:
+        with NewFile(workspace.config_file) as path:
+            path.write_text(to_toml(config), encoding="utf-8")
+    return config
+
+
+def _asked(
+    workspace: Workspace, settings: Iterable[str], preset: str | None, kind: PresetKind
+) -> tuple[OscineConfig | None, OscineConfig]:
+    """Return the workspace's configuration, if it has one, and the same with overrides."""
     file = workspace.config_file
     known = read_config(file, OscineConfig) if file.exists() else None
     config = known or OscineConfig()
     if preset is not None:
-        config = with_preset(config, preset)
+        config = with_preset(config, preset, kind)
     config = with_overrides(config, settings)
     if config == known:
-        return config
+        return known, config
     depth = config.model.depth
     if not all(-depth <= layer <= depth for layer in config.readout.layers):
         raise ValueError(
@@ -1013,9 +1102,12 @@ def _configured(
             f"{workspace.folder} was indexed with other settings of [picture] or [activity] "
             f"(see {file.name} there): use a new workspace for another preset or these settings"
         )
-    with NewFile(file) as path:
-        path.write_text(to_toml(config), encoding="utf-8")
-    return config
+    return known, config
+
+
+def _sizes(run: RunConfig) -> list[str]:
+    """Return the sizes of a run's model as dotted overrides."""
+    return [f"model.{name}={value}" for name, value in to_mapping(run.model).items()]
 
 
 def _length(minutes: float | None, steps: int | None) -> list[str]:

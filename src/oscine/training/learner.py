@@ -1,6 +1,7 @@
 """A model that takes training steps: with the other ranks, in parts that fit into memory.
 
-In come masked windows; the weights change. Called by the loop, and by whoever times steps.
+In come masked windows; out go changed weights and what the step showed. Called by the loop, and by
+whoever times steps.
 """
 
 from __future__ import annotations

@@ -89,6 +89,11 @@ class WindowSampler:
         lengths = [max(1, row.n_frames - picture.window_frames + 1) for row in self._recordings]
         self._first_start = np.concatenate(([0], np.cumsum(lengths)))
 
+    @property
+    def window_frames(self) -> int:
+        """Length of a window."""
+        return self._picture.window_frames
+
     def draw(self, stream: int, step: int, samples: range | int) -> Windows:
         """Draw a batch, or some of its samples.
 
