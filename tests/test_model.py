@@ -33,6 +33,7 @@ from oscine.model.checkpoint import (
 from oscine.model.masks import NO_PATCH, Masks, all_visible, draw_masks
 from oscine.model.patches import (
     PatchGrid,
+    n_valid_values,
     patchify,
     positions,
     unpatchify,
@@ -122,7 +123,9 @@ def test_padding_and_bands_above_nyquist_are_never_sound(grid, data):
     assert sound[:n_frames, :n_whole].all()
     assert sound.sum() == n_frames * n_whole
 
-    tokens = valid_patches(values)[0]
+    n_sound = n_valid_values(torch.tensor([n_frames]), torch.tensor([n_bands]), grid)
+    assert torch.equal(n_sound, values.sum(dim=-1))
+    tokens = valid_patches(torch.tensor([n_frames]), torch.tensor([n_bands]), grid)[0]
     share = values[0].float().mean(dim=1)
     assert tokens.any() == (n_whole > 0)
     is_above = (torch.arange(grid.n_bands) >= n_bands).expand(1, grid.n_frames, -1)
@@ -338,8 +341,12 @@ def made(seed):
     return initialise(MaskedAutoencoder(RUN.model, RUN.picture), seed)
 
 
-def masks_of(values, seed=0, grid=GRID):
-    valid = valid_patches(values).numpy()
+SOUND = torch.tensor([24, 14, 19]), torch.tensor([16, 16, 10])
+"""Frames and bands of three pictures: whole, short, and short with few bands."""
+
+
+def masks_of(n_frames, n_bands, seed=0, grid=GRID):
+    valid = valid_patches(n_frames, n_bands, grid).numpy()
     return draw_masks(
         valid, grid, ratio=0.6, block_share=0.5, generators=generators(len(valid), seed)
     )
@@ -348,13 +355,12 @@ def masks_of(values, seed=0, grid=GRID):
 def batch(seed=0):
     """Three pictures, whole, short, and short with few bands: patches, valid values, masks."""
     patches = tensor(3, GRID.n_patches, GRID.patch_values, seed=seed)
-    values = valid_values(torch.tensor([24, 14, 19]), torch.tensor([16, 16, 10]), GRID)
-    return patches, values, masks_of(values)
+    return patches, valid_values(*SOUND, GRID), masks_of(*SOUND)
 
 
 def test_a_clip_is_encoded_the_same_in_any_company_and_padding(model):
-    patches, values, _ = batch()
-    visible = all_visible(valid_patches(values).numpy())
+    patches = batch()[0]
+    visible = all_visible(valid_patches(*SOUND, GRID).numpy())
     together = model.encoder(patches, GRID, visible, layers=(0, 1, 2, 3))  # (L, B, K, D)
     noise = 50 * tensor(*patches.shape, seed=9)
     for row, own in enumerate(visible):
@@ -362,7 +368,7 @@ def test_a_clip_is_encoded_the_same_in_any_company_and_padding(model):
         alone = model.encoder(patches[row : row + 1], GRID, own[None], layers=(0, 1, 2, 3))
         company = torch.where(torch.arange(3)[:, None, None] == row, patches, noise)
         hidden_noise = company.clone()
-        hidden_noise[row][~valid_patches(values)[row]] = 1e3
+        hidden_noise[row][~valid_patches(*SOUND, GRID)[row]] = 1e3
         in_noise = model.encoder(hidden_noise, GRID, visible, layers=(0, 1, 2, 3))
         for other in (together, in_noise):
             features = other[:, row, : len(own)]
@@ -552,7 +558,8 @@ def test_baselines_by_brute_force(kind):
 def test_interpolation_draws_what_does_not_change(model):
     patches = tensor(1, 1, GRID.patch_values).expand(2, GRID.n_patches, -1)
     values = torch.ones(patches.shape, dtype=torch.bool)
-    _, interpolation = baseline_losses(patches, values, GRID, masks_of(values), "raw", 0.1)
+    masks = masks_of(torch.tensor([24, 24]), torch.tensor([16, 16]))
+    _, interpolation = baseline_losses(patches, values, GRID, masks, "raw", 0.1)
     assert interpolation < 1e-10
 
 

@@ -19,7 +19,7 @@ import torch
 from oscine.config import ReadoutConfig
 from oscine.model.autoencoder import Encoder
 from oscine.model.masks import all_visible
-from oscine.model.patches import patchify, valid_patches, valid_values
+from oscine.model.patches import patchify, valid_patches
 from oscine.picture.activity import DB_PER_NAT, LEVEL_BANDS
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import RecordingRow
@@ -310,7 +310,7 @@ def patch_vectors(
         grid = encoder.grid(stop - start)
         picture = torch.from_numpy(one.log_mel[start:stop])[None]
         frames, bands = torch.tensor([grid.n_frames]), torch.tensor([one.n_bands])
-        valid = valid_patches(valid_values(frames, bands, grid))  # (1, N)
+        valid = valid_patches(frames, bands, grid)  # (1, N)
         tokens = patchify(encoder.standardised(picture, grid), grid)
         found = encoder(tokens, grid, all_visible(valid.numpy()), (layer,))[0, 0]  # (K, D)
         columns = one.weights[start:stop].reshape(grid.n_time, -1).sum(axis=1)  # (n_time,)
@@ -352,7 +352,7 @@ def _add_sums(
 
     n_frames = torch.full((len(crops),), grid.n_frames)
     n_bands = torch.tensor([excerpts[number].n_bands for number, _, _ in crops])
-    valid = valid_patches(valid_values(n_frames, n_bands, grid))  # (B, N)
+    valid = valid_patches(n_frames, n_bands, grid)  # (B, N)
     patches = patchify(encoder.standardised(torch.from_numpy(pictures), grid), grid)
     layers = encoder(patches, grid, all_visible(valid.numpy()), config.layers)  # (L, B, K, D)
 

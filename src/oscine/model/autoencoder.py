@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from oscine.config import ModelConfig, PictureConfig
 from oscine.model.masks import NO_PATCH, Masks, all_visible
-from oscine.model.patches import PatchGrid, patchify, positions, valid_patches, valid_values
+from oscine.model.patches import PatchGrid, patchify, positions, valid_patches
 from oscine.model.transformer import Block
 
 
@@ -127,8 +127,8 @@ class Encoder(nn.Module):
         B, T, F = log_mel.shape
         grid = self.grid(T)
         n_bands = F if n_bands is None else n_bands
-        values = valid_values(torch.full((B,), T), torch.full((B,), n_bands), grid)
-        visible = all_visible(valid_patches(values).numpy()).to(log_mel.device)
+        valid = valid_patches(torch.full((B,), T), torch.full((B,), n_bands), grid)
+        visible = all_visible(valid.numpy()).to(log_mel.device)
         patches = patchify(self.standardised(log_mel, grid), grid)
         return self(patches, grid, visible, layers)
 

@@ -124,13 +124,33 @@ def valid_values(n_frames: Tensor, n_bands: Tensor, grid: PatchGrid) -> Tensor:
     -------
     Tensor of bool [shape=(B, N, P)]
     """
-    frames = torch.arange(grid.n_frames) < n_frames[:, None]  # (B, T)
+    device = n_frames.device
+    frames = torch.arange(grid.n_frames, device=device) < n_frames[:, None]  # (B, T)
     n_whole = n_bands // grid.patch_bands * grid.patch_bands
-    bands = torch.arange(grid.n_bands) < n_whole[:, None]  # (B, F)
+    bands = torch.arange(grid.n_bands, device=device) < n_whole[:, None]  # (B, F)
     return patchify(frames[:, :, None] & bands[:, None, :], grid)  # (B, N, P)
 
 
-def valid_patches(values: Tensor) -> Tensor:
+def n_valid_values(n_frames: Tensor, n_bands: Tensor, grid: PatchGrid) -> Tensor:
+    """Count the values of each patch that are sound: of :func:`valid_values`, without making it.
+
+    Parameters
+    ----------
+    n_frames, n_bands : Tensor of int [shape=(B,)]
+    grid : PatchGrid
+
+    Returns
+    -------
+    Tensor of int64 [shape=(B, N)]
+    """
+    begins = torch.arange(grid.n_time) * grid.patch_frames
+    frames = (n_frames[:, None] - begins).clamp(0, grid.patch_frames)  # (B, n_time)
+    n_rows = n_bands[:, None] // grid.patch_bands
+    bands = grid.patch_bands * (torch.arange(grid.n_mel) < n_rows)  # (B, n_mel)
+    return (frames[:, :, None] * bands[:, None, :]).flatten(1)  # (B, N)
+
+
+def valid_patches(n_frames: Tensor, n_bands: Tensor, grid: PatchGrid) -> Tensor:
     """Say which patches may be tokens: those of which at least half is sound.
 
     As all bands of a patch are sound or none, that is half of its frames. A picture shorter than
@@ -139,16 +159,17 @@ def valid_patches(values: Tensor) -> Tensor:
 
     Parameters
     ----------
-    values : Tensor of bool [shape=(B, N, P)]
-        From :func:`valid_values`.
+    n_frames, n_bands : Tensor of int [shape=(B,)]
+        As in :func:`valid_values`.
+    grid : PatchGrid
 
     Returns
     -------
     Tensor of bool [shape=(B, N)]
     """
-    share = values.float().mean(dim=-1)  # (B, N)
-    enough = share >= 0.5
-    fallback = (share > 0) & ~enough.any(dim=-1, keepdim=True)
+    count = n_valid_values(n_frames, n_bands, grid)
+    enough = 2 * count >= grid.patch_values
+    fallback = (count > 0) & ~enough.any(dim=-1, keepdim=True)
     return enough | fallback
 
 

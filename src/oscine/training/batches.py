@@ -16,7 +16,13 @@ from torch import Tensor
 from oscine.config import TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, squared_error, targets
 from oscine.model.masks import NO_PATCH, Masks, draw_masks
-from oscine.model.patches import PatchGrid, patchify, valid_patches, valid_values
+from oscine.model.patches import (
+    PatchGrid,
+    n_valid_values,
+    patchify,
+    valid_patches,
+    valid_values,
+)
 from oscine.training.windows import Windows
 
 
@@ -27,8 +33,8 @@ class MaskedWindows:
     Attributes
     ----------
     log_mel : Tensor [shape=(B, T, F)]
-    values : Tensor of bool [shape=(B, N, P)]
-        Which are sound.
+    n_frames, n_bands : Tensor of int64 [shape=(B,)]
+        How much of each is sound.
     grid : PatchGrid
     masks : Masks
     n_hidden_values : int
@@ -36,7 +42,8 @@ class MaskedWindows:
     """
 
     log_mel: Tensor
-    values: Tensor
+    n_frames: Tensor
+    n_bands: Tensor
     grid: PatchGrid
     masks: Masks
     n_hidden_values: int
@@ -45,7 +52,8 @@ class MaskedWindows:
         """Return the same in memory that a GPU copies from while it works."""
         return MaskedWindows(
             log_mel=self.log_mel.pin_memory(),
-            values=self.values.contiguous().pin_memory(),
+            n_frames=self.n_frames.pin_memory(),
+            n_bands=self.n_bands.pin_memory(),
             grid=self.grid,
             masks=Masks(
                 visible=self.masks.visible.pin_memory(),
@@ -90,34 +98,23 @@ def masked_windows(windows: Windows, grid: PatchGrid, training: TrainingConfig) 
     -------
     MaskedWindows
     """
-    log_mel = torch.from_numpy(windows.log_mel)  # (B, T, F)
-    B, T, F = log_mel.shape
-    is_whole = (windows.n_frames == T).all() and (windows.n_bands == F).all() and grid.n_frames == T
-    if is_whole:
-        values = torch.ones(1, dtype=torch.bool).expand(B, grid.n_patches, grid.patch_values)
-        valid = torch.ones((B, grid.n_patches), dtype=torch.bool)
-    else:
-        values = valid_values(
-            torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands), grid
-        )
-        valid = valid_patches(values)
+    n_frames, n_bands = torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands)
     masks = draw_masks(
-        valid.numpy(),
+        valid_patches(n_frames, n_bands, grid).numpy(),
         grid,
         ratio=training.mask_ratio,
         block_share=training.mask_block_share,
         generators=windows.generators,
     )
-    if is_whole:
-        n_hidden_values = int((masks.hidden != NO_PATCH).sum()) * grid.patch_values
-    else:
-        n_hidden_values = int(hidden_values(values, values, masks)[1].sum())
+    count = n_valid_values(n_frames, n_bands, grid)  # (B, N)
+    hidden = count.gather(1, masks.hidden.clamp(min=0)) * (masks.hidden != NO_PATCH)
     return MaskedWindows(
-        log_mel=log_mel,
-        values=values,
+        log_mel=torch.from_numpy(windows.log_mel),
+        n_frames=n_frames,
+        n_bands=n_bands,
         grid=grid,
         masks=masks,
-        n_hidden_values=n_hidden_values,
+        n_hidden_values=int(hidden.sum()),
     )
 
 
@@ -125,9 +122,12 @@ def on_device(masked: MaskedWindows, model: MaskedAutoencoder, device: torch.dev
     """Take windows to where the model is, and cut them into patches."""
     dtype = model.encoder.log_mel_std.dtype
     log_mel = masked.log_mel.to(device, dtype, non_blocking=True)
+    n_frames, n_bands = (
+        count.to(device, non_blocking=True) for count in (masked.n_frames, masked.n_bands)
+    )
     return Batch(
         patches=patchify(model.encoder.standardised(log_mel, masked.grid), masked.grid),
-        values=masked.values.to(device, non_blocking=True),
+        values=valid_values(n_frames, n_bands, masked.grid),
         grid=masked.grid,
         masks=masked.masks.to(device),
         n_hidden_values=masked.n_hidden_values,

@@ -113,7 +113,7 @@ class WindowSampler:
         samples = range(samples) if isinstance(samples, int) else samples
         n_windows = len(samples)
         frames, bands = self._picture.window_frames, self._picture.n_mels
-        log_mel = np.full((n_windows, frames, bands), TAPE_LOW, np.float32)
+        log_mel = np.empty((n_windows, frames, bands), np.float32)
         n_frames = np.empty(n_windows, np.int64)
         n_bands = np.empty(n_windows, np.int64)
         generators = []
@@ -125,7 +125,8 @@ class WindowSampler:
             length = min(frames, recording.n_frames - start)
             gain_db = generator.uniform(-self._training.gain_db, self._training.gain_db)
             picture = self._tape.log_mel(row, row + length) + gain_db / DB_PER_NAT
-            log_mel[place, :length] = np.maximum(picture, TAPE_LOW)
+            np.maximum(picture, TAPE_LOW, out=log_mel[place, :length])
+            log_mel[place, length:] = TAPE_LOW
             n_frames[place], n_bands[place] = length, recording.n_valid_bands
             generators.append(generator)
         return Windows(
