@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from oscine.picture.tape import Tape
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.log import Losses
+    from oscine.training.verdicts import Verdict
 
 Progress = Callable[[str, int, int, str], None]
 """Told the step, how far it is, how far it goes, and a word on what is at hand."""
@@ -105,6 +106,7 @@ class PretrainReport:
     loss_mean: float
     loss_interpolation: float
     checkpoint: str
+    health: list[Verdict]
     notes: list[str]
 
 
@@ -187,6 +189,8 @@ class StatusReport:
     """What is wrong with the clocks."""
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
+    notes: list[str]
+    """What is wrong with the model in use."""
 
 
 def synth(
@@ -347,9 +351,10 @@ def pretrain(
     TrainingDiverged
         A step was not finite.
     """
-    from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
-    from oscine.training.log import read_losses
+    from oscine.model.checkpoint import RUN, RunConfig, find_checkpoint, load_checkpoint
+    from oscine.training.log import read_losses, read_signs
     from oscine.training.pretrain import pretrain as train
+    from oscine.training.verdicts import verdicts
 
     sizes: list[str] = []
     given: RunConfig | None = None
@@ -369,10 +374,12 @@ def pretrain(
             _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
         last = train(run_folder, sampler, run, archive, told, start=start)
-        _, losses = read_losses(run_folder)
+        rows, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
-        return _note_model(workspace, catalogue, name, last, losses[-1])
+        training = read_config(last / RUN, RunConfig).training  # with its number of steps
+        health = verdicts(rows, losses, read_signs(run_folder), training)
+        return _note_model(workspace, catalogue, name, last, losses[-1], health)
 
 
 def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) -> PretrainReport:
@@ -397,7 +404,8 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
         It was trained on pictures made in another way.
     """
     from oscine.model.checkpoint import find_checkpoint, load_checkpoint
-    from oscine.training.health import evaluate
+    from oscine.training.health import evaluate, measure
+    from oscine.training.verdicts import verdicts
 
     checkpoint = find_checkpoint(checkpoint)
     model, run, provenance = load_checkpoint(checkpoint)
@@ -408,8 +416,10 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
             shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
             shutil.copytree(checkpoint, place)
         sampler = _sampler(workspace, catalogue, config)
-        losses = evaluate(model, sampler, run.training, provenance["step"])
-        return _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
+        at = model, sampler, run.training, provenance["step"]
+        losses = evaluate(*at)
+        health = verdicts([], [losses], [measure(*at)], run.training)
+        return _note_model(workspace, catalogue, GIVEN_RUN, place, losses, health)
 
 
 def embed(
@@ -944,6 +954,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             sites=summary.sites,
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
+            notes=_alarms(catalogue),
         )
 
 
@@ -1131,11 +1142,17 @@ def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
 
 
 def _note_model(
-    workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
+    workspace: Workspace,
+    catalogue: Catalogue,
+    name: str,
+    checkpoint: Path,
+    losses: Losses,
+    health: list[Verdict],
 ) -> PretrainReport:
     """Note which model is in use."""
     from oscine.model.checkpoint import load_provenance, weights_fingerprint
     from oscine.training.log import read_rewinds
+    from oscine.training.verdicts import alarms
 
     weights = weights_fingerprint(checkpoint)
     facts = {
@@ -1147,6 +1164,7 @@ def _note_model(
         "loss": losses.loss,
         "loss_mean": losses.loss_mean,
         "loss_interpolation": losses.loss_interpolation,
+        "alarms": alarms(health),
     }
     catalogue.set_stage("pretrain", Stage(fingerprint=weights, finished=True, facts=facts))
     return PretrainReport(
@@ -1156,18 +1174,25 @@ def _note_model(
         loss_mean=losses.loss_mean,
         loss_interpolation=losses.loss_interpolation,
         checkpoint=str(checkpoint),
+        health=health,
         notes=[*read_rewinds(workspace.run(name)), *_model_notes(catalogue)],
     )
 
 
 def _model_notes(catalogue: Catalogue) -> list[str]:
-    model = _needed(catalogue, "pretrain").facts
-    if model["archive"] == _archive(catalogue):
-        return []
-    return [
-        "The model was trained on other recordings than the archive holds now; "
-        "`oscine pretrain --fresh` trains it again."
-    ]
+    notes = _alarms(catalogue)
+    if _needed(catalogue, "pretrain").facts["archive"] != _archive(catalogue):
+        notes.append(
+            "The model was trained on other recordings than the archive holds now; "
+            "`oscine pretrain --fresh` trains it again."
+        )
+    return notes
+
+
+def _alarms(catalogue: Catalogue) -> list[str]:
+    """Return what is wrong with the model in use."""
+    model = catalogue.stage("pretrain")
+    return list(model.facts.get("alarms", ())) if model and model.finished else []
 
 
 def _duplicate_notes(found: Duplicates) -> list[str]:

@@ -62,14 +62,23 @@ def make_batch(
     )
 
 
-def batch_loss(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
-    """Return the loss of a batch; the model in bfloat16 where that pays, the rest in float32."""
+def draw(model: MaskedAutoencoder, batch: Batch) -> Tensor:
+    """Return drawings (B, M, P) of the hidden patches; in bfloat16 where that pays."""
     device = batch.patches.device.type
     with torch.autocast(device, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-        drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
+        return model(batch.patches, batch.grid, batch.masks)
+
+
+def loss_of(drawn: Tensor, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Return the loss of drawings (B, M, P), in float32."""
     hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
     target, _, _ = targets(hidden, counted, training.target, training.target_damping)
     return masked_loss(drawn, target, counted)
+
+
+def batch_loss(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Return the loss of a model on a batch."""
+    return loss_of(draw(model, batch), batch, training)
 
 
 def has_fast_bfloat16(device: str) -> bool:

@@ -35,8 +35,8 @@ from oscine.model.checkpoint import (
 )
 from oscine.training import log
 from oscine.training.batches import batch_loss, make_batch
-from oscine.training.figures import draw_curves, draw_reconstruction
-from oscine.training.health import evaluate
+from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
+from oscine.training.health import evaluate, measure
 from oscine.training.windows import EVALUATE, TRAIN, WindowSampler
 from oscine.workspace.arrays import NewFile
 
@@ -141,6 +141,7 @@ def pretrain(
             log.append(folder / log.LOG, {"step": done, "training_loss": loss})
         if done % run.training.checkpoint_every == 0 or done == steps:
             log.append(folder / log.LOG, asdict(evaluate(model, sampler, run.training, done)))
+            log.append(folder / log.LOG, asdict(measure(model, sampler, run.training, done)))
             last = _checkpoints(folder) / f"{done:08d}"
             facts = _provenance(done, archive) | carried
             save_checkpoint(last, model, run, facts, optimiser_state(optimiser))
@@ -319,10 +320,11 @@ def _begin_log(
     sampler: WindowSampler,
     training: TrainingConfig,
 ) -> None:
-    """Cut the log to a step; begin it with the loss before the first."""
+    """Cut the log to a step; begin it with loss and signs before the first."""
     log.cut(folder / log.LOG, step)
     if step == 0:
         log.append(folder / log.LOG, asdict(evaluate(model, sampler, training, 0)))
+        log.append(folder / log.LOG, asdict(measure(model, sampler, training, 0)))
 
 
 def _provenance(step: int, archive: str) -> dict[str, Any]:
@@ -350,11 +352,15 @@ def _forget_old(folder: Path) -> None:
 
 
 def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> None:
-    """Draw curves.png and reconstruction.png unless they are there."""
+    """Draw curves.png, health.png and reconstruction.png unless they are there."""
     training, evaluation = log.read_losses(folder)
     if not (folder / "curves.png").exists():
         with NewFile(folder / "curves.png") as path:
             draw_curves(path, training, evaluation)
+    if not (folder / "health.png").exists():
+        settings = read_config(folder / RUN, RunConfig).training
+        with NewFile(folder / "health.png") as path:
+            draw_health(path, training, evaluation, log.read_signs(folder), settings)
     if not (folder / "reconstruction.png").exists():
         model, run, _ = load_checkpoint(checkpoint)
         windows = sampler.draw(EVALUATE, 0, run.training.batch_size)
