@@ -299,6 +299,7 @@ def pretrain(
             ("loss", f"{report.loss:.4f}"),
             ("loss of each patch's mean", f"{report.loss_mean:.4f}"),
             ("loss of interpolation", f"{report.loss_interpolation:.4f}"),
+            ("health", _counted_alarms(sum(one.is_alarm for one in report.health))),
             ("checkpoint", report.checkpoint),
         ],
         report.notes,
@@ -493,7 +494,8 @@ def status(
             ("events", f"{report.events:,}"),
             *([] if where is None else [("events that meet it", f"{report.events_where:,}")]),
             *report.stages.items(),
-        ]
+        ],
+        report.notes,
     )
     if report.clock_findings:
         print("\nWhat the clocks say:")
@@ -776,6 +778,10 @@ def _print_first(lines: Sequence[str]) -> None:
     if len(lines) > SHOWN_FILES:
         more = len(lines) - SHOWN_FILES
         print(f"  ... and {more:,} more (`oscine status --json` has them all)")
+
+
+def _counted_alarms(n_alarms: int) -> str:
+    return f"{n_alarms} alarms" if n_alarms > 1 else "1 alarm" if n_alarms else "no alarm"
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from oscine.synth import SynthConfig, SynthReport
     from oscine.training.log import Losses
     from oscine.training.plan import Plan
+    from oscine.training.verdicts import Verdict
 
 Progress = Callable[[str, int, int, str], None]
 """Told the step, how far it is, how far it goes, and a word on what is at hand."""
@@ -108,6 +109,7 @@ class PretrainReport:
     loss_mean: float
     loss_interpolation: float
     checkpoint: str
+    health: list[Verdict]
     notes: list[str]
 
 
@@ -190,6 +192,8 @@ class StatusReport:
     """What is wrong with the clocks."""
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
+    notes: list[str]
+    """What is wrong with the model in use."""
 
 
 def synth(
@@ -354,10 +358,11 @@ def pretrain(
     TrainingDiverged
         A step was not finite.
     """
-    from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
-    from oscine.training.log import read_losses
+    from oscine.model.checkpoint import RUN, RunConfig, find_checkpoint, load_checkpoint
+    from oscine.training.log import read_losses, read_signs
     from oscine.training.pretrain import pretrain as train
     from oscine.training.ranks import rank_number
+    from oscine.training.verdicts import verdicts
 
     is_first = rank_number() == 0
     sizes: list[str] = []
@@ -379,12 +384,14 @@ def pretrain(
             _set_aside(catalogue, run_folder)
         told = _told_loss(progress)
         last = train(run_folder, sampler, run, archive, told, start=start)
-        _, losses = read_losses(run_folder)
+        rows, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
+        training = read_config(last / RUN, RunConfig).training  # with its number of steps
+        health = verdicts(rows, losses, read_signs(run_folder), training)
         if is_first:
-            _note_model(workspace, catalogue, name, last, losses[-1])
-        return _pretrain_report(workspace, catalogue, name, last, losses[-1])
+            _note_model(workspace, catalogue, name, last, losses[-1], health)
+        return _pretrain_report(workspace, catalogue, name, last, losses[-1], health)
 
 
 def plan(
@@ -467,7 +474,8 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
         It was trained on pictures made in another way.
     """
     from oscine.model.checkpoint import find_checkpoint, load_checkpoint
-    from oscine.training.health import evaluate
+    from oscine.training.health import evaluate, measure
+    from oscine.training.verdicts import verdicts
 
     checkpoint = find_checkpoint(checkpoint)
     model, run, provenance = load_checkpoint(checkpoint)
@@ -478,9 +486,11 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
             shutil.rmtree(workspace.run(GIVEN_RUN), ignore_errors=True)
             shutil.copytree(checkpoint, place)
         sampler = _sampler(workspace, catalogue, config)
-        losses = evaluate(model, sampler, run.training, provenance["step"])
-        _note_model(workspace, catalogue, GIVEN_RUN, place, losses)
-        return _pretrain_report(workspace, catalogue, GIVEN_RUN, place, losses)
+        at = model, sampler, run.training, provenance["step"]
+        losses = evaluate(*at)
+        health = verdicts([], [losses], [measure(*at)], run.training)
+        _note_model(workspace, catalogue, GIVEN_RUN, place, losses, health)
+        return _pretrain_report(workspace, catalogue, GIVEN_RUN, place, losses, health)
 
 
 def embed(
@@ -1021,6 +1031,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             sites=summary.sites,
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
+            notes=_alarms(catalogue),
         )
 
 
@@ -1241,10 +1252,16 @@ def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
 
 
 def _note_model(
-    workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
+    workspace: Workspace,
+    catalogue: Catalogue,
+    name: str,
+    checkpoint: Path,
+    losses: Losses,
+    health: list[Verdict],
 ) -> None:
     """Note which model is in use."""
     from oscine.model.checkpoint import load_provenance, weights_fingerprint
+    from oscine.training.verdicts import alarms
 
     weights = weights_fingerprint(checkpoint)
     facts = {
@@ -1256,12 +1273,18 @@ def _note_model(
         "loss": losses.loss,
         "loss_mean": losses.loss_mean,
         "loss_interpolation": losses.loss_interpolation,
+        "alarms": alarms(health),
     }
     catalogue.set_stage("pretrain", Stage(fingerprint=weights, finished=True, facts=facts))
 
 
 def _pretrain_report(
-    workspace: Workspace, catalogue: Catalogue, name: str, checkpoint: Path, losses: Losses
+    workspace: Workspace,
+    catalogue: Catalogue,
+    name: str,
+    checkpoint: Path,
+    losses: Losses,
+    health: list[Verdict],
 ) -> PretrainReport:
     from oscine.training.log import read_rewinds
 
@@ -1272,18 +1295,25 @@ def _pretrain_report(
         loss_mean=losses.loss_mean,
         loss_interpolation=losses.loss_interpolation,
         checkpoint=str(checkpoint),
+        health=health,
         notes=[*read_rewinds(workspace.run(name)), *_model_notes(catalogue)],
     )
 
 
 def _model_notes(catalogue: Catalogue) -> list[str]:
-    model = _needed(catalogue, "pretrain").facts
-    if model["archive"] == _archive(catalogue):
-        return []
-    return [
-        "The model was trained on other recordings than the archive holds now; "
-        "`oscine pretrain --fresh` trains it again."
-    ]
+    notes = _alarms(catalogue)
+    if _needed(catalogue, "pretrain").facts["archive"] != _archive(catalogue):
+        notes.append(
+            "The model was trained on other recordings than the archive holds now; "
+            "`oscine pretrain --fresh` trains it again."
+        )
+    return notes
+
+
+def _alarms(catalogue: Catalogue) -> list[str]:
+    """Return what is wrong with the model in use."""
+    model = catalogue.stage("pretrain")
+    return list(model.facts.get("alarms", ())) if model and model.finished else []
 
 
 def _duplicate_notes(found: Duplicates) -> list[str]:

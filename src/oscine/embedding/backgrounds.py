@@ -17,18 +17,10 @@ import numpy as np
 from oscine.config import ActivityConfig, PictureConfig, ReadoutConfig
 from oscine.embedding.embed import Excerpt, excerpt, excerpt_frames, interval_grids
 from oscine.model.autoencoder import Encoder
-from oscine.picture.activity import (
-    DB_PER_NAT,
-    Frames,
-    find_background,
-    n_level_groups,
-    silence_db,
-)
+from oscine.picture.activity import Frames, find_background, is_quiet, n_level_groups
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import RecordingRow
 
-QUIET_DB = 5.0
-"""A frame is quiet when no group of bands stands this far above the background."""
 LEAST_QUIET_FRAMES = 50
 """Less than this is no background to judge by."""
 AROUND_FRAMES = 6000
@@ -104,8 +96,7 @@ def quiet_frames(
     rows = recording.tape_row + low, recording.tape_row + high
     log_mel = tape.log_mel(*rows)
     valid = log_mel[:, : recording.n_valid_bands]
-    is_sounding = valid.max(axis=1) * DB_PER_NAT > silence_db(picture)
-    quiet = np.flatnonzero(is_sounding & (tape.level_db(*rows).max(axis=1) < QUIET_DB))
+    quiet = np.flatnonzero(is_quiet(valid, tape.level_db(*rows), picture))
     if len(quiet) < LEAST_QUIET_FRAMES:
         return None
     nearest = np.sort(np.argsort(np.abs(quiet + low - at), kind="stable")[:MOST_QUIET_FRAMES])

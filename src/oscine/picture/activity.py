@@ -32,6 +32,8 @@ CAP_DB = 6.0
 SILENCE_DB = -75.0
 """Rounding noise of 16 bits in one frequency of a transform of 1024 samples."""
 RANGE_DB = 50.0
+QUIET_DB = 5.0
+"""A frame is quiet when no group of bands stands this far above the background."""
 LEVEL_BANDS = 8
 """Bands that share a level where levels are kept for later."""
 BAND_SHARE = 0.5
@@ -146,6 +148,25 @@ def find_background(
 def silence_db(picture: PictureConfig) -> float:
     """Return the level below which a frame, in every band, holds digital silence."""
     return SILENCE_DB + 10 * float(np.log10(picture.n_fft / 1024))
+
+
+def is_quiet(log_mel: np.ndarray, level_db: np.ndarray, picture: PictureConfig) -> np.ndarray:
+    """Say of each frame whether it holds nothing but background; digital silence is none.
+
+    Parameters
+    ----------
+    log_mel : np.ndarray [shape=(T, F)]
+        Valid bands only.
+    level_db : np.ndarray [shape=(T, G)]
+        Of each group of bands above the background.
+    picture : PictureConfig
+
+    Returns
+    -------
+    np.ndarray of bool [shape=(T,)]
+    """
+    is_sounding = log_mel.max(axis=1) * DB_PER_NAT > silence_db(picture)
+    return is_sounding & (level_db.max(axis=1) < QUIET_DB)
 
 
 def n_level_groups(picture: PictureConfig) -> int:

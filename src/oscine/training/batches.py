@@ -142,35 +142,38 @@ def make_batch(
     return on_device(masked_windows(windows, grid, training), model, device)
 
 
-def batch_error(model: torch.nn.Module, batch: Batch, training: TrainingConfig) -> Tensor:
-    """Return the sum of squared errors over hidden sound values.
-
-    The model works in bfloat16 where that pays, the rest in float32.
+def draw(model: torch.nn.Module, batch: Batch) -> Tensor:
+    """Return drawings (B, M, P) of the hidden patches; in bfloat16 where that pays.
 
     Parameters
     ----------
     model : torch.nn.Module
         A `MaskedAutoencoder`, or one that is wrapped to be trained on several devices.
     batch : Batch
-    training : TrainingConfig
-
-    Returns
-    -------
-    Tensor [shape=()]
     """
-    device, dtype = batch.patches.device.type, batch.patches.dtype
-    is_low = dtype == torch.float32 and has_fast_bfloat16(device)
+    device = batch.patches.device.type
+    is_low = batch.patches.dtype == torch.float32 and has_fast_bfloat16(device)
     with torch.autocast(device, torch.bfloat16, enabled=is_low):
-        drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
+        return model(batch.patches, batch.grid, batch.masks)
+
+
+def error_of(drawn: Tensor, batch: Batch, training: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Return the sum of squared errors of drawings (B, M, P), and how many values it is of."""
     hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-    counted = counted.to(dtype)  # once: it is multiplied with three times
-    target, _, _ = targets(hidden, counted, training.target, training.target_damping)
-    return squared_error(drawn, target, counted)
+    weights = counted.to(hidden.dtype)  # once: it is multiplied with three times
+    target, _, _ = targets(hidden, weights, training.target, training.target_damping)
+    return squared_error(drawn, target, weights), counted.sum()
+
+
+def loss_of(drawn: Tensor, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Return the loss of drawings (B, M, P), in float32 at least."""
+    error, count = error_of(drawn, batch, training)
+    return error / count.clamp(min=1)
 
 
 def batch_loss(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
-    """Return the loss of a batch: :func:`batch_error` for each hidden sound value."""
-    return batch_error(model, batch, training) / max(1, batch.n_hidden_values)
+    """Return the loss of a model on a batch."""
+    return loss_of(draw(model, batch), batch, training)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, and what the model saw and drew.
+"""Pictures of a run: its curves, its health, and what the model saw and drew.
 
 In come the log and a batch; out come PNG files in the folder of the run.
 
@@ -7,6 +7,7 @@ Axes: B batch, T frames, F mel bands, N patches, M hidden patches, P values in a
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,31 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from oscine.config import TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, targets
 from oscine.model.checkpoint import RunConfig
 from oscine.model.patches import unpatchify
 from oscine.training.batches import Batch
-from oscine.training.log import Losses
+from oscine.training.log import Losses, Signs
+from oscine.training.verdicts import (
+    LEAST_RANK,
+    LEAST_SHUFFLED_LOSS,
+    LEAST_SPREAD,
+    LEAST_UPDATE,
+    MOST_FIRST,
+    MOST_OFFSET,
+    MOST_ROGUE,
+    MOST_UPDATE,
+    alarms,
+    verdicts,
+)
 
 N_CLIPS = 5
+LEAST_SHOWN = 1e-9
+"""Stands for 0 where a scale is logarithmic."""
+
+Line = tuple[Sequence[float], Sequence[float]]
+"""Steps and values."""
 
 
 def draw_curves(
@@ -57,6 +76,147 @@ def draw_curves(
         axes.plot(steps, [getattr(losses, name) for losses in evaluation], style, label=label)
     axes.set(xlabel="step", ylabel="squared error per hidden value")
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_health(
+    path: Path,
+    training: Sequence[dict[str, float]],
+    evaluation: Sequence[Losses],
+    signs: Sequence[Signs],
+    settings: TrainingConfig,
+) -> None:
+    """Draw the signs of health over the steps; what raises an alarm has a red title.
+
+    Dotted lines stand where an alarm begins. What was not logged is left out.
+
+    Parameters
+    ----------
+    path : Path
+        A PNG file.
+    training, evaluation, signs, settings
+        As for :func:`oscine.training.verdicts.verdicts`.
+    """
+    found = verdicts(training, evaluation, signs, settings)
+    alarming = {one.name for one in found if one.is_alarm}
+
+    def of_loss(quarter: int | None) -> Line:
+        rows = [one for one in evaluation if quarter is None or one.by_level]
+        shares = []
+        for one in rows:
+            loss, mean = one.loss, one.loss_mean
+            if quarter is not None:
+                loss, mean = one.by_level[quarter], one.mean_by_level[quarter]
+            shares.append(loss / mean if mean > 0 else np.nan)
+        return [one.step for one in rows], shares
+
+    def of_sign(name: str) -> Line:
+        rows = [one for one in signs if getattr(one, name) is not None]
+        return [one.step for one in rows], [getattr(one, name) for one in rows]
+
+    def of_row(name: str) -> Line:
+        rows = [row for row in training if name in row]
+        return [row["step"] for row in rows], [row[name] for row in rows]
+
+    # Title, scale, the verdicts that it shows, and lines with where their alarms begin.
+    panels: tuple[tuple[str, str, set[str], dict[str, tuple[Line, list[float]]]], ...] = (
+        (
+            "loss over that of each patch's mean",
+            "linear",
+            {"loss", "loud patches", "course"},
+            {
+                "all": (of_loss(None), [1.0]),
+                "quietest quarter": (of_loss(0), []),
+                "loudest quarter": (of_loss(-1), []),
+            },
+        ),
+        (
+            "effective rank of the features",
+            "linear",
+            {"collapse"},
+            {"effective rank": (of_sign("effective_rank"), [LEAST_RANK])},
+        ),
+        (
+            "their share along the first direction",
+            "linear",
+            {"collapse"},
+            {"share": (of_sign("first_share"), [MOST_FIRST])},
+        ),
+        (
+            "spread of the features",
+            "log",
+            {"collapse"},
+            {"spread": (of_sign("spread"), [LEAST_SPREAD])},
+        ),
+        (
+            "their largest dimension over the median",
+            "log",
+            {"rogue dimension"},
+            {
+                "centred": (of_sign("rogue_ratio"), [MOST_ROGUE]),
+                "as they come": (of_sign("rogue_offset"), [MOST_OFFSET]),
+            },
+        ),
+        (
+            "quiet frames that find their recording",
+            "linear",
+            {"background"},
+            {
+                "by the features": (of_sign("background_identity"), []),
+                "by their spectrum": (of_sign("background_in_sound"), []),
+                "by chance": (of_sign("background_chance"), []),
+            },
+        ),
+        (
+            "loss on shuffled patches over their mean's",
+            "linear",
+            {"leak"},
+            {"loss": (of_sign("shuffled_loss"), [LEAST_SHUFFLED_LOSS])},
+        ),
+        (
+            "length of the gradient",
+            "log",
+            {"gradients"},
+            {"before it is clipped": (of_row("gradient_norm"), [settings.gradient_clip])},
+        ),
+        (
+            "step over the length of the weights",
+            "log",
+            {"updates"},
+            {"step": (of_row("update_share"), [LEAST_UPDATE, MOST_UPDATE])},
+        ),
+    )
+    said = [
+        line
+        for sentence in alarms(found)
+        for line in textwrap.wrap(sentence, 150, break_on_hyphens=False)
+    ] or ["no alarm"]
+    # Laid out by hand, in inches: a layout that fits itself takes twice the time.
+    head = 0.5 + 0.2 * len(said)
+    height = 9 + head
+    figure = Figure(figsize=(12, height))
+    figure.subplots_adjust(0.06, 0.5 / height, 0.98, 1 - head / height, hspace=0.3)
+    figure.text(0.01, 1 - 0.1 / height, "\n".join(said), verticalalignment="top")
+    for axes, (title, scale, names, lines) in zip(figure.subplots(3, 3).flat, panels, strict=True):
+        if not any(steps for (steps, _), _ in lines.values()):
+            axes.set_visible(False)
+            continue
+        axes.set(xlabel="step", yscale=scale)
+        for label, ((steps, values), limits) in lines.items():
+            shown = np.maximum(values, LEAST_SHOWN) if scale == "log" else values
+            (drawn,) = axes.plot(steps, shown, label=label)
+            for limit in limits:
+                axes.axhline(limit, color=drawn.get_color(), linestyle=":")
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")  # powers are set as formulas, which takes long
+        is_alarm = not alarming.isdisjoint(names)
+        axes.set_title(
+            f"ALARM: {title}" if is_alarm else title,
+            color="tab:red" if is_alarm else "black",
+            fontsize="medium",
+        )
+        if len(lines) > 1:
+            axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
 
 

@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from oscine.config import TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder
 from oscine.model.patches import PatchGrid
-from oscine.training.batches import MaskedWindows, batch_error, masked_windows, on_device
+from oscine.training.batches import MaskedWindows, draw, error_of, masked_windows, on_device
 from oscine.training.ranks import Ranks
 from oscine.training.windows import TRAIN, WindowSampler
 
@@ -107,7 +107,7 @@ class Learner:
             # The ranks add up their gradients once, with the last part.
             with self._apart() if place < len(parts) else nullcontext():
                 batch = on_device(part, self.model, ranks.device)
-                error = batch_error(self._shared, batch, training) / n_in_all
+                error = error_of(draw(self._shared, batch), batch, training)[0] / n_in_all
                 # Ranks share the mean of their gradients; what is wanted is the sum.
                 (error * ranks.count).backward()
             errors.append(error.detach())

@@ -38,8 +38,8 @@ from oscine.model.patches import PatchGrid
 from oscine.training import log
 from oscine.training.ahead import Ahead
 from oscine.training.batches import MaskedWindows, make_batch
-from oscine.training.figures import draw_curves, draw_reconstruction
-from oscine.training.health import evaluate
+from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
+from oscine.training.health import evaluate, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser
 from oscine.training.ranks import Ranks, joined_ranks
 from oscine.training.windows import EVALUATE, WindowSampler
@@ -350,8 +350,10 @@ class _Run:
         }
 
     def measured(self, model: MaskedAutoencoder, step: int) -> None:
-        """Log how the model does on the windows of the evaluation."""
-        self.note(asdict(evaluate(model, self.sampler, self.config.training, step)))
+        """Log how the model does on the windows of the evaluation, and the signs of its health."""
+        at = model, self.sampler, self.config.training, step
+        self.note(asdict(evaluate(*at)))
+        self.note(asdict(measure(*at)))
 
     def note(self, row: dict[str, Any]) -> None:
         """Log a row, on the first rank."""
@@ -474,11 +476,15 @@ def _forget_old(folder: Path) -> None:
 
 
 def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> None:
-    """Draw curves.png and reconstruction.png unless they are there."""
+    """Draw curves.png, health.png and reconstruction.png unless they are there."""
     training, evaluation = log.read_losses(folder)
     if not (folder / "curves.png").exists():
         with NewFile(folder / "curves.png") as path:
             draw_curves(path, training, evaluation)
+    if not (folder / "health.png").exists():
+        settings = read_config(folder / RUN, RunConfig).training
+        with NewFile(folder / "health.png") as path:
+            draw_health(path, training, evaluation, log.read_signs(folder), settings)
     if not (folder / "reconstruction.png").exists():
         model, run, _ = load_checkpoint(checkpoint)
         windows = sampler.draw(EVALUATE, 0, run.training.batch_size)

@@ -15,12 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from oscine.config import PictureConfig, TrainingConfig
-from oscine.picture.activity import DB_PER_NAT
+from oscine.picture.activity import DB_PER_NAT, is_quiet
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.workspace.catalogue import EventRow, RecordingRow
 
-TRAIN, EVALUATE, MEASURE = 0, 1, 2
-"""Streams of random numbers that never meet: training, the fixed evaluation, the statistics."""
+TRAIN, EVALUATE, MEASURE, QUIET = 0, 1, 2, 3
+"""Streams of random numbers that never meet: training, the fixed evaluation, the statistics, and
+whose quiet frames are listened to."""
+QUIET_RECORDINGS = 64
+QUIET_TRIED = 128
+"""Recordings that are searched for quiet frames before those that were found must do."""
+QUIET_AROUND_FRAMES = 6000
+"""They are looked for within so many in the middle of a recording."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +152,45 @@ class WindowSampler:
                 count += values.size
         mean = total / count
         return float(mean), float(np.sqrt(max(square / count - mean**2, 1e-6)))
+
+    def quiet(self, n_frames: int) -> Windows | None:
+        """Return two stretches of quiet frames of each of up to 64 recordings, as they are.
+
+        Parameters
+        ----------
+        n_frames : int
+            Of a stretch. The first quiet frames make the one, the last the other.
+
+        Returns
+        -------
+        Windows or None
+            Those of one recording follow each other; no generators. None where fewer than two
+            recordings have so many.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([self._training.seed, QUIET]))
+        found, n_bands = [], []
+        for number in rng.permutation(len(self._recordings))[:QUIET_TRIED]:
+            recording = self._recordings[number]
+            low = max(0, (recording.n_frames - QUIET_AROUND_FRAMES) // 2)
+            high = min(recording.n_frames, low + QUIET_AROUND_FRAMES)
+            rows = recording.tape_row + low, recording.tape_row + high
+            log_mel = self._tape.log_mel(*rows)
+            valid = log_mel[:, : recording.n_valid_bands]
+            quiet = np.flatnonzero(is_quiet(valid, self._tape.level_db(*rows), self._picture))
+            if len(quiet) < 2 * n_frames:
+                continue
+            found += [log_mel[quiet[:n_frames]], log_mel[quiet[-n_frames:]]]
+            n_bands += 2 * [recording.n_valid_bands]
+            if len(found) == 2 * QUIET_RECORDINGS:
+                break
+        if len(found) < 4:
+            return None
+        return Windows(
+            log_mel=np.stack(found),
+            n_frames=np.full(len(found), n_frames),
+            n_bands=np.array(n_bands),
+            generators=(),
+        )
 
     def _place(self, generator: np.random.Generator) -> tuple[RecordingRow, int]:
         """Draw a recording and a first frame."""
