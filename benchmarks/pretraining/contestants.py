@@ -9,21 +9,17 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import record_function
 
 from oscine.config import ModelConfig, OscineConfig
-from oscine.model.autoencoder import (
-    MaskedAutoencoder,
-    hidden_values,
-    initialise,
-    masked_loss,
-    targets,
-)
+from oscine.model.autoencoder import MaskedAutoencoder, initialise
 from oscine.picture.indexing import tape_fingerprint
 from oscine.picture.tape import Tape
+from oscine.training import batches
 from oscine.training.batches import Batch, has_fast_bfloat16, make_batch
 from oscine.training.pretrain import make_optimiser
 from oscine.training.windows import TRAIN, WindowSampler
@@ -152,14 +148,12 @@ class Trainer:
         return loss.item()
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Return the loss of a batch, as `batch_loss` but in the contestant's own way."""
+        """Return the loss of a batch, calculated in the contestant's own way."""
         kind = self.contestant.kind
         attention = nullcontext() if self.contestant.is_fused else sdpa_kernel(SDPBackend.MATH)
-        with attention, torch.autocast(device().type, kind, enabled=kind != torch.float32):
-            drawn = self.forward(batch.patches, batch.grid, batch.masks)
-        hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-        target, _, _ = targets(hidden, counted, self.training.target, self.training.target_damping)
-        return masked_loss(drawn, target, counted)
+        is_low = patch.object(batches, "has_fast_bfloat16", lambda _: kind == torch.bfloat16)
+        with attention, is_low:
+            return batches.batch_loss(self.forward, batch, self.training)
 
 
 def open_sampler(workspace: Workspace, config: OscineConfig) -> WindowSampler:

@@ -2,8 +2,8 @@
 
 Every contestant hears the real recordings for the same processor time, all threads counted (on a
 GPU: for the same time on the clock), in short turns; its learning rate goes down with the time
-that it has spent. Then each clip is one vector behind the readout of Oscine, chosen and fitted
-without labels, and looks for its kind in the other fold. Fold 3 is not asked.
+that it has spent. Then each clip is one vector behind Oscine's own readout, chosen and fitted
+without labels on the archive, and looks for its kind in the other fold. Fold 3 is not asked.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from frozen_neighbours import (
 )
 
 from oscine import steps
-from oscine.config import ReadoutConfig
 from oscine.embedding.choice import choose_readout
-from oscine.embedding.intervals import frame_intervals
-from oscine.evaluation.features import encoded, hear, same_readout
+from oscine.embedding.intervals import fit_sample, frame_intervals
+from oscine.embedding.readout import fit_readout
+from oscine.evaluation.features import encoded, hear
 from oscine.model.autoencoder import Encoder
 from oscine.training.pretrain import rate_share
 from oscine.workspace import Workspace
@@ -138,19 +138,26 @@ def indexed(data: Path, work: Path) -> Workspace:
 
 
 def clip_vectors(workspace: Workspace, encoder: Encoder) -> dict[str, np.ndarray]:
-    """Return one vector for each recording, by path, behind a readout chosen without labels."""
-    clips = whole_clips(workspace)
+    """Return one vector for each recording, by path.
+
+    The readout is chosen and fitted on events and windows of the archive, as `oscine embed` does.
+    """
     tape = tape_of(workspace, CONFIG)
     with workspace.catalogue() as catalogue:
         recordings = catalogue.recordings()
         by_number = {row.recording_id: row for row in recordings}
         events = frame_intervals(catalogue.events(), by_number)
-    readout, _ = choose_readout(
-        tape, encoder, ReadoutConfig(), CONFIG.activity, events, clips, recordings
+        windows = frame_intervals(catalogue.windows(), by_number)
+    sample = fit_sample(events, windows, CONFIG.readout)
+    config, _ = choose_readout(
+        tape, encoder, CONFIG.readout, CONFIG.activity, events, sample, recordings
     )
-    features = encoded(encoder, hear(tape, clips, encoder, readout), readout)
-    vectors = same_readout(features, features, readout)
-    return {one.recording.path: row for one, row in zip(clips, vectors, strict=True)}
+    clips = whole_clips(workspace)
+    fit_on, asked = (
+        encoded(encoder, hear(tape, some, encoder, config), config) for some in (sample, clips)
+    )
+    readout = fit_readout(lambda start, stop: fit_on[start:stop], len(fit_on), config, "")
+    return {one.recording.path: row for one, row in zip(clips, readout.vectors(asked), strict=True)}
 
 
 def clock() -> float:
