@@ -35,7 +35,7 @@ from typing import Any
 
 import torch
 from pretraining import compiled, neighbours, product, speed, waiting
-from pretraining.contestants import DEFAULT, SIZES, device
+from pretraining.contestants import CONFIG, DEFAULT, SIZES, device
 
 from oscine import steps
 from oscine.synth import SynthConfig
@@ -61,7 +61,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--patches", nargs="+", type=int, default=[128, 256])
     parser.add_argument("--batch", type=int, default=256 if on_gpu else 8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10, help="most training steps in a turn")
+    parser.add_argument("--steps", type=int, default=20, help="most training steps in a turn")
     parser.add_argument("--turn-s", type=float, default=2.0, help="of the part speed")
     parser.add_argument("--minutes", type=float, default=0.5, help="of each in the part map")
     parser.add_argument("--map-size", choices=SIZES, default="192x6")
@@ -71,7 +71,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("OSCINE_DATA"))
     parser.add_argument("--work", type=Path, default=Path("build/frozen_neighbours"))
     parser.add_argument("--json", action="store_true", help="print one line")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    n_rows = CONFIG.picture.n_mels // CONFIG.model.patch_bands
+    if any(one < n_rows or one % n_rows for one in arguments.patches):
+        parser.error(f"a window has whole columns of patches: --patches in multiples of {n_rows}")
+    return arguments
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from pretraining.contestants import Trainer, contestants, made_trainer, wait
 from pretraining.product import seconds
 
@@ -23,13 +21,13 @@ def measure(
     folder: Path, size: str, n_patches: int, *, batch: int, rounds: int, steps: int
 ) -> dict[str, Any]:
     """Return step times of both ways, and after how many steps compiling has paid."""
+    ours = contestants(size)[0]
     plain, compiled = (
-        made_trainer(contestants(size)[0], folder, n_patches, batch) for _ in range(2)
+        made_trainer(ours, folder, n_patches, batch, compiled=one) for one in (False, True)
     )
     asked = {"encoder": size, "patches": n_patches, "batch": batch}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        compiled.forward = torch.compile(compiled.model)
         try:
             first_s = first_step_s(compiled)
         except Exception as error:  # whatever a compiler says

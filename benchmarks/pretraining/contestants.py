@@ -6,7 +6,10 @@ attention. Used by every part of ``benchmarks/pretrain.py``.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
@@ -20,9 +23,12 @@ from oscine.model.autoencoder import MaskedAutoencoder, initialise
 from oscine.picture.indexing import tape_fingerprint
 from oscine.picture.tape import Tape
 from oscine.training import batches
-from oscine.training.batches import Batch, has_fast_bfloat16, make_batch
-from oscine.training.pretrain import make_optimiser
-from oscine.training.windows import TRAIN, WindowSampler
+from oscine.training.ahead import Ahead
+from oscine.training.batches import has_fast_bfloat16
+from oscine.training.learner import Learner, draw_parts
+from oscine.training.pretrain import LOG_EVERY
+from oscine.training.ranks import Ranks
+from oscine.training.windows import WindowSampler
 from oscine.workspace import Workspace
 
 CONFIG = OscineConfig()
@@ -42,8 +48,9 @@ SIZES = {
 """Our models by their encoders: a decoder of 96 x 2, for the large one 256 x 4."""
 DEFAULT = "128x4"
 OURS = "ours"
-DATA, OPTIMISER = "data", "optimiser"
-"""Parts of a step that a profile shows by name."""
+WAITING = "waiting for windows"
+SCHEDULE = 10_000
+"""Places of the learning rate between the first and the last step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +105,7 @@ def contestants(size: str) -> list[Contestant]:
 
 
 class Trainer:
-    """A contestant in training, step by step as `oscine pretrain` does it.
+    """A contestant in training: the steps of `oscine pretrain`, one by one, windows drawn ahead.
 
     Parameters
     ----------
@@ -111,49 +118,41 @@ class Trainer:
     def __init__(
         self, contestant: Contestant, sampler: WindowSampler, config: OscineConfig
     ) -> None:
-        self.contestant, self.training = contestant, config.training
-        self._sampler = sampler
+        self.contestant = contestant
+        self.training = replace(config.training, steps=SCHEDULE)
         model = initialise(MaskedAutoencoder(contestant.model, config.picture), self.training.seed)
         mean, std = sampler.statistics()
         model.encoder.log_mel_mean.fill_(mean)
         model.encoder.log_mel_std.fill_(std)
-        self.model = model.to(device())
-        self.optimiser = make_optimiser(self.model, self.training)
-        self.forward = self.model
+        ranks = Ranks(number=0, count=1, device=device())
+        grid = model.encoder.grid(config.picture.window_frames)
+        self.model = model
+        self._learner = Learner(model, self.training, ranks)
+        self._coming = Ahead(
+            lambda number: draw_parts(sampler, number, grid, self.training, ranks),
+            range(sys.maxsize),
+        )
         self.n_steps = 0
+        self.loss = math.nan
 
-    def step(self, rate_share: float = 1.0) -> float:
-        """Take the next step, from drawing windows to the optimiser, and return its loss."""
-        with record_function(DATA):
-            batch = self.batch()
-        return self.learn(batch, rate_share)
-
-    def batch(self) -> Batch:
-        """Draw the windows of the next step, cut them and draw their masks."""
-        windows = self._sampler.draw(TRAIN, self.n_steps, self.training.batch_size)
+    def step(self, place: int = SCHEDULE // 2) -> None:
+        """Take the next step, at some place of the schedule of the learning rate."""
+        is_logged = self.n_steps % LOG_EVERY == 0
+        with record_function(WAITING):
+            parts = self._coming.take()
+        with self._own_way():
+            taken = self._learner.step(place, parts, measured=is_logged)
         self.n_steps += 1
-        return make_batch(windows, self.model, self.training, device())
+        if is_logged or device().type == "cpu":  # to look at a figure is to wait for a GPU
+            self.loss = taken.loss.item()
 
-    def learn(self, batch: Batch, rate_share: float = 1.0) -> float:
-        """Learn from one batch and return its loss."""
-        loss = self.loss(batch)
-        with record_function(OPTIMISER):
-            self.optimiser.zero_grad()
-        loss.backward()
-        with record_function(OPTIMISER):
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.gradient_clip)
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.training.learning_rate * rate_share
-            self.optimiser.step()
-        return loss.item()
-
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """Return the loss of a batch, calculated in the contestant's own way."""
-        kind = self.contestant.kind
+    @contextmanager
+    def _own_way(self) -> Iterator[None]:
+        """Calculate in the contestant's type, and with its attention."""
+        is_low = self.contestant.kind == torch.bfloat16
         attention = nullcontext() if self.contestant.is_fused else sdpa_kernel(SDPBackend.MATH)
-        is_low = patch.object(batches, "has_fast_bfloat16", lambda _: kind == torch.bfloat16)
-        with attention, is_low:
-            return batches.batch_loss(self.forward, batch, self.training)
+        with attention, patch.object(batches, "has_fast_bfloat16", lambda _: is_low):
+            yield
 
 
 def open_sampler(workspace: Workspace, config: OscineConfig) -> WindowSampler:
@@ -165,13 +164,16 @@ def open_sampler(workspace: Workspace, config: OscineConfig) -> WindowSampler:
         return WindowSampler(tape, rows, catalogue.events(), config.picture, config.training)
 
 
-def made_trainer(contestant: Contestant, folder: Path, n_patches: int, batch_size: int) -> Trainer:
+def made_trainer(
+    contestant: Contestant, folder: Path, n_patches: int, batch_size: int, *, compiled: bool = False
+) -> Trainer:
     """Return a trainer on windows of so many patches from an indexed archive."""
-    frames = n_patches * contestant.model.patch_frames * contestant.model.patch_bands
+    n_values = n_patches * contestant.model.patch_frames * contestant.model.patch_bands
+    frames = n_values // CONFIG.picture.n_mels
     config = replace(
         CONFIG,
-        picture=replace(CONFIG.picture, window_frames=frames // CONFIG.picture.n_mels),
-        training=replace(CONFIG.training, batch_size=batch_size),
+        picture=replace(CONFIG.picture, window_frames=frames),
+        training=replace(CONFIG.training, batch_size=batch_size, compile=compiled),
     )
     return Trainer(contestant, open_sampler(Workspace(folder), config), config)
 

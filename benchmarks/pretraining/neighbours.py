@@ -34,14 +34,19 @@ from oscine.embedding.intervals import fit_sample, frame_intervals
 from oscine.embedding.readout import fit_readout
 from oscine.evaluation.features import encoded, hear
 from oscine.model.autoencoder import Encoder
-from oscine.training.pretrain import rate_share
 from oscine.workspace import Workspace
-from pretraining.contestants import CONFIG, OURS, Trainer, contestants, device, open_sampler
+from pretraining.contestants import (
+    CONFIG,
+    OURS,
+    SCHEDULE,
+    Trainer,
+    contestants,
+    device,
+    open_sampler,
+)
 
 TURN_S = 5.0
 LAST_STEPS = 100
-SCHEDULE = 10_000
-"""Parts of its time by which the learning rate goes."""
 Scores = dict[str, np.ndarray]
 
 
@@ -62,9 +67,8 @@ class Pupil:
         """Take steps until so much of its time is spent, or one is not finite."""
         while self.spent_s < until_s and not self.has_failed:
             begun = clock()
-            done = int(SCHEDULE * self.spent_s / budget_s)
-            share = rate_share(done, SCHEDULE, self.trainer.training.warmup_share)
-            self.losses.append(self.trainer.step(share))
+            self.trainer.step(int(SCHEDULE * self.spent_s / budget_s))
+            self.losses.append(self.trainer.loss)
             self.spent_s += clock() - begun
 
     def facts(self) -> dict[str, Any]:

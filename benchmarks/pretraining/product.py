@@ -21,8 +21,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretraining.contestants import (
-    DATA,
-    OPTIMISER,
+    WAITING,
     Trainer,
     contestants,
     device,
@@ -35,6 +34,9 @@ Shape = tuple[int, int, int]
 PRODUCT_S = 0.02
 """Each product is repeated for so long."""
 PROFILED_STEPS = 3
+REST = "Python and the rest"
+WHOLE = {WAITING: WAITING, "Optimizer.step": "optimiser", "Optimizer.zero_grad": "optimiser"}
+"""Parts of a step of which all that happens in them counts."""
 WORK = {
     "attention": ("scaled_dot_product", "bmm", "softmax"),
     "normalisation": ("layer_norm", "layernorm"),
@@ -42,8 +44,9 @@ WORK = {
     "changes of type": ("_to_copy", "tocopybackward"),
     "gather and scatter": ("gather", "scatter", "aten::index", "indexbackward"),
     "linear layers": ("linear", "addmm", "aten::mm"),
-    "sums and copies": ("aten::", "backward", "accumulategrad"),
+    "clipping": ("_foreach_", "vector_norm"),
 }
+OPERATION = ("aten::", "backward", "accumulategrad")
 """Names of operations by the work they do: the innermost one that is known here counts."""
 
 
@@ -114,7 +117,7 @@ def shapes_and_operations(trainer: Trainer) -> tuple[list[Shape], int]:
     hooks = [layer.register_forward_hook(note) for layer in layers]
     # Attention in one kernel would not be counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        trainer.loss(trainer.batch()).backward()
+        trainer.step()
     for hook in hooks:
         hook.remove()
     return sorted(shapes), counter.get_total_flops()
@@ -167,7 +170,7 @@ def profiled(trainer: Trainer) -> dict[str, float]:
             us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             kind = work_of(event)
             spent[kind] = spent.get(kind, 0.0) + us
-    rest = "no kernel running" if on_gpu else "Python and the rest"
+    rest = "no kernel running" if on_gpu else REST
     spent[rest] = whole_us - sum(us for kind, us in spent.items() if kind != rest)
     shares = {kind: round(us / whole_us, 3) for kind, us in spent.items()}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
@@ -179,12 +182,13 @@ def work_of(event: Any) -> str:
     while event is not None:
         names.append(event.name)
         event = event.cpu_parent
-    for part in (DATA, OPTIMISER):
-        if part in names:
-            return part
+    for name in names:
+        for known, kind in WHOLE.items():
+            if name.startswith(known):
+                return kind
     for name in names:
         for kind, known in WORK.items():
-            if kind != "sums and copies" and any(one in name.lower() for one in known):
+            if any(one in name.lower() for one in known):
                 return kind
-    is_operation = any(one in names[0].lower() for one in WORK["sums and copies"])
-    return "sums and copies" if is_operation else "Python and the rest"
+    is_operation = any(one in names[0].lower() for one in OPERATION)
+    return "sums and copies" if is_operation else REST

@@ -90,6 +90,7 @@ def figures(
     """Return the figures of one contestant over its rounds."""
     found: dict[str, Any] = {
         "type": str(contestant.kind).removeprefix("torch."),
+        "attention": "fused" if contestant.is_fused else "not fused",
         "clips_per_s": spread(batch / step_s),
     }
     if contestant.name != OURS and ours_s is not None:
