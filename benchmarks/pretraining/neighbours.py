@@ -3,7 +3,8 @@
 Every contestant hears the real recordings for the same processor time, all threads counted (on a
 GPU: for the same time on the clock), in short turns; its learning rate goes down with the time
 that it has spent. Then each clip is one vector behind Oscine's own readout, chosen and fitted
-without labels on the archive, and looks for its kind in the other fold. Fold 3 is not asked.
+without labels on the archive, and looks for its kind in the other fold. Fold 3 is not asked. The
+encoder that all begin with is scored too: after little time none may be above it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from frozen_neighbours import (
 )
 
 from oscine import steps
+from oscine.config import OscineConfig
 from oscine.embedding.choice import choose_readout
 from oscine.embedding.intervals import fit_sample, frame_intervals
 from oscine.embedding.readout import fit_readout
@@ -47,6 +49,7 @@ from pretraining.contestants import (
 
 TURN_S = 5.0
 LAST_STEPS = 100
+UNTRAINED = "the same encoder, not trained"
 Scores = dict[str, np.ndarray]
 
 
@@ -75,6 +78,7 @@ class Pupil:
         """Return how far it came."""
         n_steps = self.trainer.n_steps
         return {
+            "seconds": round(self.spent_s, 1),
             "windows": n_steps * self.trainer.training.batch_size,
             "last_training_loss": rounded(mean(self.losses)),
             "not_finite_at_step": n_steps if self.has_failed else None,
@@ -89,13 +93,18 @@ def measure(
     labels = read_labels(data)
     scores: dict[str, list[Scores]] = {}
     trained: dict[str, list[dict[str, Any]]] = {}
+
+    def score(name: str, trainer: Trainer) -> None:
+        vectors = clip_vectors(workspace, trainer.model.encoder.cpu().eval())
+        scores.setdefault(name, []).append(score_neighbours(vectors, labels, dev=True))
+
     for seed in seeds:
-        for name, pupil in taught(workspace, size, minutes * 60, seed).items():
+        config = replace(CONFIG, training=replace(CONFIG.training, seed=seed))
+        score(UNTRAINED, Trainer(contestants(size)[0], open_sampler(workspace, config), config))
+        for name, pupil in taught(workspace, size, minutes * 60, config).items():
             trained.setdefault(name, []).append(pupil.facts())
             if not pupil.has_failed:
-                encoder = pupil.trainer.model.encoder.cpu().eval()
-                vectors = clip_vectors(workspace, encoder)
-                scores.setdefault(name, []).append(score_neighbours(vectors, labels, dev=True))
+                score(name, pupil.trainer)
     return {
         "protocol": "folds 1 and 2, each against the other",
         "encoder": size,
@@ -106,13 +115,15 @@ def measure(
         "contestants": {
             name: {"trained": facts} | scored(scores.get(OURS, []), scores.get(name, []))
             for name, facts in trained.items()
-        },
+        }
+        | {UNTRAINED: scored(scores.get(OURS, []), scores[UNTRAINED])},
     }
 
 
-def taught(workspace: Workspace, size: str, budget_s: float, seed: int) -> dict[str, Pupil]:
+def taught(
+    workspace: Workspace, size: str, budget_s: float, config: OscineConfig
+) -> dict[str, Pupil]:
     """Train all contestants by turns, until each has spent its time."""
-    config = replace(CONFIG, training=replace(CONFIG.training, seed=seed))
     pupils = {}
     for one in contestants(size):
         begun = clock()
