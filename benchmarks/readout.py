@@ -84,7 +84,9 @@ def main() -> None:
         bench = Bench(Workspace(folder), arguments.data)
         variants = bench.controls() if arguments.fold_3 else {**bench.controls(), **bench.parts()}
         for name, vectors in variants.items():
-            found.setdefault(name, []).append(bench.score(vectors, dev=not arguments.fold_3))
+            found.setdefault(name, []).append(
+                scores_of(bench.asked, vectors, dev=not arguments.fold_3)
+            )
         chosen.append(bench.chosen)
         if not arguments.fold_3:
             regrets.append(bench.regret())
@@ -125,7 +127,7 @@ class Bench:
         self.tape: Tape = tape_of(workspace, config)
         self.sample = fit_sample(events, windows, self.config)
         self.some = spread(self.sample, MOST_FITTED, self.config.seed)
-        self.asked = asked_of(recordings, data, self.tape)
+        self.asked = asked_of(recordings, data)
         self.chosen = {
             "layers": list(self.config.layers),
             "row_sharpness": self.config.row_sharpness,
@@ -230,18 +232,6 @@ class Bench:
                 row[..., :width] -= BACKGROUND_SHARE * (quiet_features[place] - centre)
         return features
 
-    def score(self, vectors: np.ndarray, *, dev: bool) -> dict[str, Scores]:
-        """Return the score of each query of each question."""
-        by_path = {path: vectors[number] for path, number in self.asked.clips.items()}
-        found = {"kinds": score_neighbours(by_path, self.asked.labels, dev=dev)}
-        for question, parts in self.asked.retrievals.items():
-            answers = [(retrieval(vectors[rows], said, own), own) for rows, said, own in parts]
-            found[question] = {
-                "map": np.concatenate([one.average_precision for one, _ in answers]),
-                "origin": np.concatenate([own[one.queries].astype(str) for one, own in answers]),
-            }
-        return found
-
     def regret(self) -> dict[str, Any]:
         """Return what the best of all candidates would score, and the one that was chosen."""
         choice = self.readout.choice
@@ -254,7 +244,7 @@ class Bench:
         scores: dict[str, list[float]] = {}
         for one in configs:
             (vectors,) = family.vectors(one, of_asked)
-            for question, score in self.score(vectors, dev=True).items():
+            for question, score in scores_of(self.asked, vectors, dev=True).items():
                 scores.setdefault(question, []).append(float(score["map"].mean()))
         at = configs.index(self.config)
         return {
@@ -284,10 +274,10 @@ class Normed:
         return torch.nn.functional.layer_norm(layers, layers.shape[-1:])
 
 
-def asked_of(recordings: Sequence[Any], data: Path, tape: Tape) -> Asked:
-    """Return what is asked of the recordings of the development data."""
+def asked_of(recordings: Sequence[Any], data: Path, folds: Sequence[int] = (1, 2, 3)) -> Asked:
+    """Return what is asked of the recordings of the development data, clips of some folds only."""
     heard = {row.path: row for row in recordings if row.n_frames}
-    labels = read_labels(data)
+    labels = {path: one for path, one in read_labels(data).items() if one[1] in folds}
     intervals = [whole(heard[path]) for path in labels]
     clips = {path: number for number, path in enumerate(labels)}
     songs = sorted(path for path in heard if path.startswith("xc_clips/"))
@@ -314,6 +304,24 @@ def asked_of(recordings: Sequence[Any], data: Path, tape: Tape) -> Asked:
         groups = np.unique([path for _, _, path in some], return_inverse=True)[1]
         retrievals["syllables"].append((rows, [label for _, label, _ in some], groups))
     return Asked(intervals=intervals, clips=clips, labels=labels, retrievals=retrievals)
+
+
+def scores_of(asked: Asked, vectors: np.ndarray, *, dev: bool) -> dict[str, Scores]:
+    """Return the score of each query of each question."""
+    by_path = {path: vectors[number] for path, number in asked.clips.items()}
+    found = {"kinds": score_neighbours(by_path, asked.labels, dev=dev)}
+    for question, parts in asked.retrievals.items():
+        answers = [(retrieval(vectors[rows], said, own), own) for rows, said, own in parts]
+        found[question] = {
+            "map": np.concatenate([one.average_precision for one, _ in answers]),
+            "origin": np.concatenate(
+                [
+                    [f"{part}:{group}" for group in own[one.queries]]
+                    for part, (one, own) in enumerate(answers)
+                ]
+            ),
+        }
+    return found
 
 
 def whole(recording: Any) -> FrameInterval:
