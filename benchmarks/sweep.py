@@ -90,7 +90,8 @@ HALF_INTERVAL = 1.645
 LEGEND = (
     "Beside a score its difference to the baseline with the 90 % interval, bold where that leaves "
     "out 0. Above: of four questions, those in which the arm is above its own encoder without "
-    "training."
+    "training. The probe is a fixed piece of work: where it took long the processor was slow, and "
+    "the arm had less than its share."
 )
 CONFIG = OscineConfig()
 
@@ -507,6 +508,7 @@ def summary(results: Sequence[dict[str, Any]], scores: dict[int, Any]) -> dict[s
         "processor_s": rounded(np.mean([one["processor_s"] for one in trainings])),
         "scoring_s": rounded(np.mean([one["scoring_s"] for one in results])),
         "probe_ms": [one["probe_ms"] for one in trainings],
+        "layers": [one["readout"]["layers"] for one in results],
         "loss": rounded(np.mean([one["evaluation"]["loss"] for one in results])),
         "loss_mean": rounded(np.mean([one["evaluation"]["loss_mean"] for one in results])),
         "scores": {
@@ -546,12 +548,14 @@ def standardise(rows: list[dict[str, Any]]) -> None:
 def as_markdown(result: dict[str, Any]) -> str:
     """Return the tables."""
     lines: list[str] = []
-    head = ["arm", "seeds", "steps", *MEASURES]
+    head = ["arm", "seeds", "steps", "probe, ms", "layers read", *MEASURES]
     for minutes, rows in result["minutes"].items():
         lines += ["", f"{minutes} processor-minutes. {LEGEND}", ""]
         lines += table_head([*head, "above", "mean standardised difference"])
         for row in rows:
             cells = [row["arm"], ", ".join(map(str, row["seeds"])), f"{row['steps']:,}"]
+            cells.append(", ".join(f"{one:.2f}" for one in row["probe_ms"]))
+            cells.append("; ".join(", ".join(map(str, one)) for one in row["layers"]))
             cells += [figure(row, name) for name in MEASURES]
             above = row.get("less_untrained")
             cells.append("" if above is None else str(sum(is_above(above[x]) for x in JUDGED)))

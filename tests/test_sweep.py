@@ -335,6 +335,7 @@ def write_run(work, arm, seed, score, minutes=4.0):
         "training": training,
         "evaluation": {"step": 100, "loss": 0.5, "loss_mean": 0.9, "loss_interpolation": 0.8},
         "scores": {name: float(values.mean()) for name in sweep.MEASURES},
+        "readout": {"layers": [0, 1]},
         "scoring_s": 60.0,
     }
     sweep.write_result(file, result)
@@ -359,7 +360,7 @@ def test_the_report_puts_the_best_arm_first_and_compares_the_same_seeds(tmp_path
     assert "less_baseline" not in result["minutes"]["8"][0]
     json.dumps(result)
     text = sweep.as_markdown(result)
-    assert "| batch-8 | 0 | 100 | 0.6" in text
+    assert "| batch-8 | 0 | 100 | 1.00 | 0, 1 | 0.6" in text
     assert "**-0.1" in text
 
 
