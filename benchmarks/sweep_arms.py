@@ -260,7 +260,9 @@ def train(
         windows = repeated(sampler.draw(TRAIN, step, training.batch_size), parts.masks_per_clip)
         batch = make_batch(windows, model, training, CPU)
         if parts.masks:
-            masks = draw_scored(batch, windows.generators, training.mask_ratio, parts.masks)
+            counts = torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands)
+            valid = valid_patches(*counts, batch.grid).numpy()
+            masks = draw_scored(batch, valid, windows.generators, training.mask_ratio, parts.masks)
             batch = replace(batch, masks=masks)
         seen = batch.patches
         if parts.background_share:
@@ -455,13 +457,16 @@ def with_backgrounds(
 
 
 def draw_scored(
-    batch: Batch, generators: Sequence[np.random.Generator], ratio: float, kind: str
+    batch: Batch,
+    valid: np.ndarray,
+    generators: Sequence[np.random.Generator],
+    ratio: float,
+    kind: str,
 ) -> Masks:
-    """Hide the share of each picture's valid patches that scores highest.
+    """Hide the share of each picture's valid patches [shape=(B, N)] that scores highest.
 
     As many as :func:`oscine.model.masks.draw_masks` hides.
     """
-    valid = valid_patches(batch.values).numpy()
     hidden = np.zeros_like(valid)
     dispersions = dispersion(batch.patches, batch.values)
     for row, is_valid, spread, generator in zip(

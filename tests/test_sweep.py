@@ -75,11 +75,13 @@ def generators(n, seed=0):
 
 
 def random_batch(grid, n_frames, n_bands, seed=0):
-    values = valid_values(torch.tensor(n_frames), torch.tensor(n_bands), grid)
+    counts = torch.tensor(n_frames), torch.tensor(n_bands)
+    values = valid_values(*counts, grid)
     rng = np.random.default_rng(seed)
     picture = torch.from_numpy(rng.normal(size=(len(values), grid.n_frames, grid.n_bands)))
     patches = patchify(picture.float(), grid)
-    return Batch(patches=patches, values=values, grid=grid, masks=None, n_hidden_values=0)
+    batch = Batch(patches=patches, values=values, grid=grid, masks=None, n_hidden_values=0)
+    return batch, valid_patches(*counts, grid).numpy()
 
 
 def as_sets(index):
@@ -114,9 +116,8 @@ def test_arms_that_change_the_same_or_are_unknown_are_refused(name):
 )
 def test_masks_of_every_kind_hide_as_many_as_those_of_oscine(kind, ratio, n_frames, n_bands, shape):
     grid = PatchGrid.covering(64, 32, *shape)
-    batch = random_batch(grid, n_frames, [n_bands] * len(n_frames))
-    valid = valid_patches(batch.values).numpy()
-    found = draw_scored(batch, generators(len(valid)), ratio, kind)
+    batch, valid = random_batch(grid, n_frames, [n_bands] * len(n_frames))
+    found = draw_scored(batch, valid, generators(len(valid)), ratio, kind)
     usual = draw_masks(valid, grid, ratio=ratio, block_share=0.5, generators=generators(len(valid)))
     for row, (hidden, visible, like) in enumerate(
         zip(*map(as_sets, (found.hidden, found.visible, usual.hidden)), strict=True)
@@ -128,9 +129,9 @@ def test_masks_of_every_kind_hide_as_many_as_those_of_oscine(kind, ratio, n_fram
 
 def test_time_masks_hide_whole_columns_and_frequency_masks_whole_rows():
     grid = PatchGrid.covering(256, 128, 16, 16)
-    batch = random_batch(grid, [256] * 6, [128] * 6)
+    batch, valid = random_batch(grid, [256] * 6, [128] * 6)
     for kind, axis in (("time", 1), ("frequency", 0)):
-        masks = draw_scored(batch, generators(6), 0.75, kind)
+        masks = draw_scored(batch, valid, generators(6), 0.75, kind)
         for row in masks.hidden.numpy():
             hidden = np.zeros(grid.n_patches, bool)
             hidden[row] = True
@@ -141,11 +142,11 @@ def test_time_masks_hide_whole_columns_and_frequency_masks_whole_rows():
 
 def test_dispersion_masks_hide_patches_that_vary_more_often_than_others():
     grid = PatchGrid.covering(64, 32, 8, 8)
-    batch = random_batch(grid, [64] * 200, [32] * 200)
+    batch, valid = random_batch(grid, [64] * 200, [32] * 200)
     is_lively = np.arange(grid.n_patches) % 2 == 0
     lively = 0.3 * torch.from_numpy(is_lively)[:, None]
     batch = replace(batch, patches=batch.patches * lively)
-    masks = draw_scored(batch, generators(200), 0.5, "dispersion")
+    masks = draw_scored(batch, valid, generators(200), 0.5, "dispersion")
     share = is_lively[masks.hidden.numpy()].mean()
     assert 0.6 < share < 0.9
 
