@@ -62,7 +62,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=256 if on_gpu else 8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="most training steps in a turn")
-    parser.add_argument("--turn-s", type=float, default=2.0, help="of the part speed")
+    parser.add_argument("--turn-s", type=float, default=2.0, help="seconds of a turn")
     parser.add_argument("--minutes", type=float, default=0.5, help="of each in the part map")
     parser.add_argument("--map-size", choices=SIZES, default="192x6")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the part map")
@@ -139,6 +139,7 @@ def product_part(arguments: argparse.Namespace, folder: Path) -> list[dict[str, 
             batch=arguments.batch,
             rounds=arguments.rounds,
             steps=arguments.steps,
+            turn_s=arguments.turn_s,
         )
         for size in arguments.sizes
     ]
@@ -158,6 +159,7 @@ def compile_part(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         batch=arguments.batch,
         rounds=arguments.rounds,
         steps=arguments.steps,
+        turn_s=arguments.turn_s,
     )
 
 

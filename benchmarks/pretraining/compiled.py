@@ -18,7 +18,7 @@ from pretraining.product import seconds
 
 
 def measure(
-    folder: Path, size: str, n_patches: int, *, batch: int, rounds: int, steps: int
+    folder: Path, size: str, n_patches: int, *, batch: int, rounds: int, steps: int, turn_s: float
 ) -> dict[str, Any]:
     """Return step times of both ways, and after how many steps compiling has paid."""
     ours = contestants(size)[0]
@@ -32,17 +32,17 @@ def measure(
             first_s = first_step_s(compiled)
         except Exception as error:  # whatever a compiler says
             return asked | {"failed": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
-        return asked | compared(plain, compiled, first_s, rounds, steps)
+        return asked | compared(plain, compiled, first_s, rounds, steps, turn_s)
 
 
 def compared(
-    plain: Trainer, compiled: Trainer, first_s: float, rounds: int, steps: int
+    plain: Trainer, compiled: Trainer, first_s: float, rounds: int, steps: int, turn_s: float
 ) -> dict[str, Any]:
     """Time both by turns."""
     step_s: dict[str, list[float]] = {"plain": [], "compiled": []}
     for _ in range(rounds):
-        step_s["plain"].append(seconds(plain.step, steps))
-        step_s["compiled"].append(seconds(compiled.step, steps))
+        step_s["plain"].append(seconds(plain.step, turn_s, steps))
+        step_s["compiled"].append(seconds(compiled.step, turn_s, steps))
     plain_s, compiled_s = median(step_s["plain"]), median(step_s["compiled"])
     compile_s = first_s - compiled_s
     saved_s = plain_s - compiled_s

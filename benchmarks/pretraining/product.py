@@ -31,7 +31,7 @@ from pretraining.contestants import (
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Shape = tuple[int, int, int]
-PRODUCT_S = 0.02
+PRODUCT_S, MOST_PRODUCTS = 0.05, 1000
 """Each product is repeated for so long."""
 PROFILED_STEPS = 3
 REST = "Python and the rest"
@@ -51,9 +51,9 @@ OPERATION = ("aten::", "backward", "accumulategrad")
 
 
 def measure(
-    folder: Path, size: str, n_patches: int, *, batch: int, rounds: int, steps: int
+    folder: Path, size: str, n_patches: int, *, batch: int, rounds: int, steps: int, turn_s: float
 ) -> dict[str, Any]:
-    """Return rates and the profile of our model at one size."""
+    """Return rates and the profile of our model at one size; turns as in the part speed."""
     ours = contestants(size)[0]
     trainers = {
         name: made_trainer(replace(ours, kind=kind), folder, n_patches, batch)
@@ -67,7 +67,7 @@ def measure(
     rates: dict[str, list[list[float]]] = {name: [] for name in TYPES}
     for number in range(rounds + 1):
         for name, trainer in trainers.items():
-            each_s = seconds(trainer.step, steps)
+            each_s = seconds(trainer.step, turn_s, steps)
             products = [product_rate(*pair) for pair in factors[name]]
             if number:  # the first round warms up
                 step_s[name].append(each_s)
@@ -133,15 +133,19 @@ def product_factors(shape: Shape, kind: torch.dtype) -> tuple[torch.Tensor, torc
 
 def product_rate(left: torch.Tensor, right: torch.Tensor) -> float:
     """Return operations in a second of one product of matrices."""
-    once_s = seconds(lambda: left @ right, 1)
     operations = 2 * left.shape[0] * left.shape[1] * right.shape[1]
-    return operations / seconds(lambda: left @ right, max(3, int(PRODUCT_S / once_s)))
+    return operations / seconds(lambda: left @ right, PRODUCT_S, MOST_PRODUCTS)
 
 
-def seconds(work: Callable[[], object], n_times: int) -> float:
-    """Return the seconds that some work takes, on average over a few times after a first."""
+def seconds(work: Callable[[], object], within_s: float, most: int) -> float:
+    """Return the seconds that some work takes, on average over as many times as fit.
+
+    A first time is not counted: it only tells how many fit.
+    """
+    started = time.perf_counter()
     work()
     wait()
+    n_times = max(1, min(most, int(within_s / (time.perf_counter() - started))))
     started = time.perf_counter()
     for _ in range(n_times):
         work()
