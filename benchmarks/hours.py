@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from frozen_neighbours import listed, rounded
+from pretraining.arms import BASELINE, Archive, find_arm
 from sweep import MEASURES, differences, means_of, open_archive, score
-from sweep_arms import BASELINE, Archive, find_arm
 
 from oscine import steps
 from oscine.evaluation.features import random_encoder

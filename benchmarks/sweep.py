@@ -1,12 +1,12 @@
 """What pays in pretraining, at the same processor time? One thing changed at a time.
 
-Every arm (``sweep_arms.py``) is the default with one thing changed, and gets the same minutes of
-processor time, on one thread: drawing windows, masks and whatever else it needs is counted, so an
-arm that does more in a step takes fewer. The learning rate goes by the share of the time that is
+Every arm (``pretraining/arms.py``) is the default with one thing changed, and gets the same minutes
+of processor time, on one thread: drawing windows, masks and whatever else it needs is counted, so
+an arm that does more in a step takes fewer. The learning rate goes by the share of the time that is
 spent. Seeds fix weights, windows and masks, but how many steps there are depends on how fast the
 machine is at that moment: a run made again is not the same to the last digit. Steps, windows,
-processor time and the median time of a fixed piece of work during training (``probe_ms``) are
-kept with every run; a run whose probe was slow had less than its share.
+processor time and the median time of a fixed piece of work during training (``probe_ms``) are kept
+with every run; a run whose probe was slow had less than its share.
 
 What is asked of the frozen encoder, behind the readouts that Oscine chooses and fits on the archive
 without labels: kinds of sound (ESC-50 folds 1 and 2, each queried against the other; fold 3 is
@@ -16,12 +16,14 @@ for individuals: for each call, the ROC AUC of its bird's calls of other days ag
 other birds). An encoder without training is asked too, for every shape of encoder: an arm that is
 not above its own learned nothing. All recordings but ``formats/`` are heard in training.
 
-Stages: ``screen`` (all arms, 4 minutes, seed 0; of the baseline two more seeds, to show how far
-seeds are apart), ``finals --arms A B …`` (8 minutes, three seeds, and the baseline), ``combine
---arms A B …`` (their changes joined, 8 minutes, three seeds, and the baseline), ``report``. Beside
-each difference to the baseline of the same minutes and seeds stands its 90 % interval by bootstrap
-over recordings (over days of a bird, for individuals). That interval does not hold what another
-seed would change. Forty arms and four questions give some sixteen differences outside their
+Stages: ``screen`` (all arms, 8 minutes of one core, which is `oscine pretrain --minutes 4` on two,
+seed 0; of the baseline two more seeds, to show how far seeds are apart), ``finals --arms A B …``
+(16 minutes of one core, three seeds, and the baseline), ``combine --arms A B …`` (their changes
+joined, as long, three seeds, and the baseline), ``report``. With half of that the default is still
+in the bad middle of training (docs/recipe.md), where it is no better than an untrained encoder.
+Beside each difference to the baseline of the same minutes and seeds stands its 90 % interval by
+bootstrap over recordings (over days of a bird, for individuals). That interval does not hold what
+another seed would change. Forty arms and four questions give some sixteen differences outside their
 intervals by chance alone: the screen chooses what to look at again, and decides nothing.
 
 Every finished run is a file in ``--work``/runs, with its checkpoint and the score of each query
@@ -48,9 +50,9 @@ from typing import Any
 import numpy as np
 import torch
 from frozen_neighbours import lead, listed, rounded, tape_of
+from pretraining.arms import ARMS, BASELINE, Archive, Arm, Diverged, find_arm, train
 from readout import Scores, asked_of, scores_of, whole
 from sklearn.metrics import roc_auc_score
-from sweep_arms import ARMS, BASELINE, Archive, Arm, Diverged, find_arm, train
 
 from oscine import steps
 from oscine.atlas.cluster import cluster_vectors
@@ -155,11 +157,11 @@ def planned(arguments: argparse.Namespace) -> list[Job]:
     if arguments.stage in ("finals", "combine") and not named:
         raise ValueError(f"name the arms of the {arguments.stage} with --arms")
     if arguments.stage == "screen":
-        arms, minutes, seeds = named or list(ARMS), 4.0, [0]
+        arms, minutes, seeds = named or list(ARMS), 8.0, [0]
     elif arguments.stage == "finals":
-        arms, minutes, seeds = [BASELINE, *named], 8.0, [0, 1, 2]
+        arms, minutes, seeds = [BASELINE, *named], 16.0, [0, 1, 2]
     elif arguments.stage == "combine":
-        arms, minutes, seeds = [BASELINE, "+".join(named)], 8.0, [0, 1, 2]
+        arms, minutes, seeds = [BASELINE, "+".join(named)], 16.0, [0, 1, 2]
     else:
         arms, minutes, seeds = named or list(ARMS)[:2], 0.5, [0]
     minutes = arguments.minutes or minutes

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import sweep
-from sweep_arms import (
+from pretraining.arms import (
     ALL,
     ARMS,
     BACKGROUND_SNR_DB,

@@ -1,1 +1,1 @@
-"""The parts of ``benchmarks/pretrain.py``."""
+"""The parts of ``benchmarks/pretrain.py`` and ``benchmarks/sweep.py``."""
