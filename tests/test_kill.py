@@ -21,6 +21,7 @@ import tiny
 
 from oscine.picture.indexing import FILES_AT_ONCE
 from oscine.synth import SynthConfig, write_archive
+from oscine.training.log import WAITING
 from oscine.workspace import Workspace
 
 STEPS = ("index", "pretrain", "embed", "cluster", "report")
@@ -156,13 +157,19 @@ def assert_same(folder, other):
 
 
 def files_of(folder):
-    """Return all files but the catalogue and what names the folder, with their bytes."""
+    """Return all files but the catalogue and what names the folder, with their bytes.
+
+    Of the log, without what is a duration.
+    """
     files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
-    return {
+    found = {
         name: file.read_bytes()
         for name, file in files.items()
         if not name.startswith("catalogue.sqlite") and name != "reports/learn.json"
     }
+    name = "runs/default/log.jsonl"
+    rows = [json.loads(line) for line in found[name].splitlines()]
+    return found | {name: [{key: row[key] for key in row if key != WAITING} for row in rows]}
 
 
 def rows_of(folder):
