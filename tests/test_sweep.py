@@ -26,9 +26,9 @@ from pretraining.arms import (
     Arm,
     Parts,
     SlowCopy,
+    both_losses,
     draw_scored,
     find_arm,
-    loss_of,
     make_optimisers,
     repeated,
     train,
@@ -74,14 +74,20 @@ def generators(n, seed=0):
     return [np.random.default_rng([seed, number]) for number in range(n)]
 
 
-def random_batch(grid, n_frames, n_bands, seed=0):
-    counts = torch.tensor(n_frames), torch.tensor(n_bands)
-    values = valid_values(*counts, grid)
-    rng = np.random.default_rng(seed)
-    picture = torch.from_numpy(rng.normal(size=(len(values), grid.n_frames, grid.n_bands)))
-    patches = patchify(picture.float(), grid)
+def random_batch(grid, n_frames, n_bands):
+    n = len(n_frames)
+    frames, bands = np.array(n_frames), np.full(n, n_bands)
+    picture = np.random.default_rng(0).normal(size=(n, grid.n_frames, grid.n_bands))
+    windows = Windows(
+        log_mel=picture.astype(np.float32),
+        n_frames=frames,
+        n_bands=bands,
+        generators=tuple(generators(n)),
+    )
+    values = valid_values(torch.from_numpy(frames), torch.from_numpy(bands), grid)
+    patches = patchify(torch.from_numpy(windows.log_mel), grid)
     batch = Batch(patches=patches, values=values, grid=grid, masks=None, n_hidden_values=0)
-    return batch, valid_patches(*counts, grid).numpy()
+    return batch, windows
 
 
 def as_sets(index):
@@ -116,8 +122,10 @@ def test_arms_that_change_the_same_or_are_unknown_are_refused(name):
 )
 def test_masks_of_every_kind_hide_as_many_as_those_of_oscine(kind, ratio, n_frames, n_bands, shape):
     grid = PatchGrid.covering(64, 32, *shape)
-    batch, valid = random_batch(grid, n_frames, [n_bands] * len(n_frames))
-    found = draw_scored(batch, valid, generators(len(valid)), ratio, kind)
+    batch, windows = random_batch(grid, n_frames, n_bands)
+    counts = torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands)
+    valid = valid_patches(*counts, grid).numpy()
+    found = draw_scored(batch, windows, ratio, kind)
     usual = draw_masks(valid, grid, ratio=ratio, block_share=0.5, generators=generators(len(valid)))
     for row, (hidden, visible, like) in enumerate(
         zip(*map(as_sets, (found.hidden, found.visible, usual.hidden)), strict=True)
@@ -129,9 +137,9 @@ def test_masks_of_every_kind_hide_as_many_as_those_of_oscine(kind, ratio, n_fram
 
 def test_time_masks_hide_whole_columns_and_frequency_masks_whole_rows():
     grid = PatchGrid.covering(256, 128, 16, 16)
-    batch, valid = random_batch(grid, [256] * 6, [128] * 6)
+    batch, windows = random_batch(grid, [256] * 6, 128)
     for kind, axis in (("time", 1), ("frequency", 0)):
-        masks = draw_scored(batch, valid, generators(6), 0.75, kind)
+        masks = draw_scored(batch, windows, 0.75, kind)
         for row in masks.hidden.numpy():
             hidden = np.zeros(grid.n_patches, bool)
             hidden[row] = True
@@ -142,11 +150,11 @@ def test_time_masks_hide_whole_columns_and_frequency_masks_whole_rows():
 
 def test_dispersion_masks_hide_patches_that_vary_more_often_than_others():
     grid = PatchGrid.covering(64, 32, 8, 8)
-    batch, valid = random_batch(grid, [64] * 200, [32] * 200)
+    batch, windows = random_batch(grid, [64] * 200, 32)
     is_lively = np.arange(grid.n_patches) % 2 == 0
     lively = 0.3 * torch.from_numpy(is_lively)[:, None]
     batch = replace(batch, patches=batch.patches * lively)
-    masks = draw_scored(batch, valid, generators(200), 0.5, "dispersion")
+    masks = draw_scored(batch, windows, 0.5, "dispersion")
     share = is_lively[masks.hidden.numpy()].mean()
     assert 0.6 < share < 0.9
 
@@ -154,7 +162,7 @@ def test_dispersion_masks_hide_patches_that_vary_more_often_than_others():
 def test_without_parts_the_loss_is_that_of_oscine(windows):
     model = tiny.model()
     batch = make_batch(windows, model, tiny.TRAINING, CPU)
-    ours, _ = loss_of(model, batch, batch.patches, RUN)
+    ours, _ = both_losses(model, batch, batch.patches, tiny.TRAINING)
     assert ours.item() == batch_loss(model, batch, tiny.TRAINING).item()
 
 
@@ -218,7 +226,7 @@ def test_the_slow_copy_follows_and_learns_nothing_itself(windows):
     slow = SlowCopy(model, 0)
     before = slow.encoder.embed.weight.clone()
     batch = make_batch(windows, model, tiny.TRAINING, CPU)
-    loss, beside = loss_of(model, batch, batch.patches, RUN, slow, 0.5)
+    loss, beside = both_losses(model, batch, batch.patches, tiny.TRAINING, slow, 0.5)
     loss.backward()
     assert beside > 0
     assert all(weight.grad is None for weight in slow.encoder.parameters())

@@ -21,23 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from oscine.config import OscineConfig, with_overrides
+from oscine.config import OscineConfig, TrainingConfig, with_overrides
 from oscine.embedding.backgrounds import QuietFrames
 from oscine.embedding.choice import find_backgrounds
 from oscine.embedding.intervals import FrameInterval
-from oscine.model.autoencoder import (
-    Encoder,
-    MaskedAutoencoder,
-    hidden_values,
-    initialise,
-    masked_loss,
-    targets,
-)
+from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
 from oscine.model.checkpoint import RunConfig
 from oscine.model.masks import NO_PATCH, Masks, all_visible
 from oscine.model.patches import PatchGrid, patchify, valid_patches
 from oscine.picture.tape import TAPE_LOW, Tape
-from oscine.training.batches import Batch, has_fast_bfloat16, make_batch
+from oscine.training.batches import Batch, draw, has_fast_bfloat16, loss_of, make_batch
 from oscine.training.learner import make_optimiser, rate_share
 from oscine.training.windows import TRAIN, Windows, WindowSampler
 from oscine.workspace.catalogue import EventRow, RecordingRow
@@ -260,16 +253,14 @@ def train(
         windows = repeated(sampler.draw(TRAIN, step, training.batch_size), parts.masks_per_clip)
         batch = make_batch(windows, model, training, CPU)
         if parts.masks:
-            counts = torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands)
-            valid = valid_patches(*counts, batch.grid).numpy()
-            masks = draw_scored(batch, valid, windows.generators, training.mask_ratio, parts.masks)
+            masks = draw_scored(batch, windows, training.mask_ratio, parts.masks)
             batch = replace(batch, masks=masks)
         seen = batch.patches
         if parts.background_share:
             mixed = with_backgrounds(windows, backgrounds, parts.background_share)
             picture = model.encoder.standardised(torch.from_numpy(mixed), batch.grid)
             seen = patchify(picture, batch.grid)
-        loss, beside = loss_of(model, batch, seen, run, slow, parts.latent_weight)
+        loss, beside = both_losses(model, batch, seen, training, slow, parts.latent_weight)
         for optimiser in optimisers:
             optimiser.zero_grad()
         loss.backward()
@@ -334,11 +325,11 @@ def make_optimisers(
     return optimisers
 
 
-def loss_of(
+def both_losses(
     model: MaskedAutoencoder,
     batch: Batch,
     seen: Tensor,
-    run: RunConfig,
+    training: TrainingConfig,
     slow: SlowCopy | None = None,
     latent_weight: float = 0.0,
 ) -> tuple[Tensor, float]:
@@ -351,18 +342,13 @@ def loss_of(
         What must be drawn.
     seen : Tensor [shape=(B, N, P)]
         What the encoder is shown of: the same patches, or with a background.
-    run : RunConfig
+    training : TrainingConfig
     slow : SlowCopy, optional
     latent_weight : float
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16("cpu")):
-        drawn = model(seen, batch.grid, batch.masks)  # (B, M, P), with a slow copy (B, M, P + D)
-    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-    counted = counted.to(hidden.dtype)  # once: it is multiplied with three times
-    training = run.training
-    target, _, _ = targets(hidden, counted, training.target, training.target_damping)
-    n_values = target.shape[-1]
-    loss = masked_loss(drawn[..., :n_values], target, counted)
+    drawn = draw(model, replace(batch, patches=seen))  # (B, M, P), with a slow copy (B, M, P + D)
+    n_values = batch.patches.shape[-1]
+    loss = loss_of(drawn[..., :n_values], batch, training)
     if slow is None:
         return loss, 0.0
     latent = slow.loss(drawn[..., n_values:], batch)
@@ -456,21 +442,17 @@ def with_backgrounds(
     return mixed
 
 
-def draw_scored(
-    batch: Batch,
-    valid: np.ndarray,
-    generators: Sequence[np.random.Generator],
-    ratio: float,
-    kind: str,
-) -> Masks:
-    """Hide the share of each picture's valid patches [shape=(B, N)] that scores highest.
+def draw_scored(batch: Batch, windows: Windows, ratio: float, kind: str) -> Masks:
+    """Hide the share of each picture's valid patches that scores highest.
 
     As many as :func:`oscine.model.masks.draw_masks` hides.
     """
+    n_frames, n_bands = torch.from_numpy(windows.n_frames), torch.from_numpy(windows.n_bands)
+    valid = valid_patches(n_frames, n_bands, batch.grid).numpy()
     hidden = np.zeros_like(valid)
     dispersions = dispersion(batch.patches, batch.values)
     for row, is_valid, spread, generator in zip(
-        hidden, valid, dispersions, generators, strict=True
+        hidden, valid, dispersions, windows.generators, strict=True
     ):
         able = np.flatnonzero(is_valid)
         n_hidden = min(round(ratio * len(able)), len(able) - 1)
