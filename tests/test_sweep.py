@@ -310,8 +310,8 @@ def plan(stage, **changes):
 
 def test_the_screen_has_every_arm_once_and_every_shape_of_encoder_untrained():
     names = plan("screen")
-    assert {f"{name}-4-0" for name in ARMS} <= set(names)
-    assert names[:3] == ["baseline-4-0", "baseline-0-0", "patches-8-frames-16-bands-4-0"]
+    assert {f"{name}-8-0" for name in ARMS} <= set(names)
+    assert names[:3] == ["baseline-8-0", "baseline-0-0", "patches-8-frames-16-bands-8-0"]
     untrained = [name.removesuffix("-0-0") for name in names if name.endswith("-0-0")]
     assert len(untrained) == 9
     assert len(names) == len(set(names)) == len(ARMS) + 9 + 2
@@ -319,7 +319,7 @@ def test_the_screen_has_every_arm_once_and_every_shape_of_encoder_untrained():
 
 def test_finals_and_combinations_have_the_baseline_beside_them():
     finals = plan("finals", arms=["batch-8"])
-    assert {"baseline-8-2", "batch-8-8-0", "baseline-0-0"} <= set(finals)
+    assert {"baseline-16-2", "batch-8-16-0", "baseline-0-0"} <= set(finals)
     assert "batch-8+latent-1-2-1" in plan("combine", arms=["batch-8", "latent-1"], minutes=2)
     with pytest.raises(ValueError, match="name the arms"):
         plan("finals")
