@@ -25,13 +25,13 @@ from oscine.config import OscineConfig, TrainingConfig, with_overrides
 from oscine.embedding.backgrounds import QuietFrames
 from oscine.embedding.choice import find_backgrounds
 from oscine.embedding.intervals import FrameInterval
-from oscine.model.autoencoder import Encoder, MaskedAutoencoder, initialise
+from oscine.model.autoencoder import Encoder, MaskedAutoencoder
 from oscine.model.checkpoint import RunConfig
 from oscine.model.masks import NO_PATCH, Masks, all_visible
 from oscine.model.patches import PatchGrid, patchify, valid_patches
 from oscine.picture.tape import TAPE_LOW, Tape
 from oscine.training.batches import Batch, draw, has_fast_bfloat16, loss_of, make_batch
-from oscine.training.learner import make_optimiser, rate_share
+from oscine.training.learner import make_optimiser, new_model, rate_share
 from oscine.training.windows import TRAIN, Windows, WindowSampler
 from oscine.workspace.catalogue import EventRow, RecordingRow
 
@@ -289,15 +289,6 @@ def train(
         "loss": curve(losses),
         **({"latent_loss": curve(latent), "latent_deviation": slow.deviation} if slow else {}),
     }
-
-
-def new_model(sampler: WindowSampler, run: RunConfig) -> MaskedAutoencoder:
-    """Return a model as training begins with."""
-    model = initialise(MaskedAutoencoder(run.model, run.picture), run.training.seed)
-    mean, std = sampler.statistics()
-    model.encoder.log_mel_mean.fill_(mean)
-    model.encoder.log_mel_std.fill_(std)
-    return model
 
 
 def make_optimisers(

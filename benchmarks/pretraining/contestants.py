@@ -19,13 +19,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import record_function
 
 from oscine.config import ModelConfig, OscineConfig
-from oscine.model.autoencoder import MaskedAutoencoder, initialise
+from oscine.model.checkpoint import RunConfig
 from oscine.picture.indexing import tape_fingerprint
 from oscine.picture.tape import Tape
 from oscine.training import batches
 from oscine.training.ahead import Ahead
 from oscine.training.batches import has_fast_bfloat16
-from oscine.training.learner import Learner, draw_parts
+from oscine.training.learner import Learner, draw_parts, new_model
 from oscine.training.pretrain import LOG_EVERY
 from oscine.training.ranks import Ranks
 from oscine.training.windows import WindowSampler
@@ -120,10 +120,10 @@ class Trainer:
     ) -> None:
         self.contestant = contestant
         self.training = replace(config.training, steps=SCHEDULE)
-        model = initialise(MaskedAutoencoder(contestant.model, config.picture), self.training.seed)
-        mean, std = sampler.statistics()
-        model.encoder.log_mel_mean.fill_(mean)
-        model.encoder.log_mel_std.fill_(std)
+        model = new_model(
+            sampler,
+            RunConfig(picture=config.picture, model=contestant.model, training=self.training),
+        )
         ranks = Ranks(number=0, count=1, device=device())
         grid = model.encoder.grid(config.picture.window_frames)
         self.model = model

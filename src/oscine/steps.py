@@ -358,19 +358,14 @@ def pretrain(
     TrainingDiverged
         A step was not finite.
     """
-    from oscine.model.checkpoint import RUN, RunConfig, find_checkpoint, load_checkpoint
+    from oscine.model.checkpoint import RUN, RunConfig
     from oscine.training.log import read_losses, read_signs
     from oscine.training.pretrain import pretrain as train
     from oscine.training.ranks import rank_number
     from oscine.training.verdicts import verdicts
 
     is_first = rank_number() == 0
-    sizes: list[str] = []
-    given: RunConfig | None = None
-    if start is not None:
-        start = find_checkpoint(start)
-        _, given, _ = load_checkpoint(start)
-        sizes = _sizes(given)
+    start, given, sizes = _begun_with(start)
     overrides = [*sizes, *_length(minutes, steps), *_seeds(seed, "training"), *settings]
     hold = _at_work if is_first else _looked_at
     with hold(folder, overrides, preset, "training") as (workspace, catalogue, config):
@@ -426,14 +421,10 @@ def plan(
     ValueError
         Nothing is indexed, or the memory does not hold the model.
     """
-    from oscine.model.checkpoint import RunConfig, find_checkpoint, load_checkpoint
+    from oscine.model.checkpoint import RunConfig
     from oscine.training.plan import plan as foresee
 
-    sizes: list[str] = []
-    given: RunConfig | None = None
-    if start is not None:
-        _, given, _ = load_checkpoint(find_checkpoint(start))
-        sizes = _sizes(given)
+    start, given, sizes = _begun_with(start)
     workspace = Workspace(folder)
     overrides = [*sizes, *_length(minutes, steps), *settings]
     _, config = _asked(workspace, overrides, preset, "training")
@@ -1116,9 +1107,15 @@ def _asked(
     return known, config
 
 
-def _sizes(run: RunConfig) -> list[str]:
-    """Return the sizes of a run's model as dotted overrides."""
-    return [f"model.{name}={value}" for name, value in to_mapping(run.model).items()]
+def _begun_with(start: Path | None) -> tuple[Path | None, RunConfig | None, list[str]]:
+    """Return the checkpoint that a run begins with, its run, and its sizes as dotted overrides."""
+    from oscine.model.checkpoint import find_checkpoint, load_checkpoint
+
+    if start is None:
+        return None, None, []
+    start = find_checkpoint(start)
+    _, run, _ = load_checkpoint(start)
+    return start, run, [f"model.{name}={value}" for name, value in to_mapping(run.model).items()]
 
 
 def _length(minutes: float | None, steps: int | None) -> list[str]:

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from oscine.config import TrainingConfig
-from oscine.model.autoencoder import MaskedAutoencoder
+from oscine.model.autoencoder import MaskedAutoencoder, initialise
+from oscine.model.checkpoint import RunConfig
 from oscine.model.patches import PatchGrid
 from oscine.training.batches import MaskedWindows, draw, error_of, masked_windows, on_device
 from oscine.training.ranks import Ranks
@@ -146,6 +147,15 @@ def draw_parts(
         for first in range(0, len(samples), size)
     ]
     return [part.pinned() for part in parts] if ranks.device.type == "cuda" else parts
+
+
+def new_model(sampler: WindowSampler, run: RunConfig) -> MaskedAutoencoder:
+    """Return a model that has learned nothing, with the statistics of the archive's log-mel."""
+    model = initialise(MaskedAutoencoder(run.model, run.picture), run.training.seed)
+    mean, std = sampler.statistics()
+    model.encoder.log_mel_mean.fill_(mean)
+    model.encoder.log_mel_std.fill_(std)
+    return model
 
 
 def make_optimiser(model: MaskedAutoencoder, training: TrainingConfig) -> torch.optim.AdamW:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from oscine.config import read_config, to_mapping, to_toml
-from oscine.model.autoencoder import MaskedAutoencoder, initialise
+from oscine.model.autoencoder import MaskedAutoencoder
 from oscine.model.checkpoint import (
     RUN,
     RunConfig,
@@ -40,7 +40,7 @@ from oscine.training.ahead import Ahead
 from oscine.training.batches import MaskedWindows, make_batch
 from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
 from oscine.training.health import evaluate, measure
-from oscine.training.learner import Learner, Step, draw_parts, make_optimiser
+from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
 from oscine.training.ranks import Ranks, joined_ranks
 from oscine.training.windows import EVALUATE, WindowSampler
 from oscine.workspace.arrays import NewFile
@@ -254,7 +254,7 @@ class _Run:
         """Return the learner of a checkpoint, the next step, and what all checkpoints carry on."""
         training = self.config.training
         if last is None:
-            model, step, carried = _new_model(self.sampler, self.config), 0, {}
+            model, step, carried = new_model(self.sampler, self.config), 0, {}
             learner = Learner(model, training, self.ranks, rate_factor or 1.0)
         else:
             model, _, provenance = load_checkpoint(last)
@@ -437,7 +437,7 @@ def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> i
     """Time a few steps of a throw-away model and return how many fit into the minutes."""
     trial = replace(run.training, steps=TRIAL_WARM_STEPS + TRIAL_STEPS)
     this = _Run(Path(), sampler, replace(run, training=trial), "", ranks, None)
-    learner = Learner(_new_model(sampler, run), trial, ranks)
+    learner = Learner(new_model(sampler, run), trial, ranks)
     began = time.perf_counter()
     with Ahead(this.draw, range(trial.steps)) as coming:
         for step in range(trial.steps):
@@ -446,14 +446,6 @@ def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> i
             learner.step(step, coming.take()).loss.item()
     per_step_s = (time.perf_counter() - began) / TRIAL_STEPS
     return max(LEAST_STEPS, int(run.training.minutes * 60 / per_step_s))
-
-
-def _new_model(sampler: WindowSampler, run: RunConfig) -> MaskedAutoencoder:
-    model = initialise(MaskedAutoencoder(run.model, run.picture), run.training.seed)
-    mean, std = sampler.statistics()
-    model.encoder.log_mel_mean.fill_(mean)
-    model.encoder.log_mel_std.fill_(std)
-    return model
 
 
 def _checkpoints(folder: Path) -> Path:
