@@ -19,7 +19,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
-    from oscine.steps import EvaluateReport, LearnReport, Plan, Progress
+    from oscine.steps import EvaluateReport, LearnReport, Progress
+    from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_FILES = 12

@@ -1,0 +1,37 @@
+"""Each verb as a function, and `learn`, which is all of them: the only place where floors meet.
+
+In come plain values (folders, numbers, a progress callback); out come frozen reports that the
+command line prints. Rooms that need torch or scikit-learn are imported by the step that uses them.
+"""
+
+from oscine.steps.evaluating import EvaluateReport, evaluate
+from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
+from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
+from oscine.steps.mapping import ClusterReport, EmbedReport, cluster, embed
+from oscine.steps.reporting import LearnReport, report
+from oscine.steps.shared import Progress, is_disk_full
+from oscine.steps.whole import learn
+
+__all__ = [
+    "ClusterReport",
+    "EmbedReport",
+    "EvaluateReport",
+    "IndexReport",
+    "LearnReport",
+    "PretrainReport",
+    "Progress",
+    "StatusReport",
+    "cluster",
+    "embed",
+    "evaluate",
+    "index",
+    "is_disk_full",
+    "learn",
+    "plan",
+    "pretrain",
+    "report",
+    "status",
+    "synth",
+    "synthetic_speed",
+    "take_model",
+]

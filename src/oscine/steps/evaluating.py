@@ -1,0 +1,250 @@
+"""`evaluate`: the frozen vectors against labels that people gave.
+
+In come label tables and a finished workspace; out come ``reports/evaluation.html`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oscine.config import (
+    OscineConfig,
+    fingerprint,
+)
+from oscine.workspace.catalogue import (
+    Catalogue,
+    EventRow,
+)
+from oscine.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    from oscine.embedding.individual import ExchangeSample, IndividualReadout
+    from oscine.embedding.readout import Readout
+    from oscine.evaluation.assess import Evaluation
+from oscine.steps.shared import Progress, archive_of, at_work, needed, open_tape, telling
+from oscine.steps.sounds import sound_around
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateReport:
+    """What labels tell about the frozen model."""
+
+    evaluation: Evaluation
+    report: str
+
+
+def evaluate(
+    tables: Sequence[Path],
+    folder: Path,
+    *,
+    questions: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    types: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> EvaluateReport:
+    """Hold the frozen vectors against labels that people gave; nothing is trained on them.
+
+    Labels are kept in ``labels.sqlite``, which no other step opens. Writes
+    ``reports/evaluation.html`` for people and ``reports/evaluation.json`` for programs. Where
+    individuals are asked for, a readout of their own is fitted on the archive, without labels,
+    the first time.
+
+    Parameters
+    ----------
+    tables : sequence of Path
+        CSV tables, Raven selection tables, Audacity labels. Without any, those that were given
+        before.
+    folder : Path
+        Of the workspace.
+    questions : sequence of str
+        Columns of the tables that are evaluated. Where the tables have one column of labels only
+        (as Audacity's), it needs no naming.
+    groups : sequence of str
+        Columns that say what belongs together, such as ``session``.
+    types : str, optional
+        Individuals are compared among items that this column says the same of.
+    seed : int
+    progress : callable, optional
+
+    Returns
+    -------
+    EvaluateReport
+
+    Raises
+    ------
+    ValueError
+        There are no vectors yet, a table or a column cannot be understood, or no label belongs to
+        a recording that was heard.
+    """
+    from oscine.embedding.intervals import fit_sample, frame_intervals
+    from oscine.embedding.readout import Readout
+    from oscine.evaluation.assess import INDIVIDUAL_COLUMNS, assess
+    from oscine.evaluation.items import heard_twins, labelled_items
+    from oscine.evaluation.layer_report import report_layers
+    from oscine.evaluation.listening import Listener
+    from oscine.evaluation.report import write_evaluation
+    from oscine.model.checkpoint import load_encoder
+    from oscine.sound.annotations import (
+        LabelBook,
+        labels_of_events,
+        match_recordings,
+        read_annotations,
+    )
+
+    # By its full path a table is known again: what it said before is replaced.
+    read = [read_annotations(table.resolve()) for table in tables]
+    with at_work(folder, ()) as (workspace, catalogue, config):
+        needed(catalogue, "embed")
+        model = needed(catalogue, "pretrain")
+        readout = Readout.load(workspace.embeddings())
+        if readout.encoder != model.facts["weights"]:
+            raise ValueError(f"{folder}: the model is another since: run `oscine embed` again")
+        with LabelBook(workspace.labels_file) as book:
+            book.replace(read)
+            files = {table.file for table in read}
+            annotations = [one for one in book.annotations() if not files or one.table in files]
+        columns = list(dict.fromkeys(name for one in annotations for name in one.labels))
+        asked = _questions(questions, groups, types, columns)
+        recordings = heard_twins(catalogue.recordings())
+        matched = match_recordings(annotations, recordings)
+        items = labelled_items(matched.annotations, recordings, config.picture)
+
+        events, by_number = catalogue.events(), {row.recording_id: row for row in recordings}
+        sample = fit_sample(
+            frame_intervals(events, by_number),
+            frame_intervals(catalogue.windows(), by_number),
+            readout.config,
+        )
+        tape, _ = open_tape(workspace, catalogue, config)
+        encoder = load_encoder(workspace.folder / model.facts["checkpoint"])
+        clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
+        individual = None
+        if any(name.lower() in INDIVIDUAL_COLUMNS for name in asked):
+            individual = _individual(
+                workspace, catalogue, config, tape, encoder, readout, events, clusters
+            )
+        listener = Listener(
+            tape,
+            encoder,
+            config.activity,
+            readout,
+            sample,
+            recordings,
+            items,
+            individual=individual,
+            seed=seed,
+        )
+        vectors = listener.vectors(telling(progress, "features"))
+        evaluation = assess(
+            items,
+            vectors,
+            asked,
+            groups,
+            picture=listener.picture,
+            listener=listener,
+            types=types,
+            sound_types={
+                name: _typed(clusters, events, labels_of_events(events, matched, name, recordings))
+                for name in asked
+            },
+            layers=lambda groups: report_layers(
+                encoder,
+                tape,
+                readout.config,
+                frame_intervals(events, by_number),
+                lambda one: sound_around(one, config),
+                items,
+                groups,
+                asked,
+                seed=seed,
+            ),
+            problems=[*(said for table in read for said in table.problems), *matched.problems],
+            seed=seed,
+            progress=telling(progress, "evaluate"),
+        )
+        written = write_evaluation(workspace.reports, evaluation)
+    return EvaluateReport(evaluation=evaluation, report=str(written))
+
+
+def _individual(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: OscineConfig,
+    tape: Any,
+    encoder: Any,
+    readout: Readout,
+    events: Sequence[EventRow],
+    clusters: dict[int, int],
+) -> tuple[IndividualReadout, ExchangeSample] | None:
+    """Return the readout for individuals, made when it is first needed, and what it was made of.
+
+    None where the archive is too small for one.
+    """
+    from oscine.embedding.individual import (
+        IndividualReadout,
+        draw_sample,
+        fit_individual,
+        individual_config,
+    )
+    from oscine.embedding.intervals import frame_intervals
+
+    recordings = catalogue.recordings()
+    by_number = {row.recording_id: row for row in recordings}
+    types = [clusters.get(event.event_id, -1) for event in events]
+    heard_as = individual_config(readout.config)
+    try:
+        sample = draw_sample(
+            tape,
+            encoder,
+            heard_as,
+            config.activity,
+            frame_intervals(events, by_number),
+            types,
+            recordings,
+        )
+    except ValueError:  # too few events or backgrounds
+        return None
+    made_from = fingerprint(readout.encoder, archive_of(catalogue), heard_as, types)
+    folder = workspace.embeddings()
+    with suppress(FileNotFoundError):
+        found = IndividualReadout.load(folder)
+        if found.made_from == made_from:
+            return found, sample
+    found = fit_individual(sample, encoder, heard_as, made_from)
+    found.save(folder)
+    return found, sample
+
+
+def _questions(
+    questions: Sequence[str], groups: Sequence[str], types: str | None, columns: Sequence[str]
+) -> list[str]:
+    """Return the columns to evaluate: those named, or the only one there is."""
+    have = f"the label tables have {', '.join(columns) or 'no labels'}"
+    for name in [*questions, *groups, *([types] if types else [])]:
+        if name not in columns:
+            raise ValueError(f"there is no column {name!r}: {have}")
+    left = [name for name in columns if name not in groups and name != types]
+    if not questions and len(left) != 1:
+        raise ValueError(f"name the columns to evaluate with --labels: {have}")
+    return list(dict.fromkeys(questions)) or left
+
+
+def _typed(
+    clusters: dict[int, int], events: Sequence[EventRow], labels: Sequence[str | None]
+) -> tuple[np.ndarray, list[str]] | None:
+    """Return the sound types of labelled events, and their labels; None where there are none."""
+    both = [
+        (clusters[event.event_id], label)
+        for event, label in zip(events, labels, strict=True)
+        if label is not None and event.event_id in clusters
+    ]
+    if not both:
+        return None
+    return np.array([cluster for cluster, _ in both]), [label for _, label in both]

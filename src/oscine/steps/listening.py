@@ -1,0 +1,307 @@
+"""The first floor: what an archive holds (`synth`, `index`), and how a workspace stands (`status`).
+
+In come folders of recordings; out come reports for the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oscine.config import (
+    OscineConfig,
+    WrongArgument,
+    fingerprint,
+    with_preset,
+)
+from oscine.sound.clock import check_clock
+from oscine.workspace.catalogue import (
+    Catalogue,
+    Stage,
+    Summary,
+)
+from oscine.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    from oscine.picture.indexing import Engine, Indexed
+    from oscine.synth import SynthConfig, SynthReport
+from oscine.steps.shared import (
+    Progress,
+    alarms_of,
+    at_work,
+    configured,
+    heard_recordings,
+    n_cores,
+    telling,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexReport:
+    """What the archive holds."""
+
+    hours: float
+    files: int
+    new_files: int
+    changed_files: int
+    moved_files: int
+    gone_files: int
+    states: dict[str, int]
+    skipped: list[tuple[str, str, str]]
+    """Path, state, reason."""
+    events: int
+    windows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StatusReport:
+    """What a workspace holds, what is missing or stale, what failed and why."""
+
+    workspace: str
+    hours: float
+    files: int
+    states: dict[str, int]
+    skipped: list[tuple[str, str, str]]
+    absent: int
+    """Recordings on the tape whose files are gone."""
+    absent_share: float
+    """Of the tape, that is theirs."""
+    events: int
+    events_where: int | None
+    """Those that meet the condition asked for."""
+    times: dict[str, int]
+    """Files that were heard, by the zone of their clock and where it comes from; `unknown`."""
+    sites: dict[str, int]
+    """Files that were heard, by site; those of unknown site are left out."""
+    clock_findings: list[str]
+    """What is wrong with the clocks."""
+    stages: dict[str, str]
+    """Each step: missing, begun, stale or done."""
+    notes: list[str]
+    """What is wrong with the model in use."""
+
+
+def synth(
+    folder: Path, config: SynthConfig | None = None, progress: Progress | None = None
+) -> SynthReport:
+    """Write a synthetic archive with known truth.
+
+    Parameters
+    ----------
+    folder : Path
+    config : SynthConfig, optional
+    progress : callable, optional
+
+    Returns
+    -------
+    SynthReport
+
+    Raises
+    ------
+    ValueError
+        The folder holds something else.
+    """
+    from oscine.synth import SynthConfig, write_archive
+
+    config = config or SynthConfig()
+    tell = None if progress is None else (lambda done, total: progress("synth", done, total, ""))
+    return write_archive(folder, config, tell)
+
+
+def synthetic_speed(preset: str) -> float:
+    """Return how many times as fast a synthetic archive must be to fill the bands of a preset.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset.
+    """
+    wanted = with_preset(OscineConfig(), preset, "picture").picture
+    return wanted.sample_rate_hz / OscineConfig().picture.sample_rate_hz
+
+
+def index(
+    archives: Sequence[Path],
+    folder: Path,
+    *,
+    preset: str | None = None,
+    workers: int | None = None,
+    engine: Engine = "processes",
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Catalogue the recordings of some folders, draw their log-mel and find their events.
+
+    Parameters
+    ----------
+    archives : sequence of Path
+    folder : Path
+        Of the workspace; made if it is not there.
+    preset : str, optional
+        Settings for the sounds that are looked for, as of :func:`oscine.config.with_preset`.
+    workers : int, optional
+        Processes that decode; by default one a core.
+    engine : "processes" or "ray"
+        Where they run: here, or on the Ray cluster that ``RAY_ADDRESS`` names, whose machines see
+        the archive and the workspace under the same paths.
+    settings : iterable of str
+        Dotted overrides such as ``activity.on_db=12``; they go before the preset.
+    progress : callable, optional
+
+    Returns
+    -------
+    IndexReport
+
+    Raises
+    ------
+    FileNotFoundError
+        An archive is not there.
+    ValueError
+        The workspace was made with another front end.
+    """
+    from oscine.picture.indexing import index_archive
+
+    with at_work(folder, settings, preset, "picture", create=True) as found:
+        workspace, catalogue, config = found
+        try:
+            check_clock(config.clock.timezone, config.clock.site_from)
+        except ValueError as error:
+            raise WrongArgument(f"clock.timezone or clock.site_from: {error}") from error
+        if catalogue.stage("index") is None:
+            # A run that is stopped and goes on with another zone must know of the first.
+            facts = {"clock": fingerprint(config.clock)}
+            catalogue.set_stage("index", Stage(fingerprint="", finished=False, facts=facts))
+        indexed = index_archive(
+            workspace,
+            archives,
+            config.picture,
+            config.activity,
+            config.clock,
+            workers=workers or n_cores(),
+            engine=engine,
+            progress=telling(progress, "index"),
+        )
+        _note_archive(catalogue, config, indexed)
+        report = index_report(catalogue)
+    return replace(
+        report,
+        new_files=indexed.n_new,
+        changed_files=indexed.n_changed,
+        moved_files=indexed.n_moved,
+        gone_files=indexed.n_gone,
+    )
+
+
+def status(folder: Path, *, where: str | None = None) -> StatusReport:
+    """Say what a workspace holds, what is missing or stale, what failed and why.
+
+    Parameters
+    ----------
+    folder : Path
+    where : str, optional
+        A condition: how many events meet it is counted too.
+
+    Returns
+    -------
+    StatusReport
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no workspace.
+    WrongArgument
+        The condition is none.
+    """
+    workspace = Workspace(folder)
+    config = configured(workspace, ())
+    with workspace.catalogue() as catalogue:
+        stage, summary = catalogue.stage("index"), catalogue.summary()
+        indexed = index_report(catalogue, summary)
+        return StatusReport(
+            workspace=str(workspace.folder),
+            hours=indexed.hours,
+            files=indexed.files,
+            states=indexed.states,
+            skipped=indexed.skipped,
+            absent=summary.n_absent,
+            absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
+            events=indexed.events,
+            events_where=None if where is None else len(catalogue.events_where(where)),
+            times=summary.zones,
+            sites=summary.sites,
+            clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
+            stages=_stages(catalogue, config),
+            notes=alarms_of(catalogue),
+        )
+
+
+def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexReport:
+    """Return what the archive holds."""
+    stage, summary = catalogue.stage("index"), summary or catalogue.summary()
+    skipped = catalogue.not_whole()
+    if stage is not None:
+        problems = stage.facts.get("problems", ())
+        skipped += [(path, "unreadable", reason) for path, reason in problems]
+    return IndexReport(
+        hours=round(summary.heard_s / 3600, 4),
+        files=sum(summary.states.values()),
+        new_files=0,
+        changed_files=0,
+        moved_files=0,
+        gone_files=0,
+        states=summary.states,
+        skipped=skipped,
+        events=catalogue.count("events"),
+        windows=catalogue.count("windows"),
+    )
+
+
+def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) -> None:
+    """Note what was heard, what its clocks say, and the places that could not be looked into."""
+    from oscine.picture.indexing import archive_fingerprint, clock_findings, tell_time_again
+
+    clock, before = fingerprint(config.clock), catalogue.stage("index")
+    told = before.facts if before is not None else {}
+    is_same_clock = told.get("clock") == clock
+    if told and not is_same_clock:
+        tell_time_again(catalogue, config.clock)
+    if before is not None and before.finished and is_same_clock:  # and nothing was added since
+        archive, findings = before.fingerprint, told["clock_findings"]
+    else:
+        archive = archive_fingerprint(heard_recordings(catalogue), config.picture, config.activity)
+        findings = clock_findings(catalogue, config.clock)
+    facts = {"problems": list(indexed.problems), "clock": clock, "clock_findings": findings}
+    catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
+
+
+def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
+    """Say of each step whether it is missing, begun, stale or done."""
+    states: dict[str, str] = {}
+    archive = catalogue.stage("index")
+    model, embedded = catalogue.stage("pretrain"), catalogue.stage("embed")
+    wanted = {
+        "index": archive.fingerprint if archive else None,
+        "pretrain": model.fingerprint if model else None,
+        "embed": fingerprint(archive.fingerprint, model.fingerprint, config.readout)
+        if archive and model
+        else None,
+        "cluster": fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
+        if embedded and embedded.finished
+        else None,
+    }
+    for name, expected in wanted.items():
+        stage = catalogue.stage(name)
+        if stage is None:
+            states[name] = "missing"
+        elif not stage.finished:
+            states[name] = "begun"
+        elif stage.fingerprint != expected or "stale" in states.values():
+            states[name] = "stale"
+        else:
+            states[name] = "done"
+    is_other = archive and model and model.facts["archive"] != archive.fingerprint
+    if is_other and states["pretrain"] == "done":
+        states["pretrain"] = "done, on other recordings than the archive holds now"
+    return states

@@ -1,0 +1,110 @@
+"""Sound of a workspace's recordings, read again: to play it, or to measure it.
+
+In come frames of a recording; out come samples or MP3, or None where the file is gone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oscine.config import (
+    OscineConfig,
+)
+from oscine.sound.archive import located
+from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.recording import Interval
+from oscine.workspace.catalogue import (
+    RecordingRow,
+)
+
+if TYPE_CHECKING:
+    from oscine.embedding.intervals import FrameInterval
+
+
+PLAYED_HZ = 32_000
+"""Rate of the sounds on the page: MP3 knows few."""
+
+
+PAD_FRAMES = 30
+"""Sound and picture of an exemplar reach this far beyond it on either side."""
+
+
+AROUND_FRAMES = 200
+"""Sound before and after an event in which its background is measured."""
+
+
+def sound_around(
+    interval: FrameInterval, config: OscineConfig
+) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Return the sound of an interval, that around it, and their rate; None where it is gone."""
+    recording, hop = interval.recording, config.picture.hop_samples
+    start = max(0, interval.start_frame - AROUND_FRAMES)
+    stop = min(recording.n_frames, interval.stop_frame + AROUND_FRAMES)
+    rate_hz = recording.sample_rate_hz
+    wide = Interval(
+        start=start * hop, stop=stop * hop, sample_rate_hz=config.picture.sample_rate_hz
+    )
+    channel = None if recording.channel < 0 else recording.channel
+    try:
+        with _hushed():
+            around = read_interval(
+                located(Path(recording.root), recording.path), wide, channel=channel
+            )
+    except (UnreadableAudio, OSError, ValueError):
+        return None
+    first, last = (
+        round((frame - start) * hop * rate_hz / config.picture.sample_rate_hz)
+        for frame in (interval.start_frame, interval.stop_frame)
+    )
+    return around[first:last], around, rate_hz
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Silence standard error: decoders write there from C, past any handler."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def as_mp3(
+    recording: RecordingRow,
+    start_frame: int,
+    stop_frame: int,
+    config: OscineConfig,
+    speed: float,
+) -> bytes | None:
+    """Return a stretch of a recording as MP3, loud and slow enough to hear; None if it is gone."""
+    import soundfile
+
+    hop, rate = config.picture.hop_samples, config.picture.sample_rate_hz
+    interval = Interval(start=start_frame * hop, stop=stop_frame * hop, sample_rate_hz=rate)
+    channel = None if recording.channel < 0 else recording.channel
+    file = located(Path(recording.root), recording.path)
+    try:
+        with _hushed():
+            samples = read_interval(
+                file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
+            )
+    except (UnreadableAudio, OSError, ValueError):
+        return None
+    peak = float(np.abs(samples).max(initial=0))
+    if peak == 0:
+        return None
+    sound = io.BytesIO()
+    soundfile.write(sound, samples * (0.7 / peak), PLAYED_HZ, format="MP3")
+    return sound.getvalue()

@@ -1,0 +1,84 @@
+"""`learn`: all steps one after another, the main job.
+
+In come folders of recordings; out comes an atlas of their sounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oscine.config import (
+    OscineConfig,
+    with_preset,
+)
+
+if TYPE_CHECKING:
+    pass
+from oscine.steps.learning import pretrain, take_model
+from oscine.steps.listening import index
+from oscine.steps.mapping import cluster, embed
+from oscine.steps.reporting import LearnReport, report
+from oscine.steps.shared import Progress, seeds_of
+
+
+def learn(
+    archives: Sequence[Path],
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    preset: str | None = None,
+    size: str | None = None,
+    model: Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    settings: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> LearnReport:
+    """Do the main job: index, pretrain, embed, cluster, map, report.
+
+    Parameters
+    ----------
+    archives : sequence of Path
+    folder : Path
+        Of the workspace.
+    minutes, steps, fresh
+        As in :func:`pretrain`.
+    seed : int, optional
+        Of everything that depends on chance.
+    model : Path, optional
+        A checkpoint to use instead of pretraining.
+    preset, workers
+        As in :func:`index`.
+    size : str, optional
+        The preset of :func:`pretrain`.
+    settings : iterable of str
+        Dotted overrides.
+    progress : callable, optional
+
+    Returns
+    -------
+    LearnReport
+    """
+    settings = [*seeds_of(seed, "training", "readout", "cluster"), *settings]
+    if size is not None:
+        with_preset(OscineConfig(), size, "training")  # refused before hours of listening
+    index(archives, folder, preset=preset, workers=workers, settings=settings, progress=progress)
+    if model is None:
+        pretrain(
+            folder,
+            preset=size,
+            minutes=minutes,
+            steps=steps,
+            fresh=fresh,
+            settings=settings,
+            progress=progress,
+        )
+    else:
+        take_model(folder, model, settings=settings)
+    embed(folder, settings=settings, progress=progress)
+    cluster(folder, settings=settings, progress=progress)
+    return report(folder, progress=progress)
