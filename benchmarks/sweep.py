@@ -63,7 +63,6 @@ from oscine.embedding.individual import (
     draw_sample,
     fit_individual,
     individual_config,
-    unit_rows,
 )
 from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals
 from oscine.embedding.readout import fit_readout
@@ -71,6 +70,7 @@ from oscine.evaluation.features import encoded, hear
 from oscine.evaluation.verification import verification
 from oscine.model.autoencoder import Encoder
 from oscine.model.checkpoint import load_checkpoint, load_provenance, save_checkpoint
+from oscine.model.geometry import unit_rows
 from oscine.training.health import evaluate
 from oscine.training.windows import WindowSampler
 from oscine.workspace import Workspace

@@ -29,9 +29,9 @@ from oscine.embedding.embed import (
     pooled_features,
     tape_excerpt,
 )
-from oscine.embedding.individual import unit_rows
 from oscine.embedding.readout import READOUT, Readout, fit_readout
 from oscine.embedding.vectors import PORTION, embed_archive
+from oscine.model.geometry import unit_rows
 from oscine.model.patches import patchify
 from oscine.picture.activity import DB_PER_NAT
 from oscine.picture.tape import TAPE_LOW, decoded

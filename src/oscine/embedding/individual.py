@@ -28,6 +28,7 @@ from oscine.embedding.choice import find_backgrounds, layer_sets, other_backgrou
 from oscine.embedding.embed import Excerpt, encoded_excerpts, tape_excerpt
 from oscine.embedding.intervals import FrameInterval
 from oscine.model.autoencoder import Encoder
+from oscine.model.geometry import unit_rows
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import load_described, save_described
 from oscine.workspace.catalogue import RecordingRow
@@ -436,13 +437,6 @@ def centred(vectors: np.ndarray, types: np.ndarray | Sequence[Any]) -> np.ndarra
     for number in np.unique(numbers):
         found[numbers == number] -= found[numbers == number].mean(axis=0)
     return found
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Return rows (N, D) at unit length, in float64; rows of zeros stay zeros."""
-    rows = rows.astype(np.float64)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
 
 
 def values_of(features: np.ndarray) -> np.ndarray:

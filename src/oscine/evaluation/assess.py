@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.cluster import KMeans
 
-from oscine.embedding.individual import unit_rows
 from oscine.embedding.intervals import spread
 from oscine.evaluation.features import MFCC, OURS, compared_within
 from oscine.evaluation.items import SESSION_COLUMNS, Groups, Item, group_items
@@ -39,6 +38,7 @@ from oscine.evaluation.probes import (
 )
 from oscine.evaluation.splits import Duplicate, find_confounds, find_duplicates
 from oscine.evaluation.verification import PairComparison, verification
+from oscine.model.geometry import unit_rows
 
 INDIVIDUAL_COLUMNS = ("individual", "caller", "bird", "animal")
 """Questions for which pairs of items are compared: the same individual or not?"""

@@ -35,7 +35,6 @@ from oscine.embedding.individual import (
     ExchangeSample,
     IndividualReadout,
     exchange_candidates,
-    unit_rows,
 )
 from oscine.embedding.intervals import FrameInterval, spread
 from oscine.embedding.readout import Readout
@@ -53,6 +52,7 @@ from oscine.evaluation.features import (
 )
 from oscine.evaluation.items import Item
 from oscine.model.autoencoder import Encoder
+from oscine.model.geometry import unit_rows
 from oscine.picture.tape import Tape
 from oscine.workspace.catalogue import RecordingRow
 

@@ -29,8 +29,8 @@ from sklearn.metrics import (
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import StandardScaler
 
-from oscine.embedding.individual import unit_rows
 from oscine.evaluation.splits import grouped_folds
+from oscine.model.geometry import unit_rows
 
 LIKENESS_DIGITS = 9
 """Likenesses closer than this are a tie: a matrix product's last digits depend on its layout."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
-from sklearn.metrics import auc, roc_curve
+from sklearn.metrics import auc
 
 from oscine.evaluation.probes import (
     LIKENESS_DIGITS,
@@ -27,6 +27,7 @@ from oscine.evaluation.probes import (
     checked_items,
     places,
 )
+from oscine.search.individuals import equal_error_rate, error_curve
 
 MOST_ITEMS = 3000
 """Of more items, so many are compared, drawn from all individuals in turn: 4.5 million pairs."""
@@ -259,11 +260,11 @@ def _compare(
     else:
         note = f"{len(scores)} individuals with same pairs: too few for an interval"
         p_value = None if test is None else test()
-    false_accept, false_reject = _error_curve(same, different)
+    false_accept, false_reject = error_curve(same, different)
     shown = _curve_points(false_accept, false_reject)
     return PairComparison(
         roc_auc=float(auc(false_accept, 1 - false_reject)),
-        equal_error_rate=_equal_error_rate(false_accept, false_reject),
+        equal_error_rate=equal_error_rate(false_accept, false_reject),
         false_accept=false_accept[shown],
         false_reject=false_reject[shown],
         individuals=scores,
@@ -288,30 +289,16 @@ def _score_individual(
     different = items.likeness[own][is_different[own]]
     if not len(same) or not len(different):
         return None
-    false_accept, false_reject = _error_curve(same, different)
+    false_accept, false_reject = error_curve(same, different)
     return IndividualScore(
         name=str(items.names[number]),
         roc_auc=float(auc(false_accept, 1 - false_reject)),
-        equal_error_rate=_equal_error_rate(false_accept, false_reject),
+        equal_error_rate=equal_error_rate(false_accept, false_reject),
         n_items=len(own),
         n_sessions=len(np.unique(items.sessions[own])),
         n_same_pairs=len(same),
         n_different_pairs=len(different),
     )
-
-
-def _error_curve(same: np.ndarray, different: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return false accepts (rising from 0 to 1) and false rejects at every threshold."""
-    is_same = np.repeat([True, False], [len(same), len(different)])
-    accepted_wrongly, accepted_rightly, _ = roc_curve(
-        is_same, np.concatenate([same, different]), drop_intermediate=False
-    )
-    return accepted_wrongly, 1 - accepted_rightly
-
-
-def _equal_error_rate(false_accept: np.ndarray, false_reject: np.ndarray) -> float:
-    """Return the error where both are equal, on a straight line between thresholds."""
-    return float(np.interp(0, false_accept - false_reject, false_accept))
 
 
 def _curve_points(false_accept: np.ndarray, false_reject: np.ndarray) -> np.ndarray:

@@ -115,3 +115,10 @@ def _mean_cosine(x: np.ndarray) -> float:
         return float("nan")
     total = np.square(units.sum(axis=0)).sum()
     return float((total - n_units) / (n_units * (n_units - 1)))
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Return rows (N, D) at unit length, in float64; rows of zeros stay zeros."""
+    rows = rows.astype(np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)

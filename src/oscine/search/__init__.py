@@ -1,0 +1,1 @@
+"""Neighbours among an archive's vectors, and what a likeness is worth. No torch."""
