@@ -16,10 +16,14 @@ from functools import cached_property
 
 import numpy as np
 
+from oscine.workspace.catalogue import Catalogue, HeardEvent
+
 MATCHED = 100
 """Sounds of the archive that a sound is held against: those most like it in band, length, level."""
 FEWEST_RECORDINGS = 10
 """In which the matched sounds of a pair must lie: with fewer there is no percentile."""
+MOST_EVENTS = 4000
+"""That speak for an archive."""
 LEAST_HZ = 20.0
 
 
@@ -95,6 +99,50 @@ def are_related(one: Sounds, other: Sounds) -> np.ndarray:
     """Tell which pairs share a recording, or a site and date [shape=(N, N')]."""
     is_one_day = (one.days[:, None] == other.days) & (one.days[:, None] != "")
     return (one.recordings[:, None] == other.recordings) | is_one_day
+
+
+def described(vectors: np.ndarray, events: Sequence[HeardEvent]) -> Sounds:
+    """Return events of an archive as sounds.
+
+    Parameters
+    ----------
+    vectors : np.ndarray of float [shape=(N, D)]
+    events : sequence of N HeardEvent
+    """
+    return Sounds(
+        vectors=vectors,
+        traits=traits(
+            *(
+                np.array([getattr(one, name) for one in events], np.float64)
+                for name in ("duration_s", "low_hz", "high_hz", "level_db")
+            )
+        ),
+        recordings=np.array([one.recording for one in events], str),
+        days=np.array([f"{one.site}|{one.date}" if one.date else "" for one in events], str),
+    )
+
+
+def draw_events(catalogue: Catalogue, n_rows: int, seed: int = 0) -> list[HeardEvent]:
+    """Draw events that speak for an archive, at most 4,000.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    n_rows : int
+        Events that have a vector: those with the numbers up to this.
+    seed : int
+
+    Returns
+    -------
+    list of HeardEvent
+        By number.
+    """
+    rng = np.random.default_rng(seed)
+    # Of those drawn some are of recordings that are gone.
+    numbers = np.sort(rng.permutation(n_rows)[: 2 * MOST_EVENTS]) + 1
+    events = catalogue.heard_events(numbers.tolist())
+    chosen = np.sort(rng.permutation(len(events))[:MOST_EVENTS])
+    return [events[row] for row in chosen]
 
 
 class Cohort:

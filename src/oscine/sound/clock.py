@@ -21,6 +21,7 @@ from oscine.sound import recorders
 from oscine.sound.archive import shown
 from oscine.sound.headers import read_headers
 from oscine.sound.recorders import POSSIBLE_YEARS, Said, Stated, offset_minutes
+from oscine.workspace.catalogue import MODIFICATION
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -29,8 +30,6 @@ _SLACK = timedelta(seconds=2)
 
 EARLIEST_SET = datetime(2000, 1, 31)
 """Clocks that were never set count from the start of 1970, 1980 or 2000."""
-
-MODIFICATION = "file modification time"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

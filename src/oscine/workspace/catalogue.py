@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from oscine.workspace.database import Database
-from oscine.workspace.where import parse_where
+from oscine.workspace.where import LOCAL_DATE, parse_where
 
 SCHEMA_VERSION = 2
 
+MODIFICATION = "file modification time"
+"""What the zone of a recording names where nothing else tells when it was: it may be a copy's."""
 HEARD = ("whole", "damaged")
 """States of recordings that have frames on the tape."""
 
@@ -225,6 +227,25 @@ class EventRow:
     level_db: float
 
 
+@dataclass(frozen=True, slots=True)
+class HeardEvent:
+    """What likeness must be matched for: where, when and how an event sounds, not what it is.
+
+    ``recording`` is the content key of its recording, ``date`` by the clocks there (empty where
+    it is not known, or only from when the file was written), ``cluster`` its sound type or -1.
+    """
+
+    event_id: int
+    recording: str
+    site: str
+    date: str
+    duration_s: float
+    low_hz: float
+    high_hz: float
+    level_db: float
+    cluster: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowRow:
     """A fixed stretch of a recording; frames of the tape."""
@@ -368,6 +389,24 @@ class Catalogue(Database):
         query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
         found = self._connection.execute(query, where.parameters)
         return np.fromiter((row[0] for row in found), np.int64)
+
+    def heard_events(self, numbers: Sequence[int]) -> list[HeardEvent]:
+        """Return some events that are present, by number, with what their recordings say of them.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Those that are not present are left out.
+        """
+        query = f"""
+            SELECT event_id, content_hash || ':' || recordings.channel, place,
+                CASE WHEN instr(zone, ?) THEN '' ELSE day END, duration_s, low_hz, high_hz,
+                level_db, cluster
+            FROM (SELECT *, site AS place, coalesce({LOCAL_DATE}, '') AS day FROM heard_events
+                WHERE event_id IN (SELECT value FROM json_each(?)))
+            JOIN recordings USING (recording_id) ORDER BY event_id"""
+        asked = json.dumps([int(one) for one in numbers])
+        return [HeardEvent(*row) for row in self._connection.execute(query, (MODIFICATION, asked))]
 
     def event_times(self) -> dict[int, int | None]:
         """Return when each event present began, in ms of UTC since 1970; None: not known."""

@@ -23,17 +23,18 @@ from oscine.config import WrongArgument
 
 _LOCAL_MS = "(start_ms + utc_offset_min * 60000)"
 _LOCAL_DAY_MS = f"(({_LOCAL_MS} % 86400000 + 86400000) % 86400000)"
-_LOCAL_DATE = f"date({_LOCAL_MS} / 1000.0, 'unixepoch')"
+LOCAL_DATE = f"date({_LOCAL_MS} / 1000.0, 'unixepoch')"
+"""By the clocks there; NULL where the time is not known."""
 
 FIELDS: dict[str, tuple[str, type]] = {
     "site": ("site", str),
     "recorder": ("recorder", str),
     "path": ("path", str),
-    "date": (_LOCAL_DATE, str),
+    "date": (LOCAL_DATE, str),
     "time": (f"strftime('%H:%M:%S', {_LOCAL_DAY_MS} / 1000.0, 'unixepoch')", str),
     "hour": (f"({_LOCAL_DAY_MS} / 3600000.0)", float),
-    "month": (f"CAST(substr({_LOCAL_DATE}, 6, 2) AS INTEGER)", float),
-    "year": (f"CAST(substr({_LOCAL_DATE}, 1, 4) AS INTEGER)", float),
+    "month": (f"CAST(substr({LOCAL_DATE}, 6, 2) AS INTEGER)", float),
+    "year": (f"CAST(substr({LOCAL_DATE}, 1, 4) AS INTEGER)", float),
     "low_hz": ("low_hz", float),
     "high_hz": ("high_hz", float),
     "duration_s": ("duration_s", float),
