@@ -95,6 +95,25 @@ def traits(
     )
 
 
+def stretch_traits(
+    duration_s: float, events: Sequence[tuple[float, float, float]], band_hz: tuple[float, float]
+) -> np.ndarray:
+    """Return what a stretch of a recording is matched by [shape=(1, 4)].
+
+    Its length, and band and level of the event in it that stands out most.
+
+    Parameters
+    ----------
+    duration_s : float
+    events : sequence of (low_hz, high_hz, level_db)
+        That sound within it.
+    band_hz : (low, high)
+        Of all that can be heard: where nothing stands out, at a level of 0 dB.
+    """
+    low_hz, high_hz, level_db = max(events, key=lambda one: one[2], default=(*band_hz, 0.0))
+    return traits(*(np.array([value]) for value in (duration_s, low_hz, high_hz, level_db)))
+
+
 def are_related(one: Sounds, other: Sounds) -> np.ndarray:
     """Tell which pairs share a recording, or a site and date [shape=(N, N')]."""
     is_one_day = (one.days[:, None] == other.days) & (one.days[:, None] != "")
