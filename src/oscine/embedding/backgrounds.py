@@ -103,6 +103,13 @@ def quiet_frames(
     return QuietFrames(recording=recording, log_mel=log_mel[quiet[nearest]])
 
 
+def background_shape(quiet: QuietFrames) -> np.ndarray:
+    """Return the mean log-mel of a background [shape=(F,)]; NaN in bands that are not valid."""
+    shape = quiet.log_mel.mean(axis=0)
+    shape[quiet.recording.n_valid_bands :] = np.nan
+    return shape
+
+
 def changed_excerpt(
     tape: Tape,
     recording: RecordingRow,

@@ -42,6 +42,8 @@ KIND_LIKENESS = 0.4
 pairs of two birds have, and what no call of another species comes near."""
 FEWEST_OF_KIND = 10
 """Recordings with calls of the kind; with fewer a percentile also says that two are of one kind."""
+FEWEST_BANDS = 16
+"""That two backgrounds must share to be compared."""
 FEWEST_KNOWN = 5
 """Known pairs of either sort that a probability can be fitted to."""
 MOST_GROUPS = 30
@@ -199,6 +201,48 @@ def same(one: Calls, other: Calls, archive: Calls) -> Likeness:
             n_independent=pairs_of(len(count)),
         ),
         n_of_kind=n_of_kind,
+    )
+
+
+def background_likeness(
+    one: np.ndarray, other: np.ndarray, archive: np.ndarray
+) -> Percentile | None:
+    """Return where the likeness of two backgrounds lies among those of an archive's recordings.
+
+    The likeness is the cosine of their shapes less the mean shape: the same microphone at the same
+    place has the same, whoever calls.
+
+    Parameters
+    ----------
+    one, other : np.ndarray of float [shape=(F,)]
+        Mean log-mel of quiet frames; NaN in bands that the recording does not have. Levels do not
+        matter.
+    archive : np.ndarray of float [shape=(R, F)]
+        Of R other recordings.
+
+    Returns
+    -------
+    Percentile or None
+        None where they are too few, or the two have hardly a band in common.
+    """
+    common = np.isfinite(one) & np.isfinite(other)
+    if common.sum() < FEWEST_BANDS:
+        return None
+    rows = archive[:, common]
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) < 2:
+        return None
+    shapes = np.stack([*rows, one[common], other[common]])
+    shapes = shapes - shapes.mean(axis=1, keepdims=True)
+    shapes = unit_rows(shapes - shapes[:-2].mean(axis=0))
+    pairs = np.triu_indices(len(rows), 1)
+    unrelated = (shapes[:-2] @ shapes[:-2].T)[pairs]
+    return percentile(
+        float(shapes[-2] @ shapes[-1]),
+        unrelated,
+        np.ones(len(unrelated)),
+        n_recordings=len(rows),
+        n_independent=len(unrelated),
     )
 
 
