@@ -6,10 +6,6 @@ In come frames of a recording; out come samples or MP3, or None where the file i
 from __future__ import annotations
 
 import io
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +15,7 @@ from oscine.config import (
     OscineConfig,
 )
 from oscine.sound.archive import located
-from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.audio import UnreadableAudio, hushed, read_interval
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import (
     RecordingRow,
@@ -54,7 +50,7 @@ def sound_around(
     )
     channel = None if recording.channel < 0 else recording.channel
     try:
-        with _hushed():
+        with hushed():
             around = read_interval(
                 located(Path(recording.root), recording.path), wide, channel=channel
             )
@@ -65,20 +61,6 @@ def sound_around(
         for frame in (interval.start_frame, interval.stop_frame)
     )
     return around[first:last], around, rate_hz
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Silence standard error: decoders write there from C, past any handler."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def as_mp3(
@@ -96,7 +78,7 @@ def as_mp3(
     channel = None if recording.channel < 0 else recording.channel
     file = located(Path(recording.root), recording.path)
     try:
-        with _hushed():
+        with hushed():
             samples = read_interval(
                 file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
             )
