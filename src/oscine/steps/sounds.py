@@ -16,13 +16,16 @@ from oscine.config import (
 )
 from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, hushed, read_interval
+from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import (
     RecordingRow,
 )
 
 if TYPE_CHECKING:
+    from oscine.atlas.pictures import PageExemplar
     from oscine.embedding.intervals import FrameInterval
+    from oscine.picture.tape import Tape
 
 
 PLAYED_HZ = 32_000
@@ -90,3 +93,32 @@ def as_mp3(
     sound = io.BytesIO()
     soundfile.write(sound, samples * (0.7 / peak), PLAYED_HZ, format="MP3")
     return sound.getvalue()
+
+
+def pictured(
+    interval: FrameInterval,
+    event_id: str,
+    band_hz: tuple[float, float],
+    tape: Tape,
+    config: OscineConfig,
+) -> PageExemplar:
+    """Return picture and sound of a stretch of a recording, with a little of what surrounds it.
+
+    `band_hz` is where its sound lies: it is played so that it is heard.
+    """
+    from oscine.atlas.pictures import PageExemplar
+
+    recording = interval.recording
+    start = max(0, interval.start_frame - PAD_FRAMES)
+    stop = min(recording.n_frames, interval.stop_frame + PAD_FRAMES)
+    speed = event_speed((config.picture.low_hz, config.picture.high_hz), band_hz)
+    frame_s = 1 / config.picture.frames_per_s
+    return PageExemplar(
+        event_id=event_id,
+        recording=recording.path,
+        start_s=start * frame_s,
+        stop_s=stop * frame_s,
+        spectrogram=tape.log_mel(recording.tape_row + start, recording.tape_row + stop),
+        audio=as_mp3(recording, start, stop, config, speed),
+        audio_speed=speed,
+    )
