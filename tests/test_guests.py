@@ -1,6 +1,8 @@
-"""Files that are not in the archive: the same vectors as there, and plain words where not heard."""
+"""Files that are not in the archive: which are heard, which stretch of them, and why not others.
 
-import shutil
+That they have the vectors that they would have in the archive is seen in test_similar.py.
+"""
+
 from dataclasses import replace
 
 import numpy as np
@@ -8,36 +10,11 @@ import pytest
 import soundfile
 import tiny
 
-from oscine import steps
 from oscine.config import ActivityConfig, PictureConfig, WrongArgument
-from oscine.embedding.backgrounds import quiet_frames
-from oscine.embedding.guests import guest_interval, hear_guests, vectors_of
-from oscine.embedding.intervals import frame_intervals
-from oscine.embedding.readout import Readout
-from oscine.model.checkpoint import load_encoder
-from oscine.sound.audio import content_hash
-from oscine.steps.shared import needed, open_tape
-from oscine.synth import SynthConfig
-from oscine.workspace import Workspace
+from oscine.embedding.guests import guest_interval, hear_guests
 
 PICTURE, ACTIVITY = PictureConfig(), ActivityConfig()
 RATE_HZ = 32_000
-
-
-@pytest.fixture(scope="module")
-def forest(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archive") / "forest"
-    steps.synth(folder, SynthConfig(minutes=0.5, recording_s=10))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory, forest):
-    folder = tmp_path_factory.mktemp("embedded") / "crows.oscine"
-    steps.index([forest], folder, workers=1, settings=tiny.SETTINGS)
-    steps.pretrain(folder, steps=10)
-    steps.embed(folder)
-    return Workspace(folder)
 
 
 def chirps(duration_s, times_s, rate_hz=RATE_HZ, seed=0):
@@ -49,55 +26,6 @@ def chirps(duration_s, times_s, rate_hz=RATE_HZ, seed=0):
         start = round(at_s * rate_hz)
         samples[start : start + len(tone)] += tone / (number + 1)
     return samples
-
-
-def test_a_guest_has_the_rows_frames_and_vectors_of_the_same_file_in_the_archive(
-    embedded, forest, tmp_path
-):
-    files = sorted(forest.glob("site-*/*"))[:2]
-    copies = [tmp_path / f"copy-{number}{file.suffix}" for number, file in enumerate(files)]
-    for file, copy in zip(files, copies, strict=True):
-        shutil.copy(file, copy)
-    with embedded.catalogue() as catalogue:
-        config = steps.shared.configured(embedded, ())
-        tape, recordings = open_tape(embedded, catalogue, config)
-        events = catalogue.events()
-        model = needed(catalogue, "pretrain")
-    vectors, _ = embedded.vectors()
-    encoder = load_encoder(embedded.folder / model.facts["checkpoint"])
-    readout = Readout.load(embedded.embeddings())
-    by_content = {row.content_hash: row for row in recordings}
-    with hear_guests(copies, config.picture, config.activity) as guests:
-        assert guests.refused == {}
-        for copy in copies:
-            guest = guests.recordings[copy]
-            host = by_content[content_hash(copy)]
-            assert guest.content_key == host.content_key
-            assert guest.n_frames == host.n_frames
-            assert guest.n_valid_bands == host.n_valid_bands
-            mine = [one for one in events if one.recording_id == host.recording_id]
-            assert mine
-            unnumbered = {"event_id": 0, "recording_id": 0}
-            assert [replace(one, **unnumbered) for one in guests.events[copy]] == [
-                replace(one, **unnumbered) for one in mine
-            ]
-            as_guest, as_host = (
-                quiet_frames(tape, row, config.picture)
-                for tape, row in ((guests.tape, guest), (tape, host))
-            )
-            np.testing.assert_array_equal(as_guest.log_mel, as_host.log_mel)
-            intervals = frame_intervals(guests.events[copy], {guest.recording_id: guest})
-            found = vectors_of(guests.tape, encoder, readout, intervals)
-            known = vectors[[one.event_id - 1 for one in mine]]
-            assert np.sum(found * known, axis=1) == pytest.approx(1, abs=1e-6)
-            # What is typed of an event, rounded, leads to its frames.
-            for one, interval in zip(mine, intervals, strict=True):
-                seconds = (round(at / host.sample_rate_hz, 3) for at in sample_span(one))
-                assert guest_interval(guest, *seconds, config.picture) == interval
-
-
-def sample_span(event):
-    return event.start_sample, event.stop_sample
 
 
 def test_files_that_cannot_be_heard_are_refused_in_words(tmp_path, capfd):

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from oscine.embedding.intervals import FrameInterval
 from oscine.sound.archive import located, shown
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import NewFile
+from oscine.workspace.catalogue import EventRow
 
 if TYPE_CHECKING:
     from oscine.atlas.similar import PageSection, PageSound
@@ -44,6 +46,8 @@ RAVEN_COLUMNS = (
     "Event",
     "Found In",
 )
+MOST_NAMED = 3
+"""Examples that the title of the page names."""
 _BREAKS = re.compile(r"[\t\r\n]")
 
 
@@ -133,17 +137,18 @@ class ShownExample:
     Attributes
     ----------
     words : str
+        As in the report.
     interval : FrameInterval or None
         None: a vector, of which nothing can be shown.
-    band_hz : (low, high) or None
-        Where its sound lies, where that is known.
+    event : EventRow or None
+        None: no event of the archive.
     tape : Tape
         That it is on.
     """
 
     words: str
     interval: FrameInterval | None
-    band_hz: tuple[float, float] | None
+    event: EventRow | None
     tape: Tape
 
 
@@ -243,7 +248,7 @@ def write_page(
     picture = config.picture
     apart = "Apart, for the nearest is often the same animal a second later."
     page = SimilarPage(
-        title=f"Sounds like {' and '.join(report.like)}",
+        title=_title(liked),
         summary=[
             ("workspace", Path(report.workspace).name),
             ("events compared", f"{report.compared:,}"),
@@ -261,21 +266,36 @@ def write_page(
     write_similar(out, page)
 
 
+def _title(liked: Sequence[ShownExample]) -> str:
+    if len(liked) > MOST_NAMED:
+        return f"Sounds like {len(liked)} examples"
+    return f"Sounds like {' and '.join(_name(one) for one in liked)}"
+
+
+def _name(one: ShownExample) -> str:
+    if one.event is not None:
+        return f"event {one.event.event_id}"
+    return one.words if one.interval is None else Path(one.interval.recording.path).name
+
+
 def _example(one: ShownExample, interval: FrameInterval, config: OscineConfig) -> PageSound:
     start_s, stop_s = (frame / config.picture.frames_per_s for frame in interval.frames)
-    lines = [f"{start_s:.2f} to {stop_s:.2f} s"]
-    return _sound(one.words, lines, interval, one.band_hz, one.tape, config)
+    lines = [] if one.event is None else [interval.recording.path]
+    band_hz = None if one.event is None else (one.event.low_hz, one.event.high_hz)
+    lines.append(f"{start_s:.3f} to {stop_s:.3f} s")
+    return _sound(_name(one), lines, interval, band_hz, one.tape, config)
 
 
 def _result(
     rank: int, one: SimilarEvent, interval: FrameInterval, tape: Tape, config: OscineConfig
 ) -> PageSound:
-    place = [one.time.replace("T", " ") if one.time else "time not known", one.site]
+    time = datetime.fromisoformat(one.time).strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+    place = [time or "time not known", one.site]
     what = [f"event {one.event}"]
     what += [] if one.sound_type is None else [f"sound type {one.sound_type}"]
     lines = [
         one.path,
-        f"{one.start_s:.2f} to {one.stop_s:.2f} s, {one.low_hz:.0f} to {one.high_hz:.0f} Hz",
+        f"{one.start_s:.3f} to {one.stop_s:.3f} s, {one.low_hz:.0f} to {one.high_hz:.0f} Hz",
         ", ".join(part for part in place if part),
         ", ".join([*what, f"{one.level_db:.0f} dB above the floor"]),
     ]

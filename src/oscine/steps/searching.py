@@ -355,7 +355,7 @@ def _heard(
     if not stretches:
         yield {}
         return
-    with _torch_for("a file is heard", "events of the workspace can be asked by number"):
+    with _torch_for("hearing a file", "events of the workspace can be asked by number"):
         from oscine.embedding.guests import guest_interval, hear_guests, vectors_of
         from oscine.model.checkpoint import load_encoder
     readout = Readout.load(archive.workspace.embeddings())
@@ -394,14 +394,14 @@ def _heard(
 
 @contextmanager
 def _torch_for(purpose: str, otherwise: str) -> Iterator[None]:
-    """Say in words what PyTorch is needed for, where it is not installed."""
+    """Say in words what needs PyTorch, where it is not installed, and what does not."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "torch":
             raise
         raise ValueError(
-            f"{purpose} by PyTorch, which is not installed here: install it, or go without: "
+            f"{purpose} needs PyTorch, which is not installed here: install it, or go without: "
             f"{otherwise}"
         ) from error
 
@@ -474,14 +474,14 @@ def _write(
         return write_table(out, report)
     if ending == RAVEN:
         return write_raven(out, report, intervals)
-    with _torch_for("the pictures of a page are drawn", f"{TABLE} and {RAVEN} need none"):
+    with _torch_for("a page with pictures", f"{TABLE} and {RAVEN} can be written"):
         tape, _ = open_tape(archive.workspace, archive.catalogue, archive.config)
     shown = (
         [
             ShownExample(
                 words=one.words,
                 interval=one.interval,
-                band_hz=None if one.event is None else (one.event.low_hz, one.event.high_hz),
+                event=one.event,
                 tape=one.tape or tape,
             )
             for one in examples
@@ -497,7 +497,7 @@ def _seconds(event: EventRow, recording: RecordingRow) -> tuple[float, float]:
 
 
 def _words(path: str, start_s: float, stop_s: float) -> str:
-    return f"{path}, {start_s:.2f} to {stop_s:.2f} s"
+    return f"{path}, {start_s:.3f} to {stop_s:.3f} s"
 
 
 def _time(recording: RecordingRow, start_s: float) -> str | None:
