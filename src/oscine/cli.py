@@ -852,9 +852,9 @@ def _print_similar(report: SimilarReport) -> None:
         ("In other recordings", report.others),
         ("In the same recording", report.own),
     ):
+        print(f"\n{title}:{'' if events else ' none'}")
         if not events:
             continue
-        print(f"\n{title}:")
         header = (
             "likeness",
             "event",
