@@ -17,10 +17,9 @@ from oscine.atlas.page import (
     AtlasPage,
     LossCurve,
     PageEvent,
-    PageExemplar,
-    spectrogram_png,
     write_page,
 )
+from oscine.atlas.pictures import PageExemplar, spectrogram_png
 from oscine.atlas.projection import project_vectors
 
 TYPE_SIZES = (60, 40, 25)

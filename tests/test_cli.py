@@ -15,7 +15,7 @@ from oscine import steps as verbs
 from oscine.cli import app, run
 from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
-VERBS = ("learn", "index", "pretrain", "embed", "cluster", "evaluate", "status", "synth")
+VERBS = ("learn", "index", "pretrain", "embed", "cluster", "evaluate", "similar", "status", "synth")
 SMALL = with_overrides(OscineConfig(), tiny.SETTINGS)
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
 
@@ -145,6 +145,7 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("cluster", *at)["clusters"] >= 1
     asked = ask("evaluate", archive / "truth.csv", *at, "--labels", "species,call_type")
     assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
+    assert len(ask("similar", 1, *at, "--top", 3)["others"]) == 3
     assert ask("status", *at)["stages"]["cluster"] == "done"
     assert ask("synth", tmp_path / "made", "--minutes", "0.1")["n_recordings"] == 1
 
@@ -157,6 +158,7 @@ def test_every_verb_prints_a_table(call, archive, copied, tmp_path):
         (("embed", *at, "--refit"), "dimensions  16"),
         (("embed", *at), "duplicates  0.0%"),
         (("cluster", *at), "not grouped"),
+        (("similar", 1, *at), "In other recordings:"),
         (("status", *at), "pretrain     done"),
         (("synth", tmp_path / "made", "--minutes", "0.1"), "recordings  1"),
     ):

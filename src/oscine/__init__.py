@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oscine.embedding.readout import Readout
     from oscine.model.autoencoder import Encoder
-    from oscine.steps import cluster, embed, evaluate, index, learn, plan, pretrain, report, status
+    from oscine.steps import (
+        cluster,
+        embed,
+        evaluate,
+        index,
+        learn,
+        plan,
+        pretrain,
+        report,
+        similar,
+        status,
+    )
     from oscine.workspace.folder import Workspace
 
 __version__ = "0.1.0"
@@ -31,6 +42,7 @@ __all__ = [
     "plan",
     "pretrain",
     "report",
+    "similar",
     "status",
 ]
 

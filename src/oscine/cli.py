@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
-    from oscine.steps import EvaluateReport, LearnReport, Progress
+    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport
     from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -53,6 +53,7 @@ Preset = Annotated[str | None, Parameter(name="--preset")]
 Size = Annotated[str | None, Parameter(name=["--preset", "--size"])]
 Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
+Examples = Annotated[list[str], Parameter(negative=())]
 Engine = Literal["processes", "ray"]
 Flag = Annotated[bool, Parameter(negative=())]
 
@@ -458,6 +459,89 @@ def evaluate(
     _print_evaluated(report)
 
 
+@app.command(sort_key=5)
+def similar(
+    query: str | None = None,
+    /,
+    *,
+    like: Examples = [],  # noqa: B006
+    unlike: Examples = [],  # noqa: B006
+    start_s: float | None = None,
+    stop_s: float | None = None,
+    channel: int | None = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    where: str | None = None,
+    top: int = 20,
+    own: int = 5,
+    out: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Find the events that sound most like a file, a stretch of it, or another event.
+
+    The workspace is only read, also while another run works on it. A file need not be in the
+    archive. Likeness is the cosine between vectors: 1 is the same sound, 0 unrelated.
+
+    Example: oscine similar caw.wav --start-s 0.2 --stop-s 0.9 -w crows.oscine
+
+    Parameters
+    ----------
+    query
+        A recording, or the number of an event.
+    like
+        An example, instead of the query: a file, FILE@START-STOP in seconds, or the number of an
+        event; may be repeated, and all are asked as one.
+    unlike
+        An example of what it is not to sound like; may be repeated.
+    start_s
+        Where the sound begins in the file, in seconds.
+    stop_s
+        Where it ends. A whole file may be 60 s long.
+    channel
+        Of the files, from 0, where the workspace keeps each channel; the first if not given.
+    workspace
+        Where everything is kept.
+    where
+        A condition that events must meet, such as "site = 'north' and hour between 5 and 9";
+        `status --help` has the fields.
+    top
+        How many events of other recordings to list.
+    own
+        How many of the same recording: they are listed apart.
+    out
+        A file to write: .csv (a table), .txt (a Raven selection table), .html (a page with
+        pictures and sound).
+    as_json
+        Print one JSON object instead of a table.
+    """
+    if query is not None and like:
+        raise WrongUse("give a query, or examples by --like, not both")
+    if top < 1:
+        raise WrongUse(f"--top must be at least 1, not {top}")
+    if own < 0:
+        raise WrongUse(f"--own must not be negative, not {own}")
+    from oscine import steps as verbs
+
+    asked = [verbs.read_example(one) for one in ([query] if query is not None else like)]
+    if start_s is not None or stop_s is not None:
+        is_plain = query is not None and isinstance(asked[0], verbs.Stretch)
+        if not is_plain or asked[0] != verbs.Stretch(file=Path(query or "")):
+            raise WrongUse("--start-s and --stop-s are of a file that is the query")
+        asked = [verbs.Stretch(file=Path(query or ""), start_s=start_s, stop_s=stop_s)]
+    report = verbs.similar(
+        asked,
+        workspace,
+        unlike=unlike,
+        top=top,
+        own=own,
+        where=where,
+        channel=channel,
+        out=out,
+    )
+    if as_json:
+        return _print_json(report)
+    _print_similar(report)
+
+
 @app.command(sort_key=6)
 def status(
     *, workspace: Workspace = DEFAULT_WORKSPACE, where: str | None = None, as_json: Json = False
@@ -751,6 +835,57 @@ def _print_evaluated(report: EvaluateReport) -> None:
         print(f"  {problem}")
     if len(evaluation.problems) > SHOWN_FILES:
         print(f"  ... and {len(evaluation.problems) - SHOWN_FILES:,} more (see the report)")
+
+
+def _print_similar(report: SimilarReport) -> None:
+    """Print what was found, those of other recordings first."""
+    _print_table(
+        [
+            ("like", "; ".join(report.like)),
+            *([("not like", "; ".join(report.unlike))] if report.unlike else []),
+            ("events compared", f"{report.compared:,}"),
+            *([] if report.out is None else [("written", report.out)]),
+        ],
+        report.notes,
+    )
+    for title, events in (
+        ("In other recordings", report.others),
+        ("In the same recording", report.own),
+    ):
+        print(f"\n{title}:{'' if events else ' none'}")
+        if not events:
+            continue
+        header = (
+            "likeness",
+            "event",
+            "type",
+            "from",
+            "to (s)",
+            "low",
+            "high (Hz)",
+            "when",
+            "site",
+            "file",
+        )
+        rows = [
+            (
+                f"{one.likeness:.2f}",
+                f"{one.event}",
+                "-" if one.sound_type is None else f"{one.sound_type}",
+                f"{one.start_s:.3f}",
+                f"{one.stop_s:.3f}",
+                f"{one.low_hz:.0f}",
+                f"{one.high_hz:.0f}",
+                one.time[:19].replace("T", " ") if one.time else "-",
+                one.site or "-",
+                one.path,
+            )
+            for one in events
+        ]
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
+            print("  ".join([" ", *cells[:-1], row[-1]]))
 
 
 def _figure(value: float | None) -> str:

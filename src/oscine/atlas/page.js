@@ -244,43 +244,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   if (hasCurve) drawCurve();
 });
 
-// --- Playing ----------------------------------------------------------------------------------
+// --- Playing: see playing.js -------------------------------------------------------------------
 
-let playing = null; // {button, audio} while a sound plays.
-
-function stop() {
-  if (playing === null) return;
-  playing.audio.pause();
-  playing.button.classList.remove("playing");
-  playing = null;
-}
-
-function moveCursor() {
-  if (playing === null) return;
-  const { button, audio } = playing;
-  const share = Math.min(1, audio.currentTime / Number(button.dataset.duration));
-  button.querySelector(".cursor").style.left = `${100 * share}%`;
-  requestAnimationFrame(moveCursor);
-}
-
-function play(button) {
-  const audio = button.parentElement.querySelector("audio");
-  audio.currentTime = 0;
-  audio.onended = stop;
-  playing = { button, audio };
-  button.classList.add("playing");
-  audio.play().catch(() => {
-    if (playing?.audio === audio) stop(); // Another sound may have started since.
-  });
-  moveCursor();
-  const row = events.event_id.indexOf(button.dataset.event);
+addEventListener("played", ({ target }) => {
+  const row = events.event_id.indexOf(target.dataset.event);
   if (mapElement && row >= 0) ring(row);
-}
-
-for (const button of document.querySelectorAll("button.picture")) {
-  button.addEventListener("click", () => {
-    const again = playing?.button === button;
-    stop();
-    if (!again) play(button);
-  });
-}
+});

@@ -4,8 +4,6 @@ Plain frozen values come in, a file goes out that needs no network and nothing b
 by the step that writes the report.
 """
 
-import base64
-import io
 import json
 import math
 import os
@@ -13,13 +11,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
-from pathlib import Path
 from statistics import median
 from string import Template
 
 import numpy as np
 from numpy.typing import NDArray
+
+from oscine.atlas.pictures import (
+    Box,
+    PageExemplar,
+    asset,
+    band_text,
+    count_text,
+    duration_text,
+    image_element,
+    sound_figure,
+    summary_items,
+    write_html,
+)
 
 # Twenty colours as far apart as OKLab allows at a lightness that shows on white and on black;
 # a map with more types goes through them again with the next symbol.
@@ -30,16 +39,6 @@ PALETTE = (
 )  # fmt: skip
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
 
-WIDTH_PER_FRAME_PX = 1.5
-NARROWEST_PX, WIDEST_PX = 100, 560
-FREQUENCY_TICKS_HZ = tuple(n * 10**power for power in range(1, 6) for n in (1, 2, 5))
-# Shorter durations are written in milliseconds, lower frequencies in hertz.
-SHORT_S, LOW_HZ = 0.2, 1000.0
-# Share of a picture's height or width that two labels must keep between them.
-TICK_SPACING = 0.12
-# The colours of a spectrogram span at least 20 dB (in natural logarithms of power), so that
-# near silence does not look like noise.
-SMALLEST_SPAN = 2 * math.log(10)
 OPEN_TABLE_ROWS = 20
 
 
@@ -64,35 +63,6 @@ class PageEvent:
     high_hz: float
     level_db: float
     began_ms: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PageExemplar:
-    """A picture of an event, with what lies around it, and its sound.
-
-    Attributes
-    ----------
-    event_id
-        The event shown; its extent is drawn into the picture.
-    recording
-        Path of the recording, as shown to the reader.
-    start_s, stop_s
-        Interval of the recording that picture and sound cover.
-    spectrogram
-        (T, F) natural logarithm of power; values that are not finite are left transparent.
-    audio
-        Bytes of an MP3 file, or None if there is nothing to play.
-    audio_speed
-        How many times as fast as it was recorded the MP3 plays.
-    """
-
-    event_id: str
-    recording: str
-    start_s: float
-    stop_s: float
-    spectrogram: NDArray[np.floating]
-    audio: bytes | None
-    audio_speed: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,58 +147,16 @@ def write_page(path: str | os.PathLike[str], page: AtlasPage) -> None:
     OSError
         If the file cannot be written.
     """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    # File names need not be valid text; what cannot be written shows as a question mark.
-    part.write_bytes(_render(page).encode("utf-8", errors="replace"))
-    part.replace(path)
-
-
-def spectrogram_png(log_power: NDArray[np.floating]) -> bytes:
-    """Draw a spectrogram, one pixel for each frame and band, low frequencies at the bottom.
-
-    Black is the median and white the 99.8th percentile, or at least 20 dB above it.
-
-    Parameters
-    ----------
-    log_power
-        (T, F) natural logarithm of power; values that are not finite become transparent.
-
-    Returns
-    -------
-    bytes
-        A PNG file of T by F pixels.
-    """
-    from matplotlib import colormaps
-    from PIL import Image
-
-    picture = np.asarray(log_power, dtype=np.float64).T[::-1]
-    finite = np.isfinite(picture)
-    low, high = np.percentile(picture[finite], (50, 99.8)) if finite.any() else (0.0, 0.0)
-    high = max(high, low + SMALLEST_SPAN)
-    transparent = 255
-    level = np.clip((np.where(finite, picture, low) - low) / (high - low), 0, 1)
-    index = np.where(finite, np.round(level * (transparent - 1)), transparent).astype(np.uint8)
-
-    colours = colormaps["magma"](np.linspace(0, 1, transparent + 1), bytes=True)[:, :3]
-    image = Image.fromarray(index)
-    image.putpalette(np.ascontiguousarray(colours).tobytes())
-    file = io.BytesIO()
-    image.save(file, format="PNG", transparency=transparent, optimize=True)
-    return file.getvalue()
+    write_html(path, _render(page))
 
 
 def _render(page: AtlasPage) -> str:
     from plotly.offline import get_plotlyjs
 
-    room = files("oscine.atlas")
-    return Template((room / "page.html").read_text(encoding="utf-8")).substitute(
+    return Template(asset("page.html")).substitute(
         title=escape(page.title),
-        style=(room / "page.css").read_text(encoding="utf-8"),
-        summary="".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-            for name, value in page.summary
-        ),
+        style=asset("page.css"),
+        summary=summary_items(page.summary),
         map=_map_panel(page),
         types=_type_cards(page),
         training=_training(page),
@@ -236,7 +164,7 @@ def _render(page: AtlasPage) -> str:
         notes=_notes(page.notes),
         plotly=get_plotlyjs(),
         data=_script_json(_script_data(page)),
-        script=(room / "page.js").read_text(encoding="utf-8"),
+        script=asset("playing.js") + asset("page.js"),
     )
 
 
@@ -350,13 +278,25 @@ def _type_card(
     band_hz: NDArray[np.floating],
 ) -> str:
     pictures = "".join(
-        _exemplar(exemplar, by_id.get(exemplar.event_id), band_hz) for exemplar in exemplars
+        sound_figure(exemplar, _box(by_id.get(exemplar.event_id)), band_hz)
+        for exemplar in exemplars
     )
     return (
         f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {label}</h3>'
         f"<p>{_describe(events)}</p>"
         f'<button type="button" class="show" aria-label="Show type {label} on the map">'
         f'show on map</button></header><div class="exemplars">{pictures}</div></article>'
+    )
+
+
+def _box(event: PageEvent | None) -> Box | None:
+    if event is None:
+        return None
+    return Box(
+        start_s=event.start_s,
+        stop_s=event.stop_s,
+        low_hz=event.low_hz,
+        high_hz=event.high_hz,
     )
 
 
@@ -379,129 +319,11 @@ def _describe(events: Sequence[PageEvent]) -> str:
         return "no events"
     n_recordings = len({event.recording for event in events})
     duration_s = median(event.stop_s - event.start_s for event in events)
-    band = _band(median(e.low_hz for e in events), median(e.high_hz for e in events))
+    band = band_text(median(e.low_hz for e in events), median(e.high_hz for e in events))
     return (
-        f"{_count(len(events), 'event')} in {_count(n_recordings, 'recording')}, "
-        f"median {_duration(duration_s)}, {band}"
+        f"{count_text(len(events), 'event')} in {count_text(n_recordings, 'recording')}, "
+        f"median {duration_text(duration_s)}, {band}"
     )
-
-
-def _duration(seconds: float) -> str:
-    """Write a duration in seconds, or in milliseconds where it is short."""
-    return f"{seconds:.2f} s" if seconds >= SHORT_S else f"{1000 * seconds:.0f} ms"
-
-
-def _band(low_hz: float, high_hz: float) -> str:
-    """Write a range of frequencies in kilohertz, or in hertz where it is low."""
-    if high_hz < LOW_HZ:
-        return f"{low_hz:.0f}–{high_hz:.0f} Hz"
-    return f"{low_hz / 1000:.1f}–{high_hz / 1000:.1f} kHz"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _exemplar(
-    exemplar: PageExemplar, event: PageEvent | None, band_hz: NDArray[np.floating]
-) -> str:
-    duration_s = exemplar.stop_s - exemplar.start_s
-    width_px = min(max(len(exemplar.spectrogram) * WIDTH_PER_FRAME_PX, NARROWEST_PX), WIDEST_PX)
-    digits = 2 if duration_s >= SHORT_S else 3
-    start, stop = (_clock(at_s, digits) for at_s in (exemplar.start_s, exemplar.stop_s))
-    where = escape(f"{exemplar.recording}, {start} to {stop}")
-    image = _image(spectrogram_png(exemplar.spectrogram), f"Spectrogram of {where}")
-    inside = image + (_extent(exemplar, event, band_hz) if event else "")
-    speed = ""
-    if exemplar.audio is None:
-        picture = f'<div class="picture">{inside}</div>'
-    else:
-        speed = _played_at(exemplar.audio_speed)
-        label = f"Play {where}, {speed}" if speed else f"Play {where}"
-        picture = (
-            f'<button type="button" class="picture" aria-label="{label}" '
-            f'data-event="{escape(exemplar.event_id)}" '
-            f'data-duration="{duration_s / exemplar.audio_speed:.4f}">{inside}'
-            '<span class="sign"></span><span class="cursor"></span></button>'
-            '<audio preload="none" src="data:audio/mpeg;base64,'
-            f'{base64.b64encode(exemplar.audio).decode()}"></audio>'
-        )
-    return (
-        f'<figure class="exemplar" style="--width:{width_px:.0f}px"><div class="axes">{picture}'
-        f"{_frequency_ticks(band_hz)}{_time_ticks(duration_s, width_px)}</div>"
-        f'<figcaption title="{where}"><span>{escape(Path(exemplar.recording).name)}</span>'
-        f"<span>{start}</span>{f'<span>{speed}</span>' if speed else ''}</figcaption></figure>"
-    )
-
-
-def _played_at(speed: float) -> str:
-    """Say how fast a sound plays, where that is not as fast as it was."""
-    if speed == 1:
-        return ""
-    return f"played at 1/{1 / speed:g} speed" if speed < 1 else f"played at {speed:g}× speed"
-
-
-def _extent(exemplar: PageExemplar, event: PageEvent, band_hz: NDArray[np.floating]) -> str:
-    """Frame the event within its picture."""
-    duration_s = exemplar.stop_s - exemplar.start_s
-    left, right = (
-        min(max((at_s - exemplar.start_s) / duration_s, 0), 1)
-        for at_s in (event.start_s, event.stop_s)
-    )
-    bottom, top = (_height(at_hz, band_hz) for at_hz in (event.low_hz, event.high_hz))
-    return (
-        f'<span class="extent" style="left:{left:.2%};width:{right - left:.2%};'
-        f'bottom:{bottom:.2%};height:{top - bottom:.2%}"></span>'
-    )
-
-
-def _height(at_hz: float, band_hz: NDArray[np.floating]) -> float:
-    """Place a frequency in a picture, as a share of its height from the bottom."""
-    middles = (np.arange(len(band_hz)) + 0.5) / len(band_hz)
-    return float(np.interp(at_hz, band_hz, middles, left=0.0, right=1.0))
-
-
-def _frequency_ticks(band_hz: NDArray[np.floating]) -> str:
-    unit, unit_hz = ("kHz", 1000) if band_hz[-1] > LOW_HZ else ("Hz", 1)
-    ticks, below = f'<span class="khz unit">{unit}</span>', -1.0
-    for tick_hz in FREQUENCY_TICKS_HZ:
-        height = _height(tick_hz, band_hz)
-        if band_hz[0] <= tick_hz <= band_hz[-1] and height - below >= TICK_SPACING:
-            ticks += f'<span class="khz" style="bottom:{height:.2%}">{tick_hz / unit_hz:g}</span>'
-            below = height
-    return ticks
-
-
-def _time_ticks(duration_s: float, width_px: float) -> str:
-    """Label round times, as many as have room."""
-    step_s = next(
-        step
-        for power in range(-3, 6)
-        for step in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-        if step / duration_s * width_px >= 34
-    )
-    times_s = [number * step_s for number in range(int(duration_s / step_s + 1e-6) + 1)]
-    unit, unit_s = ("s", 1) if duration_s >= SHORT_S else ("ms", 0.001)
-    return "".join(
-        f'<span class="second" style="left:{time_s / duration_s:.2%}">{time_s / unit_s:g}'
-        f"{f' {unit}' if time_s == times_s[-1] else ''}</span>"
-        for time_s in times_s
-    )
-
-
-def _clock(seconds: float, digits: int = 2) -> str:
-    """Write a time within a recording: ``m:ss.ss`` or ``h:mm:ss.ss``, with so many decimals."""
-    parts = 10**digits
-    minutes, rest = divmod(round(seconds * parts), 60 * parts)
-    hours, minutes = divmod(minutes, 60)
-    within_minute = f"{rest // parts:02d}.{rest % parts:0{digits}d}"
-    return f"{hours}:{minutes:02d}:{within_minute}" if hours else f"{minutes}:{within_minute}"
-
-
-def _image(png: bytes, alt: str) -> str:
-    """Make an image element; ``alt`` is HTML already."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<img alt="{alt}" decoding="async" src="{source}">'
 
 
 def _training(page: AtlasPage) -> str:
@@ -515,7 +337,7 @@ def _training(page: AtlasPage) -> str:
             "</figcaption></figure>"
         )
     if page.reconstruction_png is not None:
-        image = _image(
+        image = image_element(
             page.reconstruction_png, "Spectrograms, what the model saw of them, what it drew"
         )
         figures += (
@@ -542,7 +364,7 @@ def _skipped(skipped: Sequence[tuple[str, str, str]]) -> str:
     is_open = " open" if len(skipped) <= OPEN_TABLE_ROWS else ""
     return (
         f'<ul class="counts">{counts}</ul><details{is_open}>'
-        f"<summary>{_count(len(skipped), 'file')}, with the reason</summary>"
+        f"<summary>{count_text(len(skipped), 'file')}, with the reason</summary>"
         '<div class="table"><table><thead><tr><th scope="col">File</th><th scope="col">State</th>'
         f'<th scope="col">Reason</th></tr></thead><tbody>{rows}</tbody></table></div></details>'
     )

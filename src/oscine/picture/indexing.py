@@ -216,6 +216,66 @@ def clock_row(root: Path | str, path: str, reading: ClockReading, clock: ClockCo
     return ClockRow(root=str(root), path=path, reading=reading_to_json(reading), **asdict(found))
 
 
+def recording_row(
+    found: Found,
+    digest: str,
+    drawn: Drawn,
+    channel: Channel | None,
+    *,
+    recording_id: int,
+    tape_row: int,
+) -> RecordingRow:
+    """Return the row of one channel of a file, or of a file of which nothing could be drawn."""
+    return RecordingRow(
+        recording_id=recording_id,
+        root=str(found.root),
+        path=found.path,
+        channel=channel.channel if channel else MIXED,
+        n_bytes=found.n_bytes,
+        modified_s=found.modified_s,
+        content_hash=digest,
+        state=drawn.state,
+        reason=drawn.reason,
+        encoding=drawn.encoding,
+        sample_rate_hz=drawn.sample_rate_hz,
+        n_channels=drawn.n_channels,
+        n_samples=drawn.n_samples,
+        n_promised=drawn.n_promised,
+        n_valid_bands=drawn.n_valid_bands,
+        tape_row=tape_row,
+        n_frames=channel.n_frames if channel else 0,
+    )
+
+
+def event_rows(
+    recording: RecordingRow, channel: Channel, picture: PictureConfig, first_id: int
+) -> list[EventRow]:
+    """Return the events of a channel, numbered from `first_id`."""
+
+    def sample(frame: int) -> int:
+        """Return where a frame begins, in samples of the file's own rate."""
+        at = frame * picture.hop_samples * recording.sample_rate_hz
+        return min(recording.n_samples, round(at / picture.sample_rate_hz))
+
+    rows = []
+    for event_id, event in enumerate(channel.events, first_id):
+        low_hz, high_hz = band_limits_hz(event, picture)
+        rows.append(
+            EventRow(
+                event_id=event_id,
+                recording_id=recording.recording_id,
+                start_frame=event.start_frame,
+                stop_frame=event.stop_frame,
+                start_sample=sample(event.start_frame),
+                stop_sample=sample(event.stop_frame),
+                low_hz=low_hz,
+                high_hz=high_hz,
+                level_db=event.level_db,
+            )
+        )
+    return rows
+
+
 class _Notebook:
     """Puts files on the tape and into the catalogue, a batch in one transaction."""
 
@@ -345,46 +405,22 @@ class _Notebook:
         drawn: Drawn,
         channel: Channel | None,
     ) -> RecordingRow:
-        row = RecordingRow(
+        row = recording_row(
+            found,
+            digest,
+            drawn,
+            channel,
             recording_id=self._next_id,
-            root=str(found.root),
-            path=found.path,
-            channel=channel.channel if channel else MIXED,
-            n_bytes=found.n_bytes,
-            modified_s=found.modified_s,
-            content_hash=digest,
-            state=drawn.state,
-            reason=drawn.reason,
-            encoding=drawn.encoding,
-            sample_rate_hz=drawn.sample_rate_hz,
-            n_channels=drawn.n_channels,
-            n_samples=drawn.n_samples,
-            n_promised=drawn.n_promised,
-            n_valid_bands=drawn.n_valid_bands,
             tape_row=self._tape.append(channel) if channel else self._tape.n_rows,
-            n_frames=channel.n_frames if channel else 0,
         )
         self._next_id += 1
         self._recordings.append(row)
         return row
 
     def _add_events(self, recording: RecordingRow, channel: Channel) -> None:
-        for event in channel.events:
-            low_hz, high_hz = band_limits_hz(event, self._picture)
-            self._events.append(
-                EventRow(
-                    event_id=self._next_event,
-                    recording_id=recording.recording_id,
-                    start_frame=event.start_frame,
-                    stop_frame=event.stop_frame,
-                    start_sample=self._sample(event.start_frame, recording),
-                    stop_sample=self._sample(event.stop_frame, recording),
-                    low_hz=low_hz,
-                    high_hz=high_hz,
-                    level_db=event.level_db,
-                )
-            )
-            self._next_event += 1
+        events = event_rows(recording, channel, self._picture, self._next_event)
+        self._next_event += len(events)
+        self._events += events
 
     def _add_windows(self, recording: RecordingRow) -> None:
         """Tile a recording; a rest of under half a window is left out unless it is all there is."""
@@ -402,11 +438,6 @@ class _Notebook:
                 )
             )
             self._next_window += 1
-
-    def _sample(self, frame: int, recording: RecordingRow) -> int:
-        """Return where a frame begins, in samples of the file's own rate."""
-        at = frame * self._picture.hop_samples * recording.sample_rate_hz
-        return min(recording.n_samples, round(at / self._picture.sample_rate_hz))
 
 
 def _settle_duplicates(catalogue: Catalogue) -> None:

@@ -7,8 +7,10 @@ about what the file promised and did not hold. `oscine.picture` draws from these
 
 import hashlib
 import math
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -19,7 +21,15 @@ from oscine.sound.archive import shown
 from oscine.sound.decoders import Decoder, DecodingFault, UnreadableAudio, open_decoder
 from oscine.sound.recording import Interval
 
-__all__ = ["Audio", "Channels", "UnreadableAudio", "content_hash", "open_audio", "read_interval"]
+__all__ = [
+    "Audio",
+    "Channels",
+    "UnreadableAudio",
+    "content_hash",
+    "hushed",
+    "open_audio",
+    "read_interval",
+]
 
 Channels = Literal["mean", "first", "each"]
 
@@ -245,6 +255,20 @@ def read_interval(
     target = interval.at(sample_rate_hz)
     skipped = begin * sample_rate_hz // native_hz
     return resampled[target.start - skipped : target.stop - skipped]
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Silence standard error: decoders write there from C, past any handler."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def content_hash(path: Path) -> str:

@@ -5,10 +5,12 @@ command line prints. Rooms that need torch or scikit-learn are imported by the s
 """
 
 from oscine.steps.evaluating import EvaluateReport, evaluate
+from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
 from oscine.steps.mapping import ClusterReport, EmbedReport, cluster, embed
 from oscine.steps.reporting import LearnReport, report
+from oscine.steps.searching import Stretch, read_example, similar
 from oscine.steps.shared import Progress, is_disk_full
 from oscine.steps.whole import learn
 
@@ -20,7 +22,10 @@ __all__ = [
     "LearnReport",
     "PretrainReport",
     "Progress",
+    "SimilarEvent",
+    "SimilarReport",
     "StatusReport",
+    "Stretch",
     "cluster",
     "embed",
     "evaluate",
@@ -29,7 +34,9 @@ __all__ = [
     "learn",
     "plan",
     "pretrain",
+    "read_example",
     "report",
+    "similar",
     "status",
     "synth",
     "synthetic_speed",

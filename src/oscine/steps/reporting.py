@@ -14,7 +14,6 @@ from oscine.config import (
     OscineConfig,
     from_mapping,
 )
-from oscine.sound.hearing import event_speed
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
     Catalogue,
@@ -24,13 +23,12 @@ from oscine.workspace.catalogue import (
 from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
-    from oscine.atlas.page import AtlasPage, PageExemplar
-    from oscine.picture.tape import Tape
+    from oscine.atlas.page import AtlasPage
 from oscine.steps.learning import model_notes
 from oscine.steps.listening import IndexReport, index_report
 from oscine.steps.mapping import ClusterReport, duplicate_notes
 from oscine.steps.shared import Progress, at_work, needed, open_tape
-from oscine.steps.sounds import PAD_FRAMES, as_mp3
+from oscine.steps.sounds import pictured
 
 REPORT, LEARNED = "atlas.html", "learn.json"
 
@@ -119,6 +117,7 @@ def _page(
 ) -> AtlasPage:
     """Gather what the page shows."""
     from oscine.atlas.page import AtlasPage, LossCurve, PageEvent
+    from oscine.embedding.intervals import frame_intervals
     from oscine.picture.mel import band_edges_hz
     from oscine.training.log import read_losses
 
@@ -146,7 +145,14 @@ def _page(
     exemplars = needed(catalogue, "cluster").facts["exemplars"]
     pages = []
     for number, event_ids in enumerate(exemplars):
-        pages.append([_exemplar(events[one], recordings, tape, config) for one in event_ids])
+        rows = [events[event_id] for event_id in event_ids]
+        intervals = frame_intervals(rows, recordings)
+        pages.append(
+            [
+                pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
+                for row, interval in zip(rows, intervals, strict=True)
+            ]
+        )
         if progress is not None:
             progress("report", number + 1, len(exemplars), "")
     run_folder = workspace.run(needed(catalogue, "pretrain").facts["run"])
@@ -187,28 +193,3 @@ def _summary_rows(summary: LearnReport) -> list[tuple[str, str]]:
 def _seconds(event: EventRow, recordings: dict[int, RecordingRow]) -> tuple[float, float]:
     rate = recordings[event.recording_id].sample_rate_hz
     return event.start_sample / rate, event.stop_sample / rate
-
-
-def _exemplar(
-    event: EventRow, recordings: dict[int, RecordingRow], tape: Tape, config: OscineConfig
-) -> PageExemplar:
-    """Return picture and sound of an event, with a little of what surrounds it."""
-    from oscine.atlas.page import PageExemplar
-
-    recording = recordings[event.recording_id]
-    start = max(0, event.start_frame - PAD_FRAMES)
-    stop = min(recording.n_frames, event.stop_frame + PAD_FRAMES)
-    speed = event_speed(
-        (config.picture.low_hz, config.picture.high_hz), (event.low_hz, event.high_hz)
-    )
-    log_mel = tape.log_mel(recording.tape_row + start, recording.tape_row + stop)
-    frame_s = 1 / config.picture.frames_per_s
-    return PageExemplar(
-        event_id=str(event.event_id),
-        recording=recording.path,
-        start_s=start * frame_s,
-        stop_s=stop * frame_s,
-        spectrogram=log_mel,
-        audio=as_mp3(recording, start, stop, config, speed),
-        audio_speed=speed,
-    )

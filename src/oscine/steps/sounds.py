@@ -6,10 +6,6 @@ In come frames of a recording; out come samples or MP3, or None where the file i
 from __future__ import annotations
 
 import io
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +15,17 @@ from oscine.config import (
     OscineConfig,
 )
 from oscine.sound.archive import located
-from oscine.sound.audio import UnreadableAudio, read_interval
+from oscine.sound.audio import UnreadableAudio, hushed, read_interval
+from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import (
     RecordingRow,
 )
 
 if TYPE_CHECKING:
+    from oscine.atlas.pictures import PageExemplar
     from oscine.embedding.intervals import FrameInterval
+    from oscine.picture.tape import Tape
 
 
 PLAYED_HZ = 32_000
@@ -54,7 +53,7 @@ def sound_around(
     )
     channel = None if recording.channel < 0 else recording.channel
     try:
-        with _hushed():
+        with hushed():
             around = read_interval(
                 located(Path(recording.root), recording.path), wide, channel=channel
             )
@@ -65,20 +64,6 @@ def sound_around(
         for frame in (interval.start_frame, interval.stop_frame)
     )
     return around[first:last], around, rate_hz
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Silence standard error: decoders write there from C, past any handler."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def as_mp3(
@@ -96,7 +81,7 @@ def as_mp3(
     channel = None if recording.channel < 0 else recording.channel
     file = located(Path(recording.root), recording.path)
     try:
-        with _hushed():
+        with hushed():
             samples = read_interval(
                 file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
             )
@@ -108,3 +93,32 @@ def as_mp3(
     sound = io.BytesIO()
     soundfile.write(sound, samples * (0.7 / peak), PLAYED_HZ, format="MP3")
     return sound.getvalue()
+
+
+def pictured(
+    interval: FrameInterval,
+    event_id: str,
+    band_hz: tuple[float, float],
+    tape: Tape,
+    config: OscineConfig,
+) -> PageExemplar:
+    """Return picture and sound of a stretch of a recording, with a little of what surrounds it.
+
+    `band_hz` is where its sound lies: it is played so that it is heard.
+    """
+    from oscine.atlas.pictures import PageExemplar
+
+    recording = interval.recording
+    start = max(0, interval.start_frame - PAD_FRAMES)
+    stop = min(recording.n_frames, interval.stop_frame + PAD_FRAMES)
+    speed = event_speed((config.picture.low_hz, config.picture.high_hz), band_hz)
+    frame_s = 1 / config.picture.frames_per_s
+    return PageExemplar(
+        event_id=event_id,
+        recording=recording.path,
+        start_s=start * frame_s,
+        stop_s=stop * frame_s,
+        spectrogram=tape.log_mel(recording.tape_row + start, recording.tape_row + stop),
+        audio=as_mp3(recording, start, stop, config, speed),
+        audio_speed=speed,
+    )

@@ -1,0 +1,328 @@
+"""What was found to be alike, written down: a table, a Raven selection table, a page.
+
+In comes a report of `similar`; out comes a file that appears whole or not at all. The page shows
+and plays the sounds themselves.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oscine.config import OscineConfig, mel_edges_hz
+from oscine.embedding.intervals import FrameInterval
+from oscine.sound.archive import located, shown
+from oscine.steps.sounds import pictured
+from oscine.workspace.arrays import NewFile
+from oscine.workspace.catalogue import EventRow
+
+if TYPE_CHECKING:
+    from oscine.atlas.similar import PageSection, PageSound
+    from oscine.picture.tape import Tape
+
+LIKENESS = (
+    "Likeness is the cosine between vectors: 1 is the same, 0 unrelated. It says how alike two "
+    "sounds are to the model, not whether they are one species, one animal or one meaning."
+)
+RAVEN_COLUMNS = (
+    "Selection",
+    "View",
+    "Channel",
+    "Begin Time (s)",
+    "End Time (s)",
+    "Low Freq (Hz)",
+    "High Freq (Hz)",
+    "Begin Path",
+    "Begin File",
+    "File Offset (s)",
+    "Likeness",
+    "Event",
+    "Found In",
+)
+MOST_NAMED = 3
+"""Examples that the title of the page names."""
+_BREAKS = re.compile(r"[\t\r\n]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimilarEvent:
+    """An event that is like what was asked for.
+
+    Attributes
+    ----------
+    event : int
+        Its number in the workspace.
+    likeness : float
+        Cosine between its vector and what was asked for: 1 is the same, 0 unrelated.
+    percentile : float or None
+        Where the likeness lies among those of unrelated sounds; None where that is not known.
+    path : str
+        Of the recording, below `root`.
+    root : str
+        The folder that was indexed.
+    channel : int
+        From 0; -1 where the channels were mixed.
+    start_s, stop_s : float
+    time : str or None
+        When it began by the clocks there, ISO 8601 with the offset; None where it is not known.
+    site : str
+        Empty where it is not known.
+    low_hz, high_hz : float
+    level_db : float
+        Above the background.
+    sound_type : int or None
+        None where it is in none.
+    """
+
+    event: int
+    likeness: float
+    percentile: float | None
+    path: str
+    root: str
+    channel: int
+    start_s: float
+    stop_s: float
+    time: str | None
+    site: str
+    low_hz: float
+    high_hz: float
+    level_db: float
+    sound_type: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimilarReport:
+    """What is like some examples, the most alike first.
+
+    Attributes
+    ----------
+    workspace : str
+    like, unlike : list of str
+        What was asked for, in words.
+    where : str or None
+        The condition that events had to meet.
+    compared : int
+        Events that were compared: those that meet the condition, but for the examples.
+    others : list of SimilarEvent
+        In other recordings than the examples.
+    own : list of SimilarEvent
+        In the recordings of what they are to be like.
+    out : str or None
+        The file that was written.
+    notes : list of str
+    """
+
+    workspace: str
+    like: list[str]
+    unlike: list[str]
+    where: str | None
+    compared: int
+    others: list[SimilarEvent]
+    own: list[SimilarEvent]
+    out: str | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ShownExample:
+    """Something that was asked with, to be shown.
+
+    Attributes
+    ----------
+    words : str
+        As in the report.
+    interval : FrameInterval or None
+        None: a vector, of which nothing can be shown.
+    event : EventRow or None
+        None: no event of the archive.
+    tape : Tape
+        That it is on.
+    """
+
+    words: str
+    interval: FrameInterval | None
+    event: EventRow | None
+    tape: Tape
+
+
+def write_table(out: Path, report: SimilarReport) -> None:
+    """Write CSV: a row for each event, those of other recordings first."""
+    names = [field.name for field in fields(SimilarEvent)]
+    with NewFile(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["rank", "same_recording", *names])
+        for is_own, events in ((False, report.others), (True, report.own)):
+            for rank, one in enumerate(events, 1):
+                values = [getattr(one, name) for name in names]
+                writer.writerow([rank, str(is_own).lower(), *values])
+
+
+def write_raven(out: Path, report: SimilarReport, intervals: Mapping[int, FrameInterval]) -> None:
+    """Write a selection table of Raven, which may span several files.
+
+    Opened as a "sound selection table", Raven finds each sound by ``Begin Path`` and
+    ``File Offset``; opened in a window, by ``Begin Time``, which counts through the files in the
+    order in which the table names them first. Channels are counted from 1.
+
+    Parameters
+    ----------
+    out : Path
+    report : SimilarReport
+    intervals : mapping of int to FrameInterval
+        Of the events.
+    """
+    begins_s: dict[Path, float] = {}
+    end_s = 0.0
+    lines: list[tuple[str, ...]] = [RAVEN_COLUMNS]
+    for number, one in enumerate((*report.others, *report.own), 1):
+        recording = intervals[one.event].recording
+        file = located(Path(one.root), one.path)
+        if file not in begins_s:
+            begins_s[file], end_s = end_s, end_s + recording.duration_s
+        lines.append(
+            (
+                str(number),
+                "Spectrogram 1",
+                str(max(0, one.channel) + 1),
+                f"{begins_s[file] + one.start_s:.4f}",
+                f"{begins_s[file] + one.stop_s:.4f}",
+                f"{one.low_hz:.1f}",
+                f"{min(one.high_hz, recording.sample_rate_hz / 2):.1f}",
+                shown(file),
+                shown(Path(file.name)),
+                f"{one.start_s:.4f}",
+                f"{one.likeness:.3f}",
+                str(one.event),
+                "other recording" if number <= len(report.others) else "same recording",
+            )
+        )
+    # Nothing is quoted in such a table: a name must not break its line.
+    text = "\n".join("\t".join(_BREAKS.sub(" ", cell) for cell in line) for line in lines)
+    with NewFile(out) as part:
+        part.write_bytes((text + "\n").encode())
+
+
+def write_page(
+    out: Path,
+    report: SimilarReport,
+    intervals: Mapping[int, FrameInterval],
+    liked: Sequence[ShownExample],
+    unliked: Sequence[ShownExample],
+    tape: Tape,
+    config: OscineConfig,
+) -> None:
+    """Write the page: what was asked for, and what was found, to look at and to hear.
+
+    Parameters
+    ----------
+    out : Path
+    report : SimilarReport
+    intervals : mapping of int to FrameInterval
+        Of the events.
+    liked, unliked : sequence of ShownExample
+    tape : Tape
+        Of the archive.
+    config : OscineConfig
+    """
+    from oscine.atlas.similar import PageSection, SimilarPage, write_similar
+
+    def asked(title: str, examples: Sequence[ShownExample]) -> PageSection:
+        sounds = [_example(one, one.interval, config) for one in examples if one.interval]
+        hint = "" if len(sounds) == len(examples) else "Of a vector there is nothing to show."
+        return PageSection(title=title, hint=hint, sounds=sounds)
+
+    def found(title: str, hint: str, events: Sequence[SimilarEvent]) -> list[PageSection]:
+        sounds = [
+            _result(rank, one, intervals[one.event], tape, config)
+            for rank, one in enumerate(events, 1)
+        ]
+        return [PageSection(title=title, hint=hint, sounds=sounds)] if sounds else []
+
+    picture = config.picture
+    apart = "Apart, for the nearest is often the same animal a second later."
+    page = SimilarPage(
+        title=_title(liked),
+        summary=[
+            ("workspace", Path(report.workspace).name),
+            ("events compared", f"{report.compared:,}"),
+            *([] if report.where is None else [("that meet", report.where)]),
+        ],
+        sections=[
+            asked("Asked for", liked),
+            *([asked("But not", unliked)] if unliked else []),
+            *found("In other recordings", "The most alike first.", report.others),
+            *found("In the same recording", apart, report.own),
+        ],
+        band_hz=np.array(mel_edges_hz(picture.low_hz, picture.high_hz, picture.n_mels))[1:-1],
+        notes=[LIKENESS, *report.notes],
+    )
+    write_similar(out, page)
+
+
+def _title(liked: Sequence[ShownExample]) -> str:
+    if len(liked) > MOST_NAMED:
+        return f"Sounds like {len(liked)} examples"
+    return f"Sounds like {' and '.join(_name(one) for one in liked)}"
+
+
+def _name(one: ShownExample) -> str:
+    if one.event is not None:
+        return f"event {one.event.event_id}"
+    return one.words if one.interval is None else Path(one.interval.recording.path).name
+
+
+def _example(one: ShownExample, interval: FrameInterval, config: OscineConfig) -> PageSound:
+    start_s, stop_s = (frame / config.picture.frames_per_s for frame in interval.frames)
+    lines = [] if one.event is None else [interval.recording.path]
+    band_hz = None if one.event is None else (one.event.low_hz, one.event.high_hz)
+    lines.append(f"{start_s:.3f} to {stop_s:.3f} s")
+    return _sound(_name(one), lines, interval, band_hz, one.tape, config)
+
+
+def _result(
+    rank: int, one: SimilarEvent, interval: FrameInterval, tape: Tape, config: OscineConfig
+) -> PageSound:
+    time = datetime.fromisoformat(one.time).strftime("%Y-%m-%d %H:%M:%S") if one.time else ""
+    place = [time or "time not known", one.site]
+    what = [f"event {one.event}"]
+    what += [] if one.sound_type is None else [f"sound type {one.sound_type}"]
+    lines = [
+        one.path,
+        f"{one.start_s:.3f} to {one.stop_s:.3f} s, {one.low_hz:.0f} to {one.high_hz:.0f} Hz",
+        ", ".join(part for part in place if part),
+        ", ".join([*what, f"{one.level_db:.0f} dB above the floor"]),
+    ]
+    band_hz = (one.low_hz, one.high_hz)
+    return _sound(f"{rank}. likeness {one.likeness:.2f}", lines, interval, band_hz, tape, config)
+
+
+def _sound(
+    heading: str,
+    lines: Sequence[str],
+    interval: FrameInterval,
+    band_hz: tuple[float, float] | None,
+    tape: Tape,
+    config: OscineConfig,
+) -> PageSound:
+    """Return picture and sound of a stretch; where its file is gone, the picture says so."""
+    from oscine.atlas.pictures import Box
+    from oscine.atlas.similar import PageSound
+
+    picture = config.picture
+    low_hz, high_hz = band_hz or (picture.low_hz, picture.high_hz)
+    exemplar = pictured(interval, "", (low_hz, high_hz), tape, config)
+    silent = [] if exemplar.audio is not None else ["no sound: its file cannot be read any more"]
+    box = Box(
+        start_s=interval.start_frame / picture.frames_per_s,
+        stop_s=interval.stop_frame / picture.frames_per_s,
+        low_hz=low_hz,
+        high_hz=high_hz,
+    )
+    return PageSound(exemplar=exemplar, box=box, heading=heading, lines=[*lines, *silent])
