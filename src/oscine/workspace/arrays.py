@@ -157,6 +157,33 @@ class ArrayReader:
             return np.empty((0, *self.row_shape), self.dtype)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows of these numbers: a view where they follow one another in one shard.
+
+        Parameters
+        ----------
+        numbers : np.ndarray of int [shape=(n,)]
+            In any order.
+
+        Raises
+        ------
+        IndexError
+            One of them is none of the array's.
+        """
+        if len(numbers) == 0:
+            return np.empty((0, *self.row_shape), self.dtype)
+        first, last = int(numbers.min()), int(numbers.max())
+        if last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all():
+            return self.rows(first, last + 1)
+        if first < 0 or last >= self.n_rows:
+            raise IndexError(f"rows {first} to {last} of an array of {self.n_rows}")
+        taken = np.empty((len(numbers), *self.row_shape), self.dtype)
+        shards, within = np.divmod(numbers, self.rows_per_shard)
+        for shard in np.unique(shards):
+            here = shards == shard
+            taken[here] = self._shards[shard][within[here]]
+        return taken
+
     def _pieces(self, start: int, stop: int) -> Iterator[np.ndarray]:
         while start < stop:
             shard, within = divmod(start, self.rows_per_shard)
