@@ -51,8 +51,9 @@ GROWN = 2
 DESCRIPTION = "index.safetensors"
 _NAMES = ("a.faiss", "b.faiss")
 """In turn, so that the old index stays whole until the description names the new one."""
-_RANKS = (10, 100)
-_FACTORS = (2, 4, 8, 16)
+_RECALL_AT = 10
+_RANKS = (_RECALL_AT, 100)
+_N_BOUNDS = 16
 _N_ASKED = 1000
 _ROWS_A_LIST = 50
 """That its centre is found from."""
@@ -77,8 +78,13 @@ class IndexFacts:
     n_laid_out : int
         Rows that it held when its lists were laid out.
     lists : int
+    first_probes : int
+        Lists looked into for every query, nearest first.
+    bounds : tuple of float
+        Likeness, descending.
     probes : tuple of int
-        Lists looked into to find the nearest 10, and the nearest 100.
+        Lists looked into where the last neighbour so found is as alike as the bound of the same
+        place, or more; one longer than the bounds.
     short_list : int
         Candidates that are ranked by their own vectors, for each neighbour asked for.
     target, recall : float
@@ -100,6 +106,8 @@ class IndexFacts:
     n_held: int
     n_laid_out: int
     lists: int
+    first_probes: int
+    bounds: tuple[float, ...]
     probes: tuple[int, ...]
     short_list: int
     target: float
@@ -112,15 +120,10 @@ class IndexFacts:
     head_digest: str
     digest: str
 
-    def probes_for(self, rank: float) -> float:
-        """Return how many lists must be looked into to find the nearest so many."""
-        near, far = _RANKS
-        if rank <= near:
-            return self.probes[0]
-        steep = math.log(self.probes[1] / self.probes[0]) / math.log(far / near)
-        power = steep if rank <= far else max(steep, 0.5)  # beyond, nothing was measured
-        base = (near, self.probes[0]) if rank <= far else (far, self.probes[1])
-        return min(self.lists, base[1] * (rank / base[0]) ** power)
+    def probes_for(self, likeness: np.ndarray) -> np.ndarray:
+        """Return how many lists hold what is as alike as this, or more alike [shape=(Q,)]."""
+        place = np.searchsorted(-np.array(self.bounds), -likeness)
+        return np.array(self.probes)[place]
 
 
 class NeighbourIndex:
@@ -161,9 +164,7 @@ class NeighbourIndex:
         self._missing = np.empty(0, np.int64) if missing is None else missing
         self._unheld = np.concatenate([self._missing, tail])
 
-    def search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None
-    ) -> Neighbours:
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
         """Return the nearest vectors, of all or of those allowed.
 
         Parameters
@@ -187,46 +188,13 @@ class NeighbourIndex:
         check_shapes(self.vectors, queries, allowed)
         queries = np.ascontiguousarray(queries, np.float32)
         n_allowed = self.vectors.n_rows if allowed is None else int(np.count_nonzero(allowed))
-        if self.facts is None or n_allowed <= self.filtered_rows or not 0 < k or not len(queries):
+        if self.facts is None or n_allowed <= self.filtered_rows or not k > 0 or not len(queries):
             return exact(self.vectors, queries, k, allowed)
-        unheld = self._unheld if allowed is None else self._unheld[allowed[self._unheld]]
-        short = _short_lists(
-            self._lists,
-            queries,
-            k * self.facts.short_list,
-            self._probes(queries, k, allowed, n_allowed - len(unheld)),
-            allowed,
-        )
-        others = exact_among(self.vectors, queries, k, unheld) if len(unheld) else None
+        short = _short_lists(self._lists, self.facts, queries, k, allowed)
         of, rows, likeness = _candidates(self.vectors, queries, short)
+        unheld = self._unheld if allowed is None else self._unheld[allowed[self._unheld]]
+        others = exact_among(self.vectors, queries, k, unheld) if len(unheld) else None
         return ranked(k, len(queries), of, rows, likeness, others)
-
-    def _probes(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, n_allowed: int
-    ) -> np.ndarray:
-        """Return for each query how many lists to look into.
-
-        Where only a share of the rows is allowed, the nearest K lie as far away as the nearest
-        K / share of all. Where few of those near a query are allowed (a call from one site, and
-        only those of another are wanted), it goes on until it has seen as many as it would see
-        were they spread evenly.
-        """
-        assert self.facts is not None
-        lists, n_held = self.facts.lists, self.facts.n_held
-        if allowed is None:
-            return np.full(len(queries), round(self.facts.probes_for(k)))
-        share = max(1, n_allowed) / n_held
-        wanted = n_allowed / lists * self.facts.probes_for(k / share)
-        wanted = min(n_allowed, max(wanted, k * self.facts.short_list))
-        inside = self._lists.invlists
-        counts = np.zeros(lists, np.int64)
-        for number in range(lists):
-            rows = _rows_of_list(inside, number)
-            counts[number] = np.count_nonzero(allowed[rows[(rows >= 0) & (rows < len(allowed))]])
-        near = self._lists.quantizer.search(queries, lists)[1]
-        seen = np.cumsum(counts[near], axis=1)
-        steps = np.array(_ladder(lists))  # of few sizes, so that queries can go together
-        return steps[np.searchsorted(steps, np.minimum(lists, (seen < wanted).sum(axis=1) + 1))]
 
 
 def open_index(folder: Path, vectors: ArrayReader, made_from: str) -> NeighbourIndex:
@@ -374,7 +342,9 @@ def _made(
         n_held=len(rows),
         n_laid_out=n_laid_out,
         lists=lists.nlist,
-        probes=(1, 1),
+        first_probes=round(math.sqrt(lists.nlist)),
+        bounds=(),
+        probes=(lists.nlist,),
         short_list=1,
         target=target,
         recall=0.0,
@@ -419,71 +389,104 @@ def _laid_out(vectors: ArrayReader, rows: np.ndarray, seed: int) -> Any:
 def _chosen(vectors: ArrayReader, rows: np.ndarray, lists: Any, facts: IndexFacts) -> IndexFacts:
     """Choose how far the index looks by asking it for the neighbours of its own vectors.
 
-    Half of the queries choose; the other half says what recall that gives.
+    How many lists hold the nearest K of a query depends on how far the last of them lies, whatever
+    K is and whichever rows are allowed. So that is what is measured, for the nearest 10 and the
+    nearest 100. Half of the queries choose; the other half says what recall that gives.
     """
     n_asked = min(len(rows), _N_ASKED)
     own = np.random.default_rng(facts.seed).choice(rows, n_asked, replace=False)
     queries = vectors.take(own)
-    least = _likeness_of_others(vectors, queries, own, rows)
+    likeness, near = _others(vectors, queries, own, rows)
+    places = _places(vectors, queries, near, lists)
     half = n_asked // 2
-    choosing, judging = slice(0, half), slice(half, None)
 
-    def recalls(part: slice, rank: int, factor: int, probes: int) -> np.ndarray:
-        some = queries[part]
-        short = _short_lists(lists, some, factor * rank + 1, np.full(len(some), probes), None)
-        of, found, likeness = _candidates(vectors, some, short)
-        is_hit = (found != own[part][of]) & (likeness >= least[rank][part][of])
-        return np.minimum(np.bincount(of[is_hit], minlength=len(some)), rank) / rank
+    def recalls(tried: IndexFacts, part: slice) -> np.ndarray:
+        # One more is asked for: the query itself.
+        short = _short_lists(lists, tried, queries[part], _RECALL_AT + 1, None)
+        of, found, alike = _candidates(vectors, queries[part], short)
+        last = likeness[part, :_RECALL_AT].min(axis=1)
+        is_hit = (found != own[part][of]) & (alike >= last[of])
+        n_hits = np.bincount(of[is_hit], minlength=len(short))
+        return np.minimum(n_hits, _RECALL_AT) / _RECALL_AT
 
-    def is_enough(found: np.ndarray) -> bool:
-        # A recall that the choosing queries reach by chance would not be reached by others.
-        return found.mean() - 2 * found.std() / math.sqrt(len(found)) >= facts.target
-
-    chosen: list[int] = []
-    factor = _FACTORS[-1]
-    for rank in _RANKS:
-        for probes in _ladder(facts.lists):
-            if probes >= (chosen or [1])[-1] and is_enough(recalls(choosing, rank, factor, probes)):
+    left = 1 - facts.target
+    for aim in (1 - left * 3 / 4, 1 - left / 2, 1 - left / 4, 1.0):
+        bounds, probes = _bounds(likeness[:half], places[:half], aim, facts.lists)
+        for short_list in (2, 4, 8, 16):
+            facts = replace(facts, bounds=bounds, probes=probes, short_list=short_list)
+            found = recalls(facts, slice(0, half))
+            # What these queries reach by chance, others would not.
+            if found.mean() - 2 * found.std() / math.sqrt(half) >= facts.target:
                 break
-        chosen.append(probes)
-        if rank == _RANKS[0]:
-            enough = [one for one in _FACTORS if is_enough(recalls(choosing, rank, one, probes))]
-            factor = min([*enough, factor])
-    recall = recalls(judging, _RANKS[0], factor, chosen[0])
-    return replace(
-        facts,
-        probes=tuple(chosen),
-        short_list=factor,
-        recall=round(float(recall.mean()), 4),
-        n_asked=len(recall),
-    )
+        else:
+            continue
+        break
+    found = recalls(facts, slice(half, None))
+    return replace(facts, recall=round(float(found.mean()), 4), n_asked=len(found))
 
 
-def _likeness_of_others(
+def _others(
     vectors: ArrayReader, queries: np.ndarray, own: np.ndarray, rows: np.ndarray
-) -> dict[int, np.ndarray]:
-    """Return by rank how alike the neighbour of that rank is, each query itself left out."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return likeness and rows of the nearest 100 [shape=(Q, 100)], each query itself left out."""
     near = exact_among(vectors, queries, _RANKS[-1] + 1, rows)
-    likeness = np.where(near.rows == own[:, None], -np.inf, near.likeness)
-    likeness = -np.sort(-likeness, axis=1)
-    return {rank: likeness[:, rank - 1] for rank in _RANKS}
+    # The query comes last; where 101 others are as alike, it is not among them, and one goes.
+    order = np.argsort(near.rows == own[:, None], axis=1, kind="stable")[:, :-1]
+    return tuple(np.take_along_axis(one, order, 1) for one in (near.likeness, near.rows))
+
+
+def _places(vectors: ArrayReader, queries: np.ndarray, near: np.ndarray, lists: Any) -> np.ndarray:
+    """Return how many lists must be looked into to find each of the neighbours."""
+    some, back = np.unique(near, return_inverse=True)
+    home = lists.quantizer.search(vectors.take(some), 1)[1][back.reshape(near.shape), 0]
+    order = lists.quantizer.search(queries, lists.nlist)[1]
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(1, lists.nlist + 1)[None, :], 1)
+    return np.take_along_axis(place, home, 1)
+
+
+def _bounds(
+    likeness: np.ndarray, places: np.ndarray, aim: float, n_lists: int
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return, by the likeness of the last neighbour, how many lists hold this share of all."""
+    asked = [
+        (one[rank - 1], where[:rank])
+        for rank in _RANKS
+        for one, where in zip(likeness, places, strict=True)
+    ]
+    asked.sort(key=lambda one: -one[0])
+    bounds, probes = [], [1]
+    for part in np.array_split(np.arange(len(asked)), _N_BOUNDS):
+        found = np.sort(np.concatenate([asked[number][1] for number in part]))
+        bounds.append(float(asked[part[-1]][0]))
+        probes.append(max(probes[-1], int(found[math.ceil(aim * len(found)) - 1])))
+    return tuple(bounds), (*probes[1:], n_lists)
 
 
 def _short_lists(
-    lists: Any, queries: np.ndarray, n: int, probes: np.ndarray, allowed: np.ndarray | None
+    lists: Any, facts: IndexFacts, queries: np.ndarray, k: int, allowed: np.ndarray | None
 ) -> np.ndarray:
-    """Return the rows that the index finds nearest [shape=(Q, n)], each query with its probes."""
+    """Return the rows that the index finds nearest [shape=(Q, short_list * k)]; -1: no more.
+
+    A first look tells how alike the last of the K neighbours is at least, and that, how many lists
+    the others can lie in.
+    """
     import faiss
 
     chosen: dict[str, Any] = {}
     if allowed is not None:
         bits = np.packbits(allowed, bitorder="little")
         chosen["sel"] = faiss.IDSelectorBitmap(bits)
-    short = np.full((len(queries), n), NOBODY, np.int64)
-    for n_probes in np.unique(probes):
+
+    def look(queries: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+        asked = faiss.SearchParametersIVF(nprobe=n_probes, **chosen)
+        return lists.search(queries, facts.short_list * k, params=asked)
+
+    likeness, short = look(queries, facts.first_probes)
+    probes = facts.probes_for(np.where(short[:, k - 1] == NOBODY, -np.inf, likeness[:, k - 1]))
+    for n_probes in np.unique(probes[probes > facts.first_probes]):
         here = probes == n_probes
-        asked = faiss.SearchParametersIVF(nprobe=int(n_probes), **chosen)
-        short[here] = lists.search(queries[here], n, params=asked)[1]
+        short[here] = look(queries[here], int(n_probes))[1]
     return short
 
 
@@ -501,25 +504,7 @@ def _candidates(
     return of, rows, likeness
 
 
-def _ladder(n_lists: int) -> list[int]:
-    """Return numbers of probes to try, each a quarter more than the last."""
-    steps = [1]
-    while steps[-1] < n_lists:
-        steps.append(min(n_lists, steps[-1] + max(1, steps[-1] // 4)))
-    return steps
-
-
-def _rows_of_list(inside: Any, number: int) -> np.ndarray:
-    """Return the rows in one list."""
-    import faiss
-
-    size = inside.list_size(number)
-    return faiss.rev_swig_ptr(inside.get_ids(number), size) if size else np.empty(0, np.int64)
-
-
-def _described(
-    folder: Path, vectors: ArrayReader, made_from: str
-) -> tuple[IndexFacts, np.ndarray]:
+def _described(folder: Path, vectors: ArrayReader, made_from: str) -> tuple[IndexFacts, np.ndarray]:
     """Read what is said of an index, and refuse it where it is none of these vectors.
 
     Raises
