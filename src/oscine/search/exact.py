@@ -18,6 +18,8 @@ from oscine.workspace.arrays import ArrayReader
 ROWS_AT_ONCE = 2**14
 QUERIES_AT_ONCE = 2**9
 PAIRS_AT_ONCE = 2**15
+SPARSE = 2
+"""Where every second row is wanted, all are read in place: copying the others takes longer."""
 NOBODY = -1
 """Stands for a row where there are fewer neighbours than were asked for."""
 
@@ -77,7 +79,7 @@ def exact_among(
     queries : np.ndarray of float32 [shape=(Q, D)]
     k : int
     rows : np.ndarray of int64 or range of step 1
-        Each once.
+        Ascending.
 
     Returns
     -------
@@ -104,13 +106,19 @@ def _nearest(
     for start in range(0, len(rows) if k else 0, ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         numbers = np.arange(some.start, some.stop) if isinstance(some, range) else some
-        block = vectors.take(numbers)
+        first, span = int(numbers[0]), int(numbers[-1] - numbers[0]) + 1
+        if span <= SPARSE * len(numbers):
+            block, place = vectors.rows(first, first + span), numbers - first
+        else:
+            block, place = vectors.take(numbers), np.arange(len(numbers))
         guess = queries @ block.T
+        if len(place) < len(block):
+            guess = guess[:, place]
         least = best.likeness[:, -1]
-        if len(block) > k and np.isinf(least).any():
+        if len(place) > k and np.isinf(least).any():
             least = np.maximum(least, np.partition(guess, -k, axis=1)[:, -k])
         of, column = np.nonzero(guess >= (least - slack)[:, None])
-        likeness = pair_likeness(queries, of, block, column)
+        likeness = pair_likeness(queries, of, block, place[column])
         best = ranked(k, len(queries), of, numbers[column], likeness, best)
     return best
 

@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from oscine.workspace.arrays import ArrayReader, NewFile, load_described, save_d
 
 EXACT_ROWS = 200_000
 """So many vectors are compared one by one."""
-FILTERED_ROWS = 50_000
+FILTERED_ROWS = 20_000
 """So many allowed rows are compared one by one where there is an index."""
 TARGET = 0.98
 """Recall at 10 that the index must have."""
@@ -252,7 +253,7 @@ def refresh_index(
     target : float
         Recall at 10.
     exact_rows : int
-        Up to so many present rows there is no index.
+        Up to so many present rows, and up to 1,000, there is no index.
     progress : callable, optional
         Told the rows taken in and their number.
 
@@ -263,7 +264,7 @@ def refresh_index(
     """
     is_present = np.ones(vectors.n_rows, bool) if present is None else present
     n_present = int(np.count_nonzero(is_present))
-    if n_present <= exact_rows:
+    if n_present <= max(exact_rows, _N_ASKED):
         shutil.rmtree(folder, ignore_errors=True)
         return NeighbourIndex(vectors)
     note, known = "", None
@@ -315,8 +316,7 @@ def _made(
     progress: Progress,
 ) -> tuple[IndexFacts, np.ndarray]:
     """Add rows to the index, or to a new one, choose how far it looks, and write it."""
-    import faiss
-
+    faiss = _faiss()
     if known is None:
         lists, n_laid_out = _laid_out(vectors, added, seed), len(added)
     else:
@@ -365,8 +365,7 @@ def _made(
 
 def _laid_out(vectors: ArrayReader, rows: np.ndarray, seed: int) -> Any:
     """Return empty lists around centres that a sample of the rows gave."""
-    import faiss
-
+    faiss = _faiss()
     n_lists = max(1, round(2 * math.sqrt(len(rows))))
     n_sample = min(len(rows), n_lists * _ROWS_A_LIST)
     sample = np.random.default_rng(seed).choice(rows, n_sample, replace=False)
@@ -393,12 +392,11 @@ def _chosen(vectors: ArrayReader, rows: np.ndarray, lists: Any, facts: IndexFact
     K is and whichever rows are allowed. So that is what is measured, for the nearest 10 and the
     nearest 100. Half of the queries choose; the other half says what recall that gives.
     """
-    n_asked = min(len(rows), _N_ASKED)
-    own = np.random.default_rng(facts.seed).choice(rows, n_asked, replace=False)
+    own = np.random.default_rng(facts.seed).choice(rows, _N_ASKED, replace=False)
     queries = vectors.take(own)
     likeness, near = _others(vectors, queries, own, rows)
     places = _places(vectors, queries, near, lists)
-    half = n_asked // 2
+    half = _N_ASKED // 2
 
     def recalls(tried: IndexFacts, part: slice) -> np.ndarray:
         # One more is asked for: the query itself.
@@ -410,17 +408,14 @@ def _chosen(vectors: ArrayReader, rows: np.ndarray, lists: Any, facts: IndexFact
         return np.minimum(n_hits, _RECALL_AT) / _RECALL_AT
 
     left = 1 - facts.target
-    for aim in (1 - left * 3 / 4, 1 - left / 2, 1 - left / 4, 1.0):
+    aims = (1 - left * 3 / 4, 1 - left / 2, 1 - left / 4, 1.0)
+    for aim, short_list in product(aims, (2, 4, 8, 16)):
         bounds, probes = _bounds(likeness[:half], places[:half], aim, facts.lists)
-        for short_list in (2, 4, 8, 16):
-            facts = replace(facts, bounds=bounds, probes=probes, short_list=short_list)
-            found = recalls(facts, slice(0, half))
-            # What these queries reach by chance, others would not.
-            if found.mean() - 2 * found.std() / math.sqrt(half) >= facts.target:
-                break
-        else:
-            continue
-        break
+        facts = replace(facts, bounds=bounds, probes=probes, short_list=short_list)
+        found = recalls(facts, slice(0, half))
+        # What these queries reach by chance, others would not.
+        if found.mean() - 2 * found.std() / math.sqrt(half) >= facts.target:
+            break
     found = recalls(facts, slice(half, None))
     return replace(facts, recall=round(float(found.mean()), 4), n_asked=len(found))
 
@@ -432,7 +427,8 @@ def _others(
     near = exact_among(vectors, queries, _RANKS[-1] + 1, rows)
     # The query comes last; where 101 others are as alike, it is not among them, and one goes.
     order = np.argsort(near.rows == own[:, None], axis=1, kind="stable")[:, :-1]
-    return tuple(np.take_along_axis(one, order, 1) for one in (near.likeness, near.rows))
+    likeness, rows = near.likeness, near.rows
+    return np.take_along_axis(likeness, order, 1), np.take_along_axis(rows, order, 1)
 
 
 def _places(vectors: ArrayReader, queries: np.ndarray, near: np.ndarray, lists: Any) -> np.ndarray:
@@ -471,8 +467,7 @@ def _short_lists(
     A first look tells how alike the last of the K neighbours is at least, and that, how many lists
     the others can lie in.
     """
-    import faiss
-
+    faiss = _faiss()
     chosen: dict[str, Any] = {}
     if allowed is not None:
         bits = np.packbits(allowed, bitorder="little")
@@ -537,8 +532,7 @@ def _opened(folder: Path, facts: IndexFacts) -> Any:
     ValueError
         It is damaged.
     """
-    import faiss
-
+    faiss = _faiss()
     file = folder / facts.file
     try:
         if _digest(file, facts.n_head_bytes) != facts.head_digest:
@@ -567,6 +561,13 @@ def _tidy(folder: Path, used: str) -> None:
     for name in os.listdir(folder):
         if name not in (used, DESCRIPTION):
             (folder / name).unlink()
+
+
+def _faiss() -> Any:
+    """Import it when it is needed; its stubs lack much of what is called here."""
+    import faiss
+
+    return faiss
 
 
 def _untold(done: int, total: int) -> None:
