@@ -777,7 +777,9 @@ def _method(found: NeighboursReport | None) -> str:
 def _print_compared(found: NeighboursReport | None) -> None:
     """Name recordings that are nearly the same, and events that are like no others."""
     if found is not None and found.near_duplicates:
-        print(f"\n{found.near_duplicates_in_all:,} pairs of recordings hold the same sound:")
+        print(
+            f"\n{found.near_duplicates_in_all:,} pairs of recordings seem to hold the same sound:"
+        )
         _print_first(
             [
                 f"  {pair.path} and {pair.other}: {pair.share:.0%} of the events"

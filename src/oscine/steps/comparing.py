@@ -183,8 +183,8 @@ def neighbours_report(catalogue: Catalogue) -> NeighboursReport | None:
         )
     if facts["pairs"] > len(pairs):
         notes.append(
-            f"{facts['pairs']:,} pairs of recordings hold the same sound: the {len(pairs):,} with "
-            "the most events in common are kept by name"
+            f"{facts['pairs']:,} pairs of recordings seem to hold the same sound: the "
+            f"{len(pairs):,} with the most events in common are kept by name"
         )
     if facts["pairs_not_compared"]:
         notes.append(
