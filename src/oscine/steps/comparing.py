@@ -108,11 +108,16 @@ def compare(
     )
     present = np.zeros(vectors.n_rows, bool)
     present[table.rows] = True
-    seed, tell = config.readout.seed, telling_plainly(progress, "neighbours")
+    seed = config.readout.seed
     index = refresh_index(
-        workspace.neighbours(), vectors, made_from, present, seed=seed, progress=tell
+        workspace.neighbours(),
+        vectors,
+        made_from,
+        present,
+        seed=seed,
+        progress=telling_plainly(progress, "neighbours"),
     )
-    found = survey(index, table, seed, tell)
+    found = survey(index, table, seed, telling_plainly(progress, "compare"))
     facts = {
         "index": None if index.facts is None else to_mapping(index.facts),
         "note": index.note,
