@@ -51,6 +51,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 
 bars: $(INSTALLED)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bars]'
 	$(BIN)/pytest -m slow
 	@for bar in benchmarks/*.py; do echo "$$bar"; $(BIN)/python "$$bar" --json || exit 1; done
 

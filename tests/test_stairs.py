@@ -16,7 +16,7 @@ from oscine.sound.archive import AUDIO_SUFFIXES
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 VERBS = [name for name in app if not name.startswith("-")]
-HEAVY = {"matplotlib", "numba", "scipy", "sklearn", "soundfile", "torch", "umap"}
+HEAVY = {"faiss", "matplotlib", "numba", "scipy", "sklearn", "soundfile", "torch", "umap"}
 ABSOLUTE = re.compile(r"(?<![\w.~/-])/(?:etc|home|media|mnt|opt|private|root|tmp|Users|var|work)/")
 AUDIO_BEGINS = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"caff")
 
@@ -56,7 +56,8 @@ def test_help_of_every_verb_loads_nothing_heavy():
 
 def test_a_workspace_and_the_atlas_load_no_torch():
     rooms = ["atlas.cluster", "atlas.page", "atlas.projection", "embedding.readout", "workspace"]
-    loaded = loaded_after("\n".join(f"import oscine.{room}" for room in rooms))
+    rooms += ["search.index", "search.survey"]
+    loaded = loaded_after("\n".join(f"import oscine.{room}" for room in rooms) + "\nimport faiss")
     assert "torch" not in loaded
 
 

@@ -118,10 +118,11 @@ def test_every_step_tells_how_far_it_is(learned):
         "index",
         "pretrain",
         "embed",
+        "compare",
         "cluster",
         "report",
     ]
-    for name in ("index", "pretrain", "embed", "cluster", "report"):
+    for name in ("index", "pretrain", "embed", "compare", "cluster", "report"):
         done = [(done, total) for step, done, total, _ in told if step == name]
         assert done == sorted(done)
         assert done[-1][0] == done[-1][1]

@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 if TYPE_CHECKING:
     from oscine.config import PresetKind
     from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport
+    from oscine.steps.comparing import NeighboursReport
     from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -31,6 +32,8 @@ DOING = {
     "index": "listening",
     "pretrain": "learning",
     "embed": "embedding",
+    "neighbours": "sorting vectors",
+    "compare": "comparing",
     "cluster": "grouping",
     "report": "drawing the report",
     "features": "computing features",
@@ -579,12 +582,14 @@ def status(
             ("events", f"{report.events:,}"),
             *([] if where is None else [("events that meet it", f"{report.events_where:,}")]),
             *report.stages.items(),
+            ("neighbours", _method(report.neighbours)),
         ],
-        report.notes,
+        [*report.notes, *(report.neighbours.notes if report.neighbours else ())],
     )
     if report.clock_findings:
         print("\nWhat the clocks say:")
     _print_first([f"  {finding}" for finding in report.clock_findings])
+    _print_compared(report.neighbours)
     _print_skipped(report.skipped)
 
 
@@ -898,6 +903,34 @@ def _print_table(rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> 
         print(f"{name:<{width}}  {value}")
     for note in notes:
         print(f"note: {note}")
+
+
+def _method(found: NeighboursReport | None) -> str:
+    """Say how neighbours are found."""
+    return "not compared yet: run `oscine embed`" if found is None else found.method
+
+
+def _print_compared(found: NeighboursReport | None) -> None:
+    """Name recordings that are nearly the same, and events that are like no others."""
+    if found is not None and found.near_duplicates:
+        print(
+            f"\n{found.near_duplicates_in_all:,} pairs of recordings seem to hold the same sound:"
+        )
+        _print_first(
+            [
+                f"  {pair.path} and {pair.other}: {pair.share:.0%} of the events"
+                + (f", {pair.offset_s:+.2f} s" if pair.offset_s else "")
+                for pair in found.near_duplicates
+            ]
+        )
+    if found is not None and found.oddest:
+        print("\nThe events least like anything in other recordings:")
+        _print_first(
+            [
+                f"  {event.path}, {event.start_s:.2f} to {event.stop_s:.2f} s"
+                for event in found.oddest
+            ]
+        )
 
 
 def _print_skipped(skipped: Sequence[tuple[str, str, str]]) -> None:

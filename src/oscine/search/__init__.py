@@ -1,1 +1,1 @@
-"""Neighbours among an archive's vectors, and what a likeness is worth. No torch."""
+"""Neighbours among the vectors of an archive, and what a likeness is worth. Knows no model."""

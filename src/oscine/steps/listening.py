@@ -27,6 +27,7 @@ from oscine.workspace.folder import Workspace
 if TYPE_CHECKING:
     from oscine.picture.indexing import Engine, Indexed
     from oscine.synth import SynthConfig, SynthReport
+from oscine.steps.comparing import NeighboursReport, neighbours_report
 from oscine.steps.shared import (
     Progress,
     alarms_of,
@@ -79,6 +80,8 @@ class StatusReport:
     """What is wrong with the clocks."""
     stages: dict[str, str]
     """Each step: missing, begun, stale or done."""
+    neighbours: NeighboursReport | None
+    """None where the vectors were not compared since they were made."""
     notes: list[str]
     """What is wrong with the model in use."""
 
@@ -233,6 +236,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             sites=summary.sites,
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
+            neighbours=neighbours_report(catalogue),
             notes=alarms_of(catalogue),
         )
 

@@ -1,6 +1,7 @@
 """From a model to the map: `embed` and `cluster`.
 
-In comes a workspace with a model; out come vectors, sound types, and reports of both.
+In comes a workspace with a model; out come vectors, what their neighbours say of the archive, sound
+types, and reports of all.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from oscine.workspace.distribute import ray_cluster
 if TYPE_CHECKING:
     from oscine.embedding.duplicates import Duplicates
     from oscine.picture.indexing import Engine
+from oscine.steps.comparing import compare
 from oscine.steps.shared import (
     Progress,
     archive_of,
@@ -76,7 +78,7 @@ def embed(
     settings: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> EmbedReport:
-    """Compute the vector of every event and every window.
+    """Compute the vector of every event and every window, and compare the events.
 
     Parameters
     ----------
@@ -127,6 +129,7 @@ def embed(
             far=far,
             progress=telling_plainly(progress, "embed"),
         )
+        compare(workspace, catalogue, config, progress)
     return EmbedReport(
         events=done.n_events,
         windows=done.n_windows,

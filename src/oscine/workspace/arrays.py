@@ -157,6 +157,30 @@ class ArrayReader:
             return np.empty((0, *self.row_shape), self.dtype)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows of these numbers, as a copy.
+
+        Parameters
+        ----------
+        numbers : np.ndarray of int [shape=(n,)]
+            In any order.
+
+        Raises
+        ------
+        IndexError
+            One of them is none of the array's.
+        """
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.n_rows:
+            raise IndexError(
+                f"rows {numbers.min()} to {numbers.max()} of an array of {self.n_rows}"
+            )
+        taken = np.empty((len(numbers), *self.row_shape), self.dtype)
+        shards, within = np.divmod(numbers, self.rows_per_shard)
+        for shard in np.unique(shards):
+            here = shards == shard
+            taken[here] = self._shards[shard][within[here]]
+        return taken
+
     def _pieces(self, start: int, stop: int) -> Iterator[np.ndarray]:
         while start < stop:
             shard, within = divmod(start, self.rows_per_shard)

@@ -408,6 +408,18 @@ class Catalogue(Database):
         asked = json.dumps([int(one) for one in numbers])
         return [HeardEvent(*row) for row in self._connection.execute(query, (MODIFICATION, asked))]
 
+    def some_recordings(self, numbers: Iterable[int]) -> dict[int, RecordingRow]:
+        """Return the recordings of some numbers, present or not."""
+        return {row.recording_id: row for row in self._some(RecordingRow, "recordings", numbers)}
+
+    def some_events(self, numbers: Iterable[int]) -> dict[int, EventRow]:
+        """Return the events of some numbers, present or not."""
+        return {row.event_id: row for row in self._some(EventRow, "events", numbers)}
+
+    def _some(self, kind: type, table: str, numbers: Iterable[int]) -> list[Any]:
+        query = f"SELECT * FROM {table} WHERE {table[:-1]}_id IN (SELECT value FROM json_each(?))"
+        return self._rows(kind, query, [json.dumps(sorted(set(numbers)))])
+
     def event_times(self) -> dict[int, int | None]:
         """Return when each event present began, in ms of UTC since 1970; None: not known."""
         query = "SELECT event_id, start_ms FROM heard_events ORDER BY event_id"

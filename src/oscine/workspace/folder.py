@@ -87,6 +87,10 @@ class Workspace:
         """Return the folder of a set of vectors."""
         return self.folder / "embeddings" / name
 
+    def neighbours(self, name: str = VECTORS_SET) -> Path:
+        """Return the folder of the index of a set of vectors."""
+        return self.embeddings(name) / "neighbours"
+
     def catalogue(self) -> Catalogue:
         """Open the catalogue."""
         return Catalogue(self.catalogue_file)
