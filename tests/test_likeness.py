@@ -350,7 +350,7 @@ def test_as_many_birds_are_found_as_there_are():
     for label in range(5):  # each group is one bird
         assert len(set(bird[found.labels == label])) == 1
     assert (np.diff(np.bincount(found.labels)) <= 0).all()
-    assert len(found.members) == len(calls)
+    assert len(found.sureness) == len(calls)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -594,7 +594,7 @@ def test_a_workspace_without_vectors_says_what_to_run(call, copied, tmp_path):
     change(copied, "UPDATE stages SET finished = 0 WHERE stage = 'embed'")
     code, _, err = call("similar", "1", "-w", copied)
     assert code == 1
-    assert "holds no vectors yet: run `oscine embed`" in err
+    assert "run `oscine embed` first" in err
     code, _, err = call("similar", "1", "-w", tmp_path / "none.oscine")
     assert code == 1
     assert "is no workspace" in err

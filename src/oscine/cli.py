@@ -862,6 +862,7 @@ def _print_similar(report: SimilarReport) -> None:
             continue
         header = (
             "likeness",
+            "above",
             "event",
             "type",
             "from",
@@ -875,6 +876,7 @@ def _print_similar(report: SimilarReport) -> None:
         rows = [
             (
                 f"{one.likeness:.2f}",
+                "-" if one.percentile is None else _percent(one.percentile),
                 f"{one.event}",
                 "-" if one.sound_type is None else f"{one.sound_type}",
                 f"{one.start_s:.3f}",
@@ -891,6 +893,11 @@ def _print_similar(report: SimilarReport) -> None:
         for row in (header, *rows):
             cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
             print("  ".join([" ", *cells[:-1], row[-1]]))
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, with as many digits as its distance to 100 % needs."""
+    return f"{share:.2%}" if share > 0.99 else f"{share:.1%}" if share > 0.9 else f"{share:.0%}"
 
 
 def _figure(value: float | None) -> str:

@@ -31,15 +31,16 @@ class ClassShare:
     Attributes
     ----------
     name : str
-    share : float
+    share : float or None
         All shares and that of none add up to one. They are not probabilities: nothing was fitted.
+        None where the archive has too little to say what is usual.
     likeness : float
         Cosine to the mean of its examples.
     n_examples, n_recordings : int
     """
 
     name: str
-    share: float
+    share: float | None
     likeness: float
     n_examples: int
     n_recordings: int
@@ -112,32 +113,33 @@ def which(one: Sounds, examples: Sounds, names: Sequence[str], cohort: Cohort) -
         )
 
     nearest = among(float(likeness.max()), others.max(axis=1)) if len(rows) else None
-    if nearest is None:
-        shares, none_share = np.full(len(classes), np.nan), None
-    else:
+    shares: list[float | None] = [None] * len(classes)
+    order = np.argsort(-likeness, kind="stable")
+    if nearest is not None:
         of_each = [among(float(likeness[k]), others[:, k]) for k in range(len(classes))]
         odds = np.array([one.share / (1 - one.share) for one in of_each if one is not None])
-        shares, none_share = nearest.share * odds / odds.sum(), 1 - nearest.share
+        weights_of = nearest.share * odds / odds.sum()
+        shares, order = weights_of.tolist(), np.lexsort((-likeness, -weights_of))
     to_examples = examples.vectors @ one.vectors[0]
-    order = np.argsort(-to_examples, kind="stable")[:NEAREST]
+    nearest_rows = np.argsort(-to_examples, kind="stable")[:NEAREST]
     found = tuple(
         ClassShare(
             name=classes[k],
-            share=float(shares[k]),
+            share=shares[k],
             likeness=float(likeness[k]),
             n_examples=int((of_class == k).sum()),
             n_recordings=len(np.unique(examples.recordings[of_class == k])),
         )
-        for k in np.argsort(-shares, kind="stable")
+        for k in order.tolist()
     )
     is_accepted = nearest is not None and nearest.share >= ACCEPTED
     return Which(
         answer=found[0].name if is_accepted else None,
         classes=found,
-        none_share=none_share,
+        none_share=None if nearest is None else 1 - nearest.share,
         percentile=nearest,
-        neighbours=tuple((int(row), float(to_examples[row])) for row in order),
-        neighbours_say=_most([str(names[row]) for row in order]),
+        neighbours=tuple((int(row), float(to_examples[row])) for row in nearest_rows),
+        neighbours_say=_most([str(names[row]) for row in nearest_rows]),
     )
 
 

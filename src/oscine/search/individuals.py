@@ -46,6 +46,8 @@ FEWEST_BANDS = 16
 """That two backgrounds must share to be compared."""
 FEWEST_KNOWN = 5
 """Known pairs of either sort that a probability can be fitted to."""
+FEWEST_CALLS = 6
+"""That can be grouped."""
 MOST_GROUPS = 30
 N_NULLS = 20
 N_THIRDS = 20
@@ -141,7 +143,7 @@ class Groups:
     stability : float
         Adjusted Rand index with the groups that are found without a third of the recordings; 0
         where there is one group.
-    members : np.ndarray of float64 [shape=(N,)]
+    sureness : np.ndarray of float64 [shape=(N,)]
         Silhouette of each call: below 0 it is nearer to another group.
     """
 
@@ -152,7 +154,7 @@ class Groups:
     silhouette: float
     null_silhouette: float
     stability: float
-    members: np.ndarray
+    sureness: np.ndarray
 
 
 def same(one: Calls, other: Calls, archive: Calls) -> Likeness:
@@ -320,8 +322,8 @@ def group(calls: Calls, seed: int = 0) -> Groups:
         There are fewer than six calls.
     """
     n = len(calls)
-    if n < 6:
-        raise ValueError(f"{n} calls are too few to be grouped: at least 6 are needed")
+    if n < FEWEST_CALLS:
+        raise ValueError(f"{n} calls are too few to be grouped: at least {FEWEST_CALLS} are needed")
     recordings = calls.kinds.recordings
     numbers = range(2, min(MOST_GROUPS, n // 3) + 1)
     distance, tree = _tree(calls.individuals, recordings)
@@ -345,7 +347,7 @@ def group(calls: Calls, seed: int = 0) -> Groups:
             silhouette=float(fits[best]),
             null_silhouette=float(limit[best]),
             stability=0.0,
-            members=np.zeros(n),
+            sureness=np.zeros(n),
         )
     spread = nulls.std(axis=0)[best]
     as_good = [k for k, one in zip(numbers, gain, strict=True) if one >= gain[best] - spread]
@@ -358,7 +360,7 @@ def group(calls: Calls, seed: int = 0) -> Groups:
         silhouette=float(fits[best]),
         null_silhouette=float(limit[best]),
         stability=_stability(calls, labels, numbers[best], rng),
-        members=_members(distance, labels),
+        sureness=_sureness(distance, labels),
     )
 
 
@@ -400,7 +402,7 @@ def _silhouette(distance: np.ndarray, tree: np.ndarray, n_groups: int) -> float:
     return float(silhouette_score(distance, labels, metric="precomputed"))
 
 
-def _members(distance: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _sureness(distance: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the silhouette of each call."""
     return np.asarray(silhouette_samples(distance, labels, metric="precomputed"))
 

@@ -57,6 +57,16 @@ class Sounds:
         return Sounds(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
 
+def joined(several: Sequence[Sounds]) -> Sounds:
+    """Return sounds one after another."""
+    return Sounds(
+        **{
+            one.name: np.concatenate([getattr(sounds, one.name) for sounds in several])
+            for one in fields(Sounds)
+        }
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Percentile:
     """Where a likeness lies among those of unrelated pairs.

@@ -5,13 +5,16 @@ command line prints. Rooms that need torch or scikit-learn are imported by the s
 """
 
 from oscine.steps.evaluating import EvaluateReport, evaluate
+from oscine.steps.examples import Stretch, read_example
 from oscine.steps.found import SimilarEvent, SimilarReport
+from oscine.steps.identifying import IndividualsReport, SameReport, individuals, same
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
 from oscine.steps.mapping import ClusterReport, EmbedReport, cluster, embed
 from oscine.steps.reporting import LearnReport, report
-from oscine.steps.searching import Stretch, read_example, similar
+from oscine.steps.searching import similar
 from oscine.steps.shared import Progress, is_disk_full
+from oscine.steps.telling import WhichReport, which
 from oscine.steps.whole import learn
 
 __all__ = [
@@ -19,26 +22,32 @@ __all__ = [
     "EmbedReport",
     "EvaluateReport",
     "IndexReport",
+    "IndividualsReport",
     "LearnReport",
     "PretrainReport",
     "Progress",
+    "SameReport",
     "SimilarEvent",
     "SimilarReport",
     "StatusReport",
     "Stretch",
+    "WhichReport",
     "cluster",
     "embed",
     "evaluate",
     "index",
+    "individuals",
     "is_disk_full",
     "learn",
     "plan",
     "pretrain",
     "read_example",
     "report",
+    "same",
     "similar",
     "status",
     "synth",
     "synthetic_speed",
     "take_model",
+    "which",
 ]

@@ -151,9 +151,9 @@ def open_neighbours(
     from oscine.search.index import open_index
 
     vectors, made_from = _event_vectors(workspace, catalogue)
-    present = np.zeros(vectors.n_rows, bool)
-    rows = np.array([event.event_id - 1 for event in catalogue.events()], np.int64)
-    present[rows[rows < vectors.n_rows]] = True
+    present = np.ones(vectors.n_rows, bool)
+    absent = catalogue.absent_events()
+    present[absent[absent <= vectors.n_rows] - 1] = False
     return open_index(workspace.neighbours(), vectors, made_from), present
 
 

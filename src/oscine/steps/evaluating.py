@@ -9,25 +9,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oscine.config import (
-    OscineConfig,
-    fingerprint,
-)
 from oscine.workspace.catalogue import (
-    Catalogue,
     EventRow,
 )
-from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
-    from oscine.embedding.individual import ExchangeSample, IndividualReadout
-    from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import Evaluation
-from oscine.steps.shared import Progress, archive_of, at_work, needed, open_tape, telling
+from oscine.steps.hearing_calls import exchange_sample, individual_readout
+from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import sound_around
 
 
@@ -127,9 +120,12 @@ def evaluate(
         clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
         individual = None
         if any(name.lower() in INDIVIDUAL_COLUMNS for name in asked):
-            individual = _individual(
-                workspace, catalogue, config, tape, encoder, readout, events, clusters
-            )
+            with suppress(ValueError):  # too few events or backgrounds
+                drawn = exchange_sample(catalogue, config, tape, encoder, readout)
+                individual = (
+                    individual_readout(workspace, catalogue, encoder, readout, lambda: drawn),
+                    drawn,
+                )
         listener = Listener(
             tape,
             encoder,
@@ -171,55 +167,6 @@ def evaluate(
         )
         written = write_evaluation(workspace.reports, evaluation)
     return EvaluateReport(evaluation=evaluation, report=str(written))
-
-
-def _individual(
-    workspace: Workspace,
-    catalogue: Catalogue,
-    config: OscineConfig,
-    tape: Any,
-    encoder: Any,
-    readout: Readout,
-    events: Sequence[EventRow],
-    clusters: dict[int, int],
-) -> tuple[IndividualReadout, ExchangeSample] | None:
-    """Return the readout for individuals, made when it is first needed, and what it was made of.
-
-    None where the archive is too small for one.
-    """
-    from oscine.embedding.individual import (
-        IndividualReadout,
-        draw_sample,
-        fit_individual,
-        individual_config,
-    )
-    from oscine.embedding.intervals import frame_intervals
-
-    recordings = catalogue.recordings()
-    by_number = {row.recording_id: row for row in recordings}
-    types = [clusters.get(event.event_id, -1) for event in events]
-    heard_as = individual_config(readout.config)
-    try:
-        sample = draw_sample(
-            tape,
-            encoder,
-            heard_as,
-            config.activity,
-            frame_intervals(events, by_number),
-            types,
-            recordings,
-        )
-    except ValueError:  # too few events or backgrounds
-        return None
-    made_from = fingerprint(readout.encoder, archive_of(catalogue), heard_as, types)
-    folder = workspace.embeddings()
-    with suppress(FileNotFoundError):
-        found = IndividualReadout.load(folder)
-        if found.made_from == made_from:
-            return found, sample
-    found = fit_individual(sample, encoder, heard_as, made_from)
-    found.save(folder)
-    return found, sample
 
 
 def _questions(

@@ -62,7 +62,11 @@ class SimilarEvent:
     likeness : float
         Cosine between its vector and what was asked for: 1 is the same, 0 unrelated.
     percentile : float or None
-        Where the likeness lies among those of unrelated sounds; None where that is not known.
+        Share of unrelated pairs that are less alike: pairs of events from different recordings and
+        days, each like one of the two in band, length and level. None where the archive is too
+        small to tell, or what was asked for is not one sound that stands out.
+    pairs, pair_recordings : int or None
+        That it rests on.
     path : str
         Of the recording, below `root`.
     root : str
@@ -84,6 +88,8 @@ class SimilarEvent:
     event: int
     likeness: float
     percentile: float | None
+    pairs: int | None
+    pair_recordings: int | None
     path: str
     root: str
     channel: int

@@ -390,6 +390,46 @@ class Catalogue(Database):
         found = self._connection.execute(query, where.parameters)
         return np.fromiter((row[0] for row in found), np.int64)
 
+    def recordings_called(self, name: str) -> list[RecordingRow]:
+        """Return the recordings present and heard whose path is the end of a name.
+
+        Parameters
+        ----------
+        name : str
+            A whole path, with slashes.
+        """
+        query = (
+            "SELECT * FROM recordings WHERE is_present AND n_frames > 0"
+            " AND substr(?, -length(path)) = path ORDER BY recording_id"
+        )
+        return self._rows(RecordingRow, query, [name])
+
+    def events_of(self, recording_id: int) -> list[EventRow]:
+        """Return the events of a recording, by number."""
+        query = "SELECT * FROM events WHERE recording_id = ? ORDER BY event_id"
+        return self._rows(EventRow, query, [recording_id])
+
+    def absent_events(self) -> np.ndarray:
+        """Return the numbers of the events of recordings that are not present, ascending."""
+        query = (
+            "SELECT event_id FROM recordings JOIN events USING (recording_id)"
+            " WHERE NOT is_present ORDER BY event_id"
+        )
+        return np.fromiter((row[0] for row in self._connection.execute(query)), np.int64)
+
+    def events_of_content(self, contents: Sequence[str]) -> list[EventRow]:
+        """Return the events of recordings with some content hashes, by number."""
+        query = (
+            "SELECT events.* FROM recordings JOIN events USING (recording_id)"
+            " WHERE content_hash IN (SELECT value FROM json_each(?)) ORDER BY event_id"
+        )
+        return self._rows(EventRow, query, [json.dumps(list(contents))])
+
+    def sound_types_of(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return the sound types of those of some events that are in one."""
+        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        return {row.event_id: row.cluster for row in rows if row.cluster >= 0}
+
     def heard_events(self, numbers: Sequence[int]) -> list[HeardEvent]:
         """Return some events that are present, by number, with what their recordings say of them.
 
@@ -416,8 +456,9 @@ class Catalogue(Database):
         """Return the events of some numbers, present or not."""
         return {row.event_id: row for row in self._some(EventRow, "events", numbers)}
 
-    def _some(self, kind: type, table: str, numbers: Iterable[int]) -> list[Any]:
-        query = f"SELECT * FROM {table} WHERE {table[:-1]}_id IN (SELECT value FROM json_each(?))"
+    def _some(self, kind: type, table: str, numbers: Iterable[int], key: str = "") -> list[Any]:
+        key = key or f"{table[:-1]}_id"
+        query = f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))"
         return self._rows(kind, query, [json.dumps(sorted(set(numbers)))])
 
     def event_times(self) -> dict[int, int | None]:

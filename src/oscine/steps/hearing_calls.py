@@ -1,0 +1,232 @@
+"""The readout for individuals of a workspace, and the calls that two are held against.
+
+In comes a workspace with vectors and sound types; out come the readout, fitted when it is first
+asked for, and calls of the archive as it hears them. `evaluate`, `same` and `individuals` ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oscine.config import OscineConfig, fingerprint
+from oscine.embedding.intervals import FrameInterval, frame_intervals
+from oscine.embedding.readout import Readout
+from oscine.search.similarity import described, draw_events, joined
+from oscine.steps.examples import Archive, Asked
+from oscine.steps.shared import Progress, archive_of, looked_at, needed, open_tape
+from oscine.workspace.catalogue import Catalogue
+from oscine.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    from oscine.embedding.calls import HeardCalls
+    from oscine.embedding.individual import ExchangeSample, IndividualReadout
+    from oscine.model.autoencoder import Encoder
+    from oscine.picture.tape import Tape
+    from oscine.search.individuals import Calls
+
+
+def exchange_sample(
+    catalogue: Catalogue, config: OscineConfig, tape: Tape, encoder: Encoder, readout: Readout
+) -> ExchangeSample:
+    """Hear events of the archive before other backgrounds.
+
+    Raises
+    ------
+    ValueError
+        The archive is too small.
+    """
+    from oscine.embedding.individual import draw_sample, individual_config
+
+    recordings = catalogue.recordings()
+    events = catalogue.events()
+    types = {row.event_id: row.cluster for row in catalogue.sound_types()}
+    return draw_sample(
+        tape,
+        encoder,
+        individual_config(readout.config),
+        config.activity,
+        frame_intervals(events, {row.recording_id: row for row in recordings}),
+        [types.get(event.event_id, -1) for event in events],
+        recordings,
+    )
+
+
+def individual_readout(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    encoder: Encoder,
+    readout: Readout,
+    sample: Callable[[], ExchangeSample],
+) -> IndividualReadout:
+    """Return the readout for individuals: the one that is there, or a new one, which is kept.
+
+    Raises
+    ------
+    ValueError
+        The archive is too small for one.
+    """
+    from oscine.embedding.individual import IndividualReadout, fit_individual, individual_config
+
+    heard_as = individual_config(readout.config)
+    made_from = _made_from(catalogue, readout)
+    with suppress(FileNotFoundError):
+        found = IndividualReadout.load(workspace.embeddings())
+        if found.made_from == made_from:
+            return found
+    found = fit_individual(sample(), encoder, heard_as, made_from)
+    found.save(workspace.embeddings())
+    return found
+
+
+def _made_from(catalogue: Catalogue, readout: Readout) -> str:
+    """Return what stands for all that the readout for individuals is fitted on."""
+    from oscine.embedding.individual import individual_config
+
+    types = {row.event_id: row.cluster for row in catalogue.sound_types()}
+    events = [types.get(event.event_id, -1) for event in catalogue.events()]
+    return fingerprint(
+        readout.encoder, archive_of(catalogue), individual_config(readout.config), events
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CallHearing:
+    """Hears calls for individuals, and holds those that speak for the archive.
+
+    Attributes
+    ----------
+    archive : Archive
+    tape : Tape
+        That of the archive.
+    encoder : Encoder
+    readout : IndividualReadout
+    heard : HeardCalls
+    """
+
+    archive: Archive
+    tape: Tape
+    encoder: Encoder
+    readout: IndividualReadout
+    heard: HeardCalls
+
+    @property
+    def cohort(self) -> Calls:
+        """Calls that speak for the archive, as far as they are still present."""
+        from oscine.search.individuals import Calls
+
+        numbers = self.heard.event_ids
+        events = self.archive.catalogue.heard_events(numbers.tolist())
+        rows = np.searchsorted(numbers, [one.event_id for one in events])
+        vectors = self.archive.vectors.take(numbers[rows] - 1)
+        return Calls(kinds=described(vectors, events), individuals=self.heard.individuals[rows])
+
+    def calls(self, asked: Sequence[Asked]) -> Calls:
+        """Hear what was asked with."""
+        from oscine.embedding.calls import individual_vectors
+        from oscine.search.individuals import Calls
+
+        vectors = [
+            individual_vectors(one.tape or self.tape, self.encoder, self.readout, [_interval(one)])
+            for one in asked
+        ]
+        return Calls(
+            kinds=joined([one.sounds for one in asked]), individuals=np.concatenate(vectors)
+        )
+
+    def background(self, one: Asked) -> np.ndarray | None:
+        """Return the shape of the background of a sound [shape=(F,)]; None: it has too little."""
+        from oscine.embedding.backgrounds import background_shape, quiet_frames
+
+        interval = _interval(one)
+        middle = sum(interval.frames) // 2
+        quiet = quiet_frames(
+            one.tape or self.tape, interval.recording, self.archive.config.picture, middle
+        )
+        return None if quiet is None else background_shape(quiet)
+
+    def backgrounds_without(self, asked: Sequence[Asked]) -> np.ndarray:
+        """Return backgrounds of the archive [shape=(R, F)], but for the recordings asked about."""
+        own = {_interval(one).recording.content_key for one in asked}
+        return self.heard.backgrounds[[key not in own for key in self.heard.recordings]]
+
+
+def _interval(one: Asked) -> FrameInterval:
+    assert one.interval is not None  # no vector is asked of individuals
+    return one.interval
+
+
+@contextmanager
+def hear_individuals(folder: Path, progress: Progress | None) -> Iterator[CallHearing]:
+    """Open a workspace to ask of individuals; what that needs is made the first time.
+
+    Raises
+    ------
+    ValueError
+        There are no sound types yet, the archive is too small, the vectors are not of the model
+        in use, or another run holds the workspace while something is to be made.
+    """
+    with looked_at(folder, (), None, "picture") as (workspace, catalogue, config):
+        needed(catalogue, "cluster")
+        archive = Archive.of(workspace, catalogue, config)
+        encoder = archive.encoder()
+        tape, _ = open_tape(workspace, catalogue, config)
+        wanted = fingerprint(
+            _made_from(catalogue, archive.readout), needed(catalogue, "embed").facts["digest"]
+        )
+        heard = _kept(workspace, wanted)
+        if heard is None:
+            with workspace.alone():
+                heard = _heard(archive, encoder, tape, wanted, progress)
+        from oscine.embedding.individual import IndividualReadout
+
+        yield CallHearing(
+            archive=archive,
+            tape=tape,
+            encoder=encoder,
+            readout=IndividualReadout.load(workspace.embeddings()),
+            heard=heard,
+        )
+
+
+def _kept(workspace: Workspace, wanted: str) -> HeardCalls | None:
+    """Return the calls that are kept, if they are those of the archive as it is now."""
+    from oscine.embedding.calls import HeardCalls
+
+    with suppress(FileNotFoundError):
+        found = HeardCalls.load(workspace.embeddings())
+        if found.made_from == wanted:
+            return found
+    return None
+
+
+def _heard(
+    archive: Archive, encoder: Encoder, tape: Tape, made_from: str, progress: Progress | None
+) -> HeardCalls:
+    """Fit the readout where that is needed, hear calls that speak for the archive, keep them."""
+    from oscine.embedding.calls import hear_calls
+
+    tell = progress or (lambda *_: None)
+    workspace, catalogue, config = archive.workspace, archive.catalogue, archive.config
+    tell("individuals", 0, 2, "once for an archive: the readout")
+    readout = individual_readout(
+        workspace,
+        catalogue,
+        encoder,
+        archive.readout,
+        lambda: exchange_sample(catalogue, config, tape, encoder, archive.readout),
+    )
+    tell("individuals", 1, 2, "once for an archive: its calls")
+    drawn = draw_events(catalogue, archive.vectors.n_rows, config.readout.seed)
+    numbers = [one.event_id for one in drawn]
+    intervals = archive.intervals(numbers)
+    events = [(number, intervals[number]) for number in numbers]
+    heard = hear_calls(tape, encoder, readout, events, config.picture, made_from)
+    heard.save(workspace.embeddings())
+    tell("individuals", 2, 2, "")
+    return heard
