@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
-    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport
+    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport, Stretch
     from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -515,18 +515,14 @@ def similar(
     """
     if query is not None and like:
         raise WrongUse("give a query, or examples by --like, not both")
-    if top < 1:
-        raise WrongUse(f"--top must be at least 1, not {top}")
-    if own < 0:
-        raise WrongUse(f"--own must not be negative, not {own}")
     from oscine import steps as verbs
 
-    asked = [verbs.read_example(one) for one in ([query] if query is not None else like)]
+    asked: list[str | Stretch] = [query] if query is not None else [*like]
     if start_s is not None or stop_s is not None:
-        is_plain = query is not None and isinstance(asked[0], verbs.Stretch)
-        if not is_plain or asked[0] != verbs.Stretch(file=Path(query or "")):
+        whole = verbs.Stretch(file=Path(query or ""))
+        if query is None or verbs.read_example(query) != whole:
             raise WrongUse("--start-s and --stop-s are of a file that is the query")
-        asked = [verbs.Stretch(file=Path(query or ""), start_s=start_s, stop_s=stop_s)]
+        asked = [replace(whole, start_s=start_s, stop_s=stop_s)]
     report = verbs.similar(
         asked,
         workspace,

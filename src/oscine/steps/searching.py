@@ -149,7 +149,7 @@ def similar(
             others=archive.found(*_nearest(archive.vectors, query, top, is_allowed & ~is_own)),
             own=archive.found(*_nearest(archive.vectors, query, own, is_allowed & is_own)),
             out=None if out is None else str(out),
-            notes=_notes(archive, is_allowed, where),
+            notes=_notes(archive, [*liked, *unliked], is_allowed, where),
         )
         if out is not None:
             _write(out, report, archive, liked, unliked)
@@ -166,6 +166,8 @@ class _Example:
     event: EventRow | None = None
     tape: Tape | None = None
     """Of a guest; None: that of the archive."""
+    trouble: str = ""
+    """What is wrong with the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -177,22 +179,20 @@ class _Archive:
     config: OscineConfig
     vectors: np.ndarray
     events: list[EventRow]
+    columns: dict[str, np.ndarray]
+    """Numbers, recordings and frames of the events [each shape=(N,)]."""
     recordings: dict[int, RecordingRow]
     sound_types: dict[int, int]
-
-    def column(self, name: str) -> np.ndarray:
-        """Return a number of each event [shape=(N,)]."""
-        return np.fromiter((getattr(one, name) for one in self.events), np.int64, len(self.events))
 
     def are_of(self, examples: Iterable[_Example]) -> np.ndarray:
         """Tell which events are in a recording of the examples [shape=(N,)]."""
         contents = {one.interval.recording.content_hash for one in examples if one.interval}
         numbers = [row.recording_id for row in self._with_content(contents)]
-        return np.isin(self.column("recording_id"), numbers)
+        return np.isin(self.columns["recording_id"], numbers)
 
     def overlap(self, examples: Iterable[_Example]) -> np.ndarray:
         """Tell which events sound while an example does, on any channel [shape=(N,)]."""
-        start, stop = self.column("start_frame"), self.column("stop_frame")
+        start, stop = self.columns["start_frame"], self.columns["stop_frame"]
         overlaps = np.zeros(len(self.events), bool)
         for one in examples:
             if one.interval is not None:
@@ -204,7 +204,7 @@ class _Archive:
         """Tell which events meet a condition [shape=(N,)]."""
         if where is None:
             return np.ones(len(self.events), bool)
-        return np.isin(self.column("event_id"), self.catalogue.events_where(where))
+        return np.isin(self.columns["event_id"], self.catalogue.events_where(where))
 
     def model(self, readout: Readout) -> dict[str, Any] | None:
         """Return the facts of the model in use, or None where the vectors are not of it."""
@@ -257,6 +257,10 @@ def _read(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _
         config=config,
         vectors=vectors,
         events=events,
+        columns={
+            name: np.fromiter((getattr(one, name) for one in events), np.int64, len(events))
+            for name in ("event_id", "recording_id", "start_frame", "stop_frame")
+        },
         recordings={row.recording_id: row for row in catalogue.recordings()},
         sound_types=types,
     )
@@ -310,7 +314,7 @@ def _check(
 
 def _known(archive: _Archive, number: int) -> _Example:
     """Return an event of the workspace as an example."""
-    row = int(np.searchsorted(archive.column("event_id"), number))
+    row = int(np.searchsorted(archive.columns["event_id"], number))
     if row == len(archive.events) or archive.events[row].event_id != number:
         last = archive.catalogue.last("events")
         if not 1 <= number <= last:
@@ -387,9 +391,14 @@ def _heard(
                 vector=vector,
                 interval=interval,
                 tape=guests.tape,
+                trouble=_trouble(one.file, interval.recording),
             )
             for one, interval, vector in zip(stretches, intervals, vectors, strict=True)
         }
+
+
+def _trouble(file: Path, recording: RecordingRow) -> str:
+    return f"{file} is {recording.state}: {recording.reason}" if recording.reason else ""
 
 
 @contextmanager
@@ -442,9 +451,11 @@ def _nearest(
     return rows[order], likeness[order]
 
 
-def _notes(archive: _Archive, is_allowed: np.ndarray, where: str | None) -> list[str]:
+def _notes(
+    archive: _Archive, examples: Sequence[_Example], is_allowed: np.ndarray, where: str | None
+) -> list[str]:
     """Say what keeps the result from being what one may expect."""
-    notes = []
+    notes = list(dict.fromkeys(one.trouble for one in examples if one.trouble))
     if where is not None and not is_allowed.any():
         notes.append(f"no event meets the condition {where!r}")
     n_newer = archive.catalogue.count("events") - len(archive.events)
