@@ -261,14 +261,15 @@ def _read(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _
             name: np.fromiter((getattr(one, name) for one in events), np.int64, len(events))
             for name in ("event_id", "recording_id", "start_frame", "stop_frame")
         },
-        recordings={row.recording_id: row for row in catalogue.recordings()},
+        # Another run may just have found that a file is gone.
+        recordings={row.recording_id: row for row in catalogue.recordings(with_absent=True)},
         sound_types=types,
     )
 
 
 def _listed(examples: Example | Sequence[Example]) -> list[int | Stretch | np.ndarray]:
     """Return examples as a list, with what was written of them read."""
-    if isinstance(examples, int | str | Path | Stretch | np.ndarray):
+    if isinstance(examples, int | np.integer | str | Path | Stretch | np.ndarray):
         examples = [examples]
     read: list[int | Stretch | np.ndarray] = []
     for one in examples:
