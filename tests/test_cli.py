@@ -145,7 +145,7 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("cluster", *at)["clusters"] >= 1
     asked = ask("evaluate", archive / "truth.csv", *at, "--labels", "species,call_type")
     assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
-    assert len(ask("similar", 1, *at, "--top", 3)["others"]) == 3
+    assert len(ask("similar", 1, *at, "--own", 3)["own"]) == 3  # there is one recording
     assert ask("status", *at)["stages"]["cluster"] == "done"
     assert ask("synth", tmp_path / "made", "--minutes", "0.1")["n_recordings"] == 1
 

@@ -229,6 +229,18 @@ def test_a_file_that_is_new_finds_its_like_in_all_recordings(learned, held, aske
     assert report.others[0].likeness > 0.95
 
 
+def test_of_a_damaged_file_that_is_asked_with_it_is_said_what_is_wrong(learned, tmp_path):
+    cut = tmp_path / "cut.wav"
+    soundfile.write(cut, np.random.default_rng(0).normal(0, 0.05, 64_000), 32_000)
+    with open(cut, "r+b") as file:
+        file.truncate(64_044)
+    report = steps.similar([cut, cut], learned, unlike=3)
+    assert report.notes == [
+        f"{cut} is damaged: holds 1.00 s of the 2.00 s that its header promises"
+    ]
+    assert len(report.others) == 20
+
+
 def test_events_that_overlap_an_example_are_never_found(learned, asked):
     event, recording, _, stop_s = asked
     stretch = steps.Stretch(file=Path(recording.root) / recording.path, start_s=0, stop_s=stop_s)

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
-    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport
+    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport, Stretch
     from oscine.steps.comparing import NeighboursReport
     from oscine.steps.learning import Plan
 
@@ -38,6 +38,7 @@ DOING = {
     "report": "drawing the report",
     "features": "computing features",
     "evaluate": "asking",
+    "individuals": "hearing individuals",
     "plan": "trying",
     "synth": "writing recordings",
 }
@@ -518,18 +519,11 @@ def similar(
     """
     if query is not None and like:
         raise WrongUse("give a query, or examples by --like, not both")
-    if top < 1:
-        raise WrongUse(f"--top must be at least 1, not {top}")
-    if own < 0:
-        raise WrongUse(f"--own must not be negative, not {own}")
+    if query is None and (start_s, stop_s) != (None, None):
+        raise WrongUse("--start-s and --stop-s are of a file that is the query")
     from oscine import steps as verbs
 
-    asked = [verbs.read_example(one) for one in ([query] if query is not None else like)]
-    if start_s is not None or stop_s is not None:
-        is_plain = query is not None and isinstance(asked[0], verbs.Stretch)
-        if not is_plain or asked[0] != verbs.Stretch(file=Path(query or "")):
-            raise WrongUse("--start-s and --stop-s are of a file that is the query")
-        asked = [verbs.Stretch(file=Path(query or ""), start_s=start_s, stop_s=stop_s)]
+    asked = like if query is None else _stretched([query], start_s, stop_s)
     report = verbs.similar(
         asked,
         workspace,
@@ -543,6 +537,210 @@ def similar(
     if as_json:
         return _print_json(report)
     _print_similar(report)
+
+
+@app.command(sort_key=5)
+def which(
+    clips: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    examples: Annotated[list[Path], Parameter(negative=())],
+    label: str | None = None,
+    start_s: float | None = None,
+    stop_s: float | None = None,
+    channel: int | None = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Tell a crow from a jay, or from neither, by a few labelled examples; nothing is trained.
+
+    Shares are no probabilities. `None of these` is how many of the archive's own sounds of the same
+    band, length and level are as much like a class; from 10 % on, none is the answer.
+
+    Example: oscine which unknown.wav --examples few.csv -w crows.oscine
+
+    Parameters
+    ----------
+    clips
+        Recordings, FILE@START-STOP in seconds, or numbers of events.
+    examples
+        A table of labelled recordings or stretches, as for `evaluate`; may be repeated.
+    label
+        The column of the table that says the class, where there are several.
+    start_s
+        Where the sound begins in the file, in seconds; of one clip.
+    stop_s
+        Where it ends. A whole file may be 60 s long.
+    channel
+        Of the files, from 0, where the workspace keeps each channel; the first if not given.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    report = verbs.which(
+        _stretched(clips, start_s, stop_s),
+        workspace,
+        examples=examples,
+        label=label,
+        channel=channel,
+    )
+    if as_json:
+        return _print_json(report)
+    for sound in report.sounds:
+        shares = [f"{one.name} {_share(one.share)}" for one in sound.classes]
+        print(f"{sound.sound}: {'; '.join(shares)}; none of these {_share(sound.none)}")
+        print(f"  {f'it is {sound.answer}' if sound.answer else 'no answer'}; nearest examples:")
+        for near in sound.nearest:
+            print(f"    {near.likeness:5.2f}  {near.label}  {near.example}")
+        if sound.percentile is not None:
+            print(
+                f"  more like {sound.classes[0].name} than {_percent(sound.percentile)} of "
+                f"{sound.events:,} events like it in band, length and level "
+                f"({sound.recordings:,} recordings)"
+            )
+        for note in sound.notes:
+            print(f"  note: {note}")
+    _print_table([("examples", f"{report.examples:,} ({report.label})")], report.notes)
+
+
+@app.command(sort_key=5)
+def same(
+    one: str,
+    other: str,
+    /,
+    *,
+    known: Path | None = None,
+    channel: int | None = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Tell how alike two calls are as individuals, and how far that can be trusted.
+
+    Likeness counts in deviations above what each of the two has with other calls of their kind: 0
+    is usual. The first time, calls of the archive are heard for this, which takes a minute or two.
+
+    Example: oscine same morning.wav evening.wav@3.1-3.6 -w crows.oscine
+
+    Parameters
+    ----------
+    one
+        A recording, FILE@START-STOP in seconds, or the number of an event.
+    other
+        Another.
+    known
+        A CSV table of known pairs: columns a, b (as above) and same (yes or no). At least five
+        pairs of the same and five of different individuals give a probability.
+    channel
+        Of the files, from 0, where the workspace keeps each channel; the first if not given.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.same(one, other, workspace, known=known, channel=channel, progress=progress)
+    if as_json:
+        return _print_json(report)
+    rows = [("one", report.one), ("other", report.other)]
+    if report.likeness is not None:
+        rows.append(("likeness", f"{report.likeness:+.2f} (0 is usual for calls of this kind)"))
+    if report.percentile is not None:
+        rows.append(
+            (
+                "",
+                f"more alike than {_percent(report.percentile)} of {report.pairs:,} pairs of such "
+                f"calls from different recordings ({report.recordings:,} recordings)",
+            )
+        )
+    if report.backgrounds is not None:
+        rows.append(
+            (
+                "backgrounds",
+                f"more alike than {_percent(report.backgrounds)} of those of unrelated recordings",
+            )
+        )
+    if report.probability is not None:
+        rows.append(
+            (
+                "probability",
+                f"{report.probability:.2f} of the same individual, by {report.known_same} known "
+                f"pairs of one and {report.known_different} of different individuals (equal error "
+                f"rate {report.equal_error_rate:.0%}), both being as likely beforehand",
+            )
+        )
+    _print_table(rows, report.warnings)
+
+
+@app.command(sort_key=5)
+def individuals(
+    *,
+    cluster: int | None = None,
+    where: str | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Group the calls of one sound type into putative individuals, with a number that it justifies.
+
+    Example: oscine individuals --cluster 7 -w crows.oscine
+
+    Parameters
+    ----------
+    cluster
+        The sound type.
+    where
+        A condition that the calls must meet, instead or as well; `status --help` has the fields.
+    seed
+        Of what depends on chance.
+    out
+        A .csv file to write: a row for each call, with its group.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.individuals(
+            workspace, cluster=cluster, where=where, seed=seed, out=out, progress=progress
+        )
+    if as_json:
+        return _print_json(report)
+    number = f"{report.individuals}"
+    if report.at_most > report.at_least:
+        number += f" ({report.at_least} to {report.at_most} fit about as well)"
+    _print_table(
+        [
+            ("calls", f"{report.calls:,} of {report.recordings:,} recordings"),
+            ("individuals", number),
+            (
+                "parted by",
+                f"{report.silhouette:.3f} (silhouette; calls without groups: up to "
+                f"{report.silhouette_by_chance:.3f})",
+            ),
+            *(
+                []
+                if report.individuals == 1
+                else [("stability", f"{report.stability:.2f} without a third of the recordings")]
+            ),
+            *([] if report.out is None else [("written", report.out)]),
+        ],
+        report.notes,
+    )
+    if report.individuals > 1:
+        print("\n  individual  calls  recordings  typical event  sureness")
+        for one in report.groups:
+            print(
+                f"  {one.individual:>10}  {one.calls:>5}  {one.recordings:>10}  {one.typical:>13}"
+                f"  {one.sureness:>8.2f}"
+            )
 
 
 @app.command(sort_key=6)
@@ -893,6 +1091,31 @@ def _print_similar(report: SimilarReport) -> None:
         for row in (header, *rows):
             cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
             print("  ".join([" ", *cells[:-1], row[-1]]))
+    if report.others and report.others[0].percentile is not None:
+        nearest = report.others[0]
+        print(
+            "\nabove: share of unrelated pairs, each like the two in band, length and level, that "
+            f"are less alike\n(for the first, of {nearest.pairs:,} pairs of "
+            f"{nearest.pair_recordings:,} recordings)"
+        )
+
+
+def _stretched(
+    asked: Sequence[str], start_s: float | None, stop_s: float | None
+) -> list[str | Stretch]:
+    """Return what was asked for; with seconds, that stretch of the file that it is."""
+    from oscine import steps as verbs
+
+    if start_s is None and stop_s is None:
+        return list(asked)
+    whole = verbs.Stretch(file=Path(asked[0]))
+    if len(asked) > 1 or verbs.read_example(asked[0]) != whole:
+        raise WrongUse("--start-s and --stop-s are of one file; of several, FILE@START-STOP")
+    return [replace(whole, start_s=start_s, stop_s=stop_s)]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _percent(share: float) -> str:

@@ -73,6 +73,8 @@ class Asked:
         Site and date; empty where it is not known.
     weakness : str
         Why nothing can be claimed of it, in plain words; empty if it can.
+    trouble : str
+        What is wrong with its file.
     """
 
     words: str
@@ -83,6 +85,7 @@ class Asked:
     traits: np.ndarray | None = None
     day: str = ""
     weakness: str = ""
+    trouble: str = ""
 
     @property
     def sounds(self) -> Sounds:
@@ -361,7 +364,7 @@ class Archive:
         events: Sequence[EventRow],
         tape: Tape,
     ) -> Asked:
-        start, stop = interval.frames
+        (start, stop), recording = interval.frames, interval.recording
         inside = [one for one in events if one.start_frame < stop and one.stop_frame > start]
         picture = self.config.picture
         return Asked(
@@ -375,6 +378,7 @@ class Archive:
                 (picture.low_hz, picture.high_hz),
             ),
             weakness=self._weakness(interval, inside),
+            trouble=f"{name} is {recording.state}: {recording.reason}" if recording.reason else "",
         )
 
     def _weakness(self, interval: FrameInterval, events: Sequence[EventRow]) -> str:
@@ -425,7 +429,7 @@ def read_examples(examples: Example | Sequence[Example]) -> list[int | Stretch |
     WrongArgument
         A file is not there.
     """
-    if isinstance(examples, int | str | Path | Stretch | np.ndarray):
+    if isinstance(examples, int | np.integer | str | Path | Stretch | np.ndarray):
         examples = [examples]
     read: list[int | Stretch | np.ndarray] = []
     for one in examples:

@@ -212,7 +212,8 @@ def _notes(
     archive: Archive, is_allowed: np.ndarray, where: str | None, asked: Sequence[Asked]
 ) -> list[str]:
     """Say what keeps the result from being what one may expect."""
-    notes = [f"{one.words} {one.weakness}: no percentiles" for one in asked if one.weakness]
+    notes = list(dict.fromkeys(one.trouble for one in asked if one.trouble))
+    notes += [f"{one.words} {one.weakness}: no percentiles" for one in asked if one.weakness]
     if where is not None and not is_allowed.any():
         notes.append(f"no event meets the condition {where!r}")
     n_newer = archive.catalogue.last("events") - archive.vectors.n_rows
