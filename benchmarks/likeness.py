@@ -8,7 +8,7 @@ Four parts (``--parts``), each on trained and embedded workspaces of the real re
   say they are even: the Kolmogorov-Smirnov distance to that, over all pairs and over quarters by
   length, level and band; and with fewer recordings to fit on.
 - ``which``: crows against other birds and against jays, from 1, 5 and 10 examples of each (of
-  different recordings), 20 draws. Asked are all other clips: balanced accuracy between the two,
+  different recordings), 10 draws. Asked are all other clips: balanced accuracy between the two,
   the share that is accepted of each, and of birds of species that have no example. Beside it the
   same with MFCC statistics in place of vectors. Whole clips are asked; the archive's events say
   what is usual.
@@ -76,7 +76,7 @@ from oscine.search.similarity import Cohort, Sounds, described, stretch_traits
 from oscine.workspace import Workspace
 
 PARTS = ("percentiles", "which", "same", "individuals")
-N_HALVES, N_PAIRS, N_DRAWS = 20, 2000, 20
+N_HALVES, N_PAIRS, N_DRAWS = 20, 2000, 10
 N_ASKED_PAIRS = 1200
 """Of finches, drawn at random: 3,400 there are."""
 EXAMPLES = (1, 5, 10)

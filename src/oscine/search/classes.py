@@ -22,6 +22,7 @@ MATCHED_EVENTS = 200
 ACCEPTED = 0.9
 """Percentile from which a sound may be one of the classes."""
 NEAREST = 3
+LEAST_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,20 +107,18 @@ def which(one: Sounds, examples: Sounds, names: Sequence[str], cohort: Cohort) -
     others = cohort.sounds.vectors[rows] @ means.T  # (N, K)
     weights = cohort.weights[rows]
     n_recordings = len(np.unique(cohort.sounds.recordings[rows]))
-
-    def among(value: float, values: np.ndarray) -> Percentile | None:
-        return percentile(
-            value, values, weights, n_recordings=n_recordings, n_independent=n_recordings
-        )
-
-    nearest = among(float(likeness.max()), others.max(axis=1)) if len(rows) else None
+    nearest = percentile(
+        float(likeness.max()),
+        others.max(axis=1),
+        weights,
+        n_recordings=n_recordings,
+        n_independent=n_recordings,
+    )
     shares: list[float | None] = [None] * len(classes)
-    order = np.argsort(-likeness, kind="stable")
     if nearest is not None:
-        of_each = [among(float(likeness[k]), others[:, k]) for k in range(len(classes))]
-        odds = np.array([one.share / (1 - one.share) for one in of_each if one is not None])
-        weights_of = nearest.share * odds / odds.sum()
-        shares, order = weights_of.tolist(), np.lexsort((-likeness, -weights_of))
+        # A deviation of what is usual is worth a factor of e.
+        each = np.exp((likeness - likeness.max()) / max(float(others.std()), LEAST_DEVIATION))
+        shares = (nearest.share * each / each.sum()).tolist()
     to_examples = examples.vectors @ one.vectors[0]
     nearest_rows = np.argsort(-to_examples, kind="stable")[:NEAREST]
     found = tuple(
@@ -130,7 +129,7 @@ def which(one: Sounds, examples: Sounds, names: Sequence[str], cohort: Cohort) -
             n_examples=int((of_class == k).sum()),
             n_recordings=len(np.unique(examples.recordings[of_class == k])),
         )
-        for k in order.tolist()
+        for k in np.argsort(-likeness, kind="stable").tolist()
     )
     is_accepted = nearest is not None and nearest.share >= ACCEPTED
     return Which(
