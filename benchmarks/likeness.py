@@ -15,7 +15,10 @@ Four parts (``--parts``), each on trained and embedded workspaces of the real re
 - ``same``: zebra finches, pairs of calls of different days or birds: equal error rate of the
   normalised score, of the cosine of both readouts, and of the same score on control features;
   where the percentiles of same and of different pairs lie; and with the archive's finches hidden.
-  Two birds heard before one background, and one bird before two: how often does it warn?
+- ``microphones``: two finches before one background, and one finch on two days before two, 10 dB
+  below the call: where the percentiles lie, and how often it is said that the backgrounds alone
+  are alike. A background is what is quiet in a recording of the archive: its first half behind one
+  call, its second half behind the other.
 - ``individuals``: how many putative individuals are found where it is known how many there are,
   and how the groups agree with them (adjusted Rand index).
 """
@@ -41,6 +44,14 @@ from scipy.stats import kstest
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
 from oscine.config import OscineConfig, read_config
+from oscine.embedding.backgrounds import (
+    LEAST_QUIET_FRAMES,
+    Change,
+    QuietFrames,
+    background_shape,
+    changed_excerpt,
+)
+from oscine.embedding.choice import find_backgrounds
 from oscine.embedding.individual import (
     ExchangeSample,
     IndividualReadout,
@@ -56,6 +67,7 @@ from oscine.evaluation.features import (
     MFCC_PLAIN,
     OURS,
     RANDOM,
+    as_heard,
     encoded,
     hear,
     individual_readers,
@@ -67,18 +79,21 @@ from oscine.search.classes import ACCEPTED, which
 from oscine.search.individuals import (
     Calls,
     Likeness,
+    background_likeness,
     equal_error_rate,
     error_curve,
     group,
     same,
 )
 from oscine.search.similarity import Cohort, Sounds, described, stretch_traits
+from oscine.steps.identifying import ALIKE
 from oscine.workspace import Workspace
 
-PARTS = ("percentiles", "which", "same", "individuals")
+PARTS = ("percentiles", "which", "same", "microphones", "individuals")
 N_HALVES, N_PAIRS, N_DRAWS = 20, 2000, 10
 N_ASKED_PAIRS = 1200
 """Of finches, drawn at random: 3,400 there are."""
+N_MICROPHONE_PAIRS, BEFORE_SNR_DB = 150, 10.0
 EXAMPLES = (1, 5, 10)
 BIRDS = (
     "species_inat",
@@ -410,6 +425,73 @@ class Bench:
                     "percentiles": placed(found, is_same),
                     "said to lack the kind": lacking(found),
                 }
+        return result
+
+    def microphones(self) -> dict[str, Any]:
+        """Ask pairs of finches before one background and before two."""
+        _, individual = self.individual
+        config = self.readout.config
+        found = find_backgrounds(self.tape, self.recordings, self.config.picture, config.seed)
+        found = [one for one in found if len(one.log_mel) >= 2 * LEAST_QUIET_FRAMES]
+        half = [len(one.log_mel) // 2 for one in found]
+        parts = [
+            (replace(one, log_mel=one.log_mel[:at]), replace(one, log_mel=one.log_mel[at:]))
+            for one, at in zip(found, half, strict=True)
+        ]
+        shapes = [[background_shape(part) for part in both] for both in parts]
+        rows = np.flatnonzero(self.clips.column("part") == "individual_zebra_finch")
+        birds, days = self.clips.column("individual")[rows], self.clips.column("session")[rows]
+        heard = hear(self.tape, self.events, self.encoder, individual.config)
+        archive = Calls(
+            kinds=self.of_events,
+            individuals=individual.vectors(encoded(self.encoder, heard, individual.config)),
+        )
+        kinds = self.of_clips(np.zeros((len(self.clips.intervals), config.dimensions))).rows(rows)
+
+        def call(number: int, noise: QuietFrames) -> Calls:
+            excerpts = [
+                changed_excerpt(
+                    self.tape,
+                    self.clips.intervals[rows[number]].recording,
+                    self.clips.intervals[rows[number]].frames,
+                    self.encoder,
+                    settings,
+                    self.config.activity,
+                    Change(noise=noise, snr_db=BEFORE_SNR_DB),
+                )
+                for settings in (config, individual.config)
+            ]
+            of_kind = self.readout.vectors(encoded(self.encoder, as_heard(excerpts[:1]), config))
+            of_bird = encoded(self.encoder, as_heard(excerpts[1:]), individual.config)
+            return Calls(
+                kinds=replace(kinds.rows([number]), vectors=of_kind),
+                individuals=individual.vectors(of_bird),
+            )
+
+        rng = np.random.default_rng(0)
+        result: dict[str, Any] = {"backgrounds": len(found), "pairs": N_MICROPHONE_PAIRS}
+        cases = ("two birds, one background", "one bird, two backgrounds", "two birds, two")
+        for case in cases:
+            shares, warned = [], []
+            while len(shares) < N_MICROPHONE_PAIRS:
+                a, b = rng.choice(len(rows), 2, replace=False)
+                x, y = rng.choice(len(found), 2, replace=False)
+                if (birds[a] == birds[b]) != case.startswith("one bird") or (
+                    birds[a] == birds[b] and days[a] == days[b]
+                ):
+                    continue
+                y = x if case.endswith("one background") else y
+                one, other = call(a, parts[x][0]), call(b, parts[y][1])
+                told = same(one, other, archive)
+                shares.append(told.percentile.share if told.percentile else np.nan)
+                others = np.stack([both[0] for k, both in enumerate(shapes) if k not in (x, y)])
+                alike = background_likeness(shapes[x][0], shapes[y][1], others)
+                warned.append(alike is not None and alike.share >= ALIKE)
+            result[case] = {
+                "median percentile": rounded(np.nanmedian(shares)),
+                "above .95": rounded(np.mean(np.array(shares) > 0.95)),
+                "backgrounds said to be alike": rounded(np.mean(warned)),
+            }
         return result
 
     def individuals(self) -> dict[str, Any]:
