@@ -413,7 +413,7 @@ class Catalogue(Database):
         """Return the numbers of the events of recordings that are not present, ascending."""
         query = (
             "SELECT event_id FROM recordings JOIN events USING (recording_id)"
-            " WHERE NOT is_present ORDER BY event_id"
+            " WHERE is_present = 0 ORDER BY event_id"
         )
         return np.fromiter((row[0] for row in self._connection.execute(query)), np.int64)
 
