@@ -221,7 +221,8 @@ def open_index(folder: Path, vectors: ArrayReader, made_from: str) -> NeighbourI
     except FileNotFoundError:
         return NeighbourIndex(vectors)
     except ValueError as error:
-        return NeighbourIndex(vectors, note=f"{error}: every vector is compared instead")
+        note = f"{error}: every vector is compared instead; `oscine embed` makes it anew"
+        return NeighbourIndex(vectors, note=note)
 
 
 def refresh_index(
