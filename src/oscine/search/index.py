@@ -60,6 +60,9 @@ _N_ASKED = 1000
 _ROWS_A_LIST = 50
 """That its centre is found from."""
 _ROUNDS = 10
+_LARGEST_CODE = 127
+_CUT_SHARE = 1e-4
+"""Of the values, those so large that they are cut to the largest code."""
 _ROWS_AT_ONCE = 2**16
 
 Progress = Callable[[int, int], None]
@@ -79,6 +82,8 @@ class IndexFacts:
     n_held : int
     n_laid_out : int
         Rows that it held when its lists were laid out.
+    scale : float
+        Values are held as the nearest whole number of so many parts of one.
     lists : int
     first_probes : int
         Lists looked into for every query, nearest first.
@@ -107,6 +112,7 @@ class IndexFacts:
     n_covered: int
     n_held: int
     n_laid_out: int
+    scale: float
     lists: int
     first_probes: int
     bounds: tuple[float, ...]
@@ -320,13 +326,15 @@ def _made(
     """Add rows to the index, or to a new one, choose how far it looks, and write it."""
     faiss = _faiss()
     if known is None:
-        lists, n_laid_out = _laid_out(vectors, added, seed), len(added)
+        lists, scale = _laid_out(vectors, added, seed)
+        n_laid_out = len(added)
     else:
-        lists, n_laid_out = faiss.read_index(str(folder / known.file)), known.n_laid_out
+        lists, scale = faiss.read_index(str(folder / known.file)), known.scale
+        n_laid_out = known.n_laid_out
     for start in range(0, len(added), _ROWS_AT_ONCE):
         progress(start, len(added))
         rows = added[start : start + _ROWS_AT_ONCE]
-        lists.add_with_ids(vectors.take(rows), rows)
+        lists.add_with_ids(_coded(vectors.take(rows), scale), rows)
     held = held.copy()
     held[added] = True
     rows = np.flatnonzero(held)
@@ -343,6 +351,7 @@ def _made(
         n_covered=vectors.n_rows,
         n_held=len(rows),
         n_laid_out=n_laid_out,
+        scale=scale,
         lists=lists.nlist,
         first_probes=round(math.sqrt(lists.nlist)),
         bounds=(),
@@ -365,26 +374,38 @@ def _made(
     return facts, missing
 
 
-def _laid_out(vectors: ArrayReader, rows: np.ndarray, seed: int) -> Any:
-    """Return empty lists around centres that a sample of the rows gave."""
+def _laid_out(vectors: ArrayReader, rows: np.ndarray, seed: int) -> tuple[Any, float]:
+    """Return empty lists around centres that a sample of the rows gave, and the scale of codes.
+
+    Whole numbers as they are: faiss compares these in less than half the time of codes that have a
+    range for each dimension, or that count from the centre of their list.
+    """
     faiss = _faiss()
     n_lists = max(1, round(2 * math.sqrt(len(rows))))
     n_sample = min(len(rows), n_lists * _ROWS_A_LIST)
     sample = np.random.default_rng(seed).choice(rows, n_sample, replace=False)
     dimensions = vectors.row_shape[0]
+    heard = vectors.take(np.sort(sample))
+    scale = float(_LARGEST_CODE / max(np.quantile(np.abs(heard), 1 - _CUT_SHARE), 1e-6))
     centres = faiss.IndexFlatIP(dimensions)
     lists = faiss.IndexIVFScalarQuantizer(
         centres,
         dimensions,
         n_lists,
-        faiss.ScalarQuantizer.QT_8bit,
+        faiss.ScalarQuantizer.QT_8bit_direct_signed,
         faiss.METRIC_INNER_PRODUCT,
     )
+    lists.by_residual = False
     lists.cp.seed = seed % 2**31
     lists.cp.spherical = True
     lists.cp.niter = _ROUNDS
-    lists.train(vectors.take(np.sort(sample)))
-    return lists
+    lists.train(heard)
+    return lists, scale
+
+
+def _coded(vectors: np.ndarray, scale: float) -> np.ndarray:
+    """Return vectors as whole numbers that a byte holds."""
+    return np.clip(np.rint(vectors * scale), -_LARGEST_CODE, _LARGEST_CODE)
 
 
 def _chosen(vectors: ArrayReader, rows: np.ndarray, lists: Any, facts: IndexFacts) -> IndexFacts:
@@ -493,7 +514,9 @@ def _short_lists(
         chosen["sel"] = faiss.IDSelectorBitmap(bits)
 
     def look(queries: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
-        return _look(lists, queries, facts.short_list * k, n_probes, chosen)
+        n = facts.short_list * k
+        likeness, short = _look(lists, queries, facts.scale, n, n_probes, chosen)
+        return likeness / facts.scale**2, short
 
     likeness, short = look(queries, facts.first_probes)
     probes = facts.probes_for(np.where(short[:, k - 1] == NOBODY, -np.inf, likeness[:, k - 1]))
@@ -504,9 +527,9 @@ def _short_lists(
 
 
 def _look(
-    lists: Any, queries: np.ndarray, n: int, n_probes: int, chosen: dict[str, Any]
+    lists: Any, queries: np.ndarray, scale: float, n: int, n_probes: int, chosen: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return likeness, nearly, and rows of the nearest in the nearest lists [both shape=(Q, n)].
+    """Return likeness of codes, and rows, of the nearest in the nearest lists [both shape=(Q, n)].
 
     The lists of a query are dealt out to a few threads; always to as many, so that what is found
     does not depend on how many there are, or on how many queries come together.
@@ -520,7 +543,7 @@ def _look(
         np.ascontiguousarray(np.pad(one, rest, constant_values=-1).reshape(shape).swapaxes(1, 2))
         for one in (near, towards)
     ]
-    repeated = np.repeat(queries, _PARTS, axis=0)
+    repeated = np.repeat(_coded(queries, scale), _PARTS, axis=0)
     likeness = np.empty((len(repeated), n), np.float32)
     rows = np.empty((len(repeated), n), np.int64)
     # What faiss offers in Python under this name, without the suffix, takes no parameters.
