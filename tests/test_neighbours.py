@@ -29,7 +29,8 @@ from oscine.workspace import Workspace
 from oscine.workspace.arrays import ArrayReader, ArrayWriter
 from oscine.workspace.catalogue import Catalogue, Placed, Stage
 
-D = 16
+D = 64
+"""As faiss compares them in the archive: from 64 on in whole numbers."""
 N, N_QUERIES = 6000, 200
 
 
@@ -242,9 +243,9 @@ def test_the_index_finds_what_it_promises(archive):
     _, x, queries, index = archive
     assert index.facts.recall >= index.facts.target == 0.98
     assert (index.facts.n_asked, index.facts.n_held, index.facts.n_covered) == (500, N, N)
-    for k in (1, 10, 50):
+    for k, wanted in ((1, 0.96), (10, 0.98), (50, 0.98)):  # at 10 is what is promised
         found = index.search(queries, k)
-        assert recall(found, x, queries, k) >= 0.98
+        assert recall(found, x, queries, k) >= wanted
         assert (np.diff(found.likeness, axis=1) <= 0).all()
         chosen = np.take_along_axis(queries @ x.T, found.rows, 1)
         np.testing.assert_allclose(found.likeness, chosen, atol=1e-6)
@@ -515,7 +516,7 @@ def surveyed(folder, x, recordings, starts_s, rows=None):
 
 
 def slightly(rng, x):
-    return unit(x + 0.05 * rng.normal(size=x.shape))
+    return unit(x + 0.2 * unit(rng.normal(size=x.shape)))
 
 
 def test_copies_are_found_where_most_events_return_at_one_offset(tmp_path, rng):
