@@ -60,6 +60,8 @@ _N_ASKED = 1000
 _ROWS_A_LIST = 50
 """That its centre is found from."""
 _ROUNDS = 10
+_QUERY_BY_QUERY = 3
+"""What faiss calls the mode in which it deals queries out to threads one by one."""
 _LARGEST_CODE = 127
 _CUT_SHARE = 1e-4
 """Of the values, those so large that they are cut to the largest code."""
@@ -331,6 +333,7 @@ def _made(
     else:
         lists, scale = faiss.read_index(str(folder / known.file)), known.scale
         n_laid_out = known.n_laid_out
+    lists.parallel_mode = _QUERY_BY_QUERY
     for start in range(0, len(added), _ROWS_AT_ONCE):
         progress(start, len(added))
         rows = added[start : start + _ROWS_AT_ONCE]
@@ -622,6 +625,7 @@ def _opened(folder: Path, facts: IndexFacts) -> Any:
         raise ValueError(f"{file} cannot be read ({error})") from error
     # Threads that read ahead cost more than they bring where the file is in memory.
     faiss.downcast_InvertedLists(lists.invlists).prefetch_nthread = 0
+    lists.parallel_mode = _QUERY_BY_QUERY
     return lists
 
 
