@@ -590,8 +590,10 @@ def which(
     if as_json:
         return _print_json(report)
     for sound in report.sounds:
-        shares = [f"{one.name} {_share(one.share)}" for one in sound.classes]
-        print(f"{sound.sound}: {'; '.join(shares)}; none of these {_share(sound.none)}")
+        print(sound.sound)
+        if sound.none is not None:
+            shares = [f"{one.name} {_share(one.share)}" for one in sound.classes]
+            print(f"  {'; '.join(shares)}; none of these {_share(sound.none)}")
         print(f"  {f'it is {sound.answer}' if sound.answer else 'no answer'}; nearest examples:")
         for near in sound.nearest:
             print(f"    {near.likeness:5.2f}  {near.label}  {near.example}")
@@ -603,6 +605,7 @@ def which(
             )
         for note in sound.notes:
             print(f"  note: {note}")
+        print()
     _print_table([("examples", f"{report.examples:,} ({report.label})")], report.notes)
 
 
@@ -1119,8 +1122,9 @@ def _share(value: float | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent, with as many digits as its distance to 100 % needs."""
-    return f"{share:.2%}" if share > 0.99 else f"{share:.1%}" if share > 0.9 else f"{share:.0%}"
+    from oscine.steps.shared import percent
+
+    return percent(share)
 
 
 def _figure(value: float | None) -> str:

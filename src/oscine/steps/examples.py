@@ -320,9 +320,9 @@ class Archive:
         files = [file for file, recording in known.items() if recording is None]
         with hear_guests(files, picture, self.config.activity, channel=channel) as guests:
             own_tape, _ = open_tape(self.workspace, self.catalogue, self.config)
-            found: dict[Stretch, Asked] = {}
+            meant: dict[Stretch, tuple[FrameInterval, Sequence[EventRow]]] = {}
             for one in stretches:
-                recording, tape = known[one.file], own_tape
+                recording = known[one.file]
                 try:
                     if one.file in guests.refused:
                         raise WrongArgument(
@@ -331,16 +331,25 @@ class Archive:
                     if recording is not None:
                         events = self.catalogue.events_of(recording.recording_id)
                     else:
-                        recording, tape = guests.recordings[one.file], guests.tape
-                        events = guests.events[one.file]
+                        recording, events = guests.recordings[one.file], guests.events[one.file]
                     interval = guest_interval(recording, one.start_s, one.stop_s, picture, events)
                 except WrongArgument as error:
                     if refused is None:
                         raise
                     refused[one] = str(error)
                     continue
-                (vector,) = vectors_of(tape, encoder, self.readout, [interval])
-                found[one] = self._stretch(str(one.file), interval, vector, events, tape)
+                meant[one] = interval, events
+            found: dict[Stretch, Asked] = {}
+            for tape in (own_tape, guests.tape):
+                here = {
+                    one: said
+                    for one, said in meant.items()
+                    if (known[one.file] is None) == (tape is guests.tape)
+                }
+                intervals = [interval for interval, _ in here.values()]
+                vectors = vectors_of(tape, encoder, self.readout, intervals)
+                for (one, (interval, events)), vector in zip(here.items(), vectors, strict=True):
+                    found[one] = self._stretch(str(one.file), interval, vector, events, tape)
             yield found
 
     def _known(self, file: Path, channel: int | None) -> RecordingRow | None:

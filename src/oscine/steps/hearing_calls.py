@@ -131,12 +131,16 @@ class CallHearing:
         from oscine.embedding.calls import individual_vectors
         from oscine.search.individuals import Calls
 
-        vectors = [
-            individual_vectors(one.tape or self.tape, self.encoder, self.readout, [_interval(one)])
-            for one in asked
-        ]
+        tapes = [one.tape or self.tape for one in asked]
+        vectors: dict[int, np.ndarray] = {}
+        for tape in dict.fromkeys(tapes):
+            rows = [row for row, its in enumerate(tapes) if its is tape]
+            intervals = [_interval(asked[row]) for row in rows]
+            heard = individual_vectors(tape, self.encoder, self.readout, intervals)
+            vectors |= dict(zip(rows, heard, strict=True))
         return Calls(
-            kinds=joined([one.sounds for one in asked]), individuals=np.concatenate(vectors)
+            kinds=joined([one.sounds for one in asked]),
+            individuals=np.stack([vectors[row] for row in range(len(asked))]),
         )
 
     def background(self, one: Asked) -> np.ndarray | None:
@@ -176,38 +180,34 @@ def hear_individuals(folder: Path, progress: Progress | None) -> Iterator[CallHe
         archive = Archive.of(workspace, catalogue, config)
         encoder = archive.encoder()
         tape, _ = open_tape(workspace, catalogue, config)
-        wanted = fingerprint(
-            _made_from(catalogue, archive.readout), needed(catalogue, "embed").facts["digest"]
-        )
-        heard = _kept(workspace, wanted)
-        if heard is None:
+        read_by = _made_from(catalogue, archive.readout)
+        made_from = fingerprint(read_by, needed(catalogue, "embed").facts["digest"])
+        kept = _kept(workspace, read_by, made_from)
+        if kept is None:
             with workspace.alone():
-                heard = _heard(archive, encoder, tape, wanted, progress)
-        from oscine.embedding.individual import IndividualReadout
-
-        yield CallHearing(
-            archive=archive,
-            tape=tape,
-            encoder=encoder,
-            readout=IndividualReadout.load(workspace.embeddings()),
-            heard=heard,
-        )
+                kept = _made(archive, encoder, tape, made_from, progress)
+        readout, heard = kept
+        yield CallHearing(archive=archive, tape=tape, encoder=encoder, readout=readout, heard=heard)
 
 
-def _kept(workspace: Workspace, wanted: str) -> HeardCalls | None:
-    """Return the calls that are kept, if they are those of the archive as it is now."""
+def _kept(
+    workspace: Workspace, read_by: str, made_from: str
+) -> tuple[IndividualReadout, HeardCalls] | None:
+    """Return readout and calls that are kept, if they are those of the archive as it is now."""
     from oscine.embedding.calls import HeardCalls
+    from oscine.embedding.individual import IndividualReadout
 
     with suppress(FileNotFoundError):
-        found = HeardCalls.load(workspace.embeddings())
-        if found.made_from == wanted:
-            return found
+        heard = HeardCalls.load(workspace.embeddings())
+        readout = IndividualReadout.load(workspace.embeddings())
+        if (readout.made_from, heard.made_from) == (read_by, made_from):
+            return readout, heard
     return None
 
 
-def _heard(
+def _made(
     archive: Archive, encoder: Encoder, tape: Tape, made_from: str, progress: Progress | None
-) -> HeardCalls:
+) -> tuple[IndividualReadout, HeardCalls]:
     """Fit the readout where that is needed, hear calls that speak for the archive, keep them."""
     from oscine.embedding.calls import hear_calls
 
@@ -229,4 +229,4 @@ def _heard(
     heard = hear_calls(tape, encoder, readout, events, config.picture, made_from)
     heard.save(workspace.embeddings())
     tell("individuals", 2, 2, "")
-    return heard
+    return readout, heard

@@ -18,7 +18,7 @@ from oscine.config import WrongArgument
 from oscine.search.similarity import Percentile
 from oscine.steps.examples import Asked, Example, all_asked, read_examples
 from oscine.steps.hearing_calls import hear_individuals
-from oscine.steps.shared import Progress
+from oscine.steps.shared import Progress, percent
 from oscine.workspace.arrays import NewFile
 
 if TYPE_CHECKING:
@@ -357,7 +357,7 @@ def _warnings(
         said.append("both are of one recording: microphone, place and moment are the same")
     elif backgrounds is not None and backgrounds.share >= ALIKE:
         said.append(
-            f"their backgrounds alone are more alike than {backgrounds.share:.1%} of those of "
+            f"their backgrounds alone are more alike than {percent(backgrounds.share)} of those of "
             "unrelated recordings: the likeness may be that of a place or a microphone"
         )
     for one, shape in zip(sides, shapes, strict=True):
@@ -447,4 +447,4 @@ def _write_members(out: Path, members: Sequence[GroupedCall]) -> None:
 
 
 def _share(found: Percentile | None) -> float | None:
-    return None if found is None else round(found.share, 4)
+    return None if found is None else round(found.share, 5)
