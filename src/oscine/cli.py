@@ -929,15 +929,20 @@ def _progress() -> Iterator[Progress]:
         TextColumn("left"),
         TextColumn("{task.fields[word]}", style="dim", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def tell(step: str, done: int, total: int, word: str) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(DOING[step], total=total, word="")
-            bars.update(tasks[step], completed=done, total=total, word=word[-40:])
+    def tell(step: str, done: int, total: int, word: str) -> None:
+        bars.start()  # not before: a step that is quick shows nothing
+        if step not in tasks:
+            tasks[step] = bars.add_task(DOING[step], total=total, word="")
+        bars.update(tasks[step], completed=done, total=total, word=word[-40:])
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def _print_json(report: object) -> None:

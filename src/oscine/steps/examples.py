@@ -20,7 +20,14 @@ import numpy as np
 from oscine.config import OscineConfig, WrongArgument
 from oscine.embedding.intervals import FrameInterval
 from oscine.embedding.readout import Readout
-from oscine.search.similarity import Cohort, Sounds, described, draw_events, stretch_traits
+from oscine.search.similarity import (
+    Cohort,
+    Sounds,
+    day_of,
+    described,
+    draw_events,
+    stretch_traits,
+)
 from oscine.sound.archive import located
 from oscine.steps.comparing import open_neighbours
 from oscine.steps.shared import open_tape
@@ -386,9 +393,15 @@ class Archive:
                 [(one.low_hz, one.high_hz, one.level_db) for one in inside],
                 (picture.low_hz, picture.high_hz),
             ),
+            day=self._day(recording),
             weakness=self._weakness(interval, inside),
             trouble=f"{name} is {recording.state}: {recording.reason}" if recording.reason else "",
         )
+
+    def _day(self, recording: RecordingRow) -> str:
+        """Return site and date of a recording that the archive has, under whatever name."""
+        events = self.catalogue.events_of_content([recording.content_hash])
+        return next(map(day_of, self.catalogue.heard_events([x.event_id for x in events])), "")
 
     def _weakness(self, interval: FrameInterval, events: Sequence[EventRow]) -> str:
         """Say why nothing can be claimed of a stretch, where that is so."""

@@ -415,7 +415,7 @@ def _group_notes(n_all: int, n_short: int, found: Groups, recordings: np.ndarray
     if n_all > MOST_GROUPED:
         notes.append(f"{MOST_GROUPED:,} of {n_all:,} calls were drawn; the others are in no group")
     if n_short:
-        notes.append(f"{n_short:,} calls are too short and were left out")
+        notes.append(f"calls that are too short, left out: {n_short:,}")
     if found.n_groups == 1:
         notes.append(
             "the calls are not parted better than calls without groups would be: one individual, "
