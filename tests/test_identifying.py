@@ -23,6 +23,7 @@ from oscine.cli import run
 from oscine.config import WrongArgument
 from oscine.embedding.calls import CALLS
 from oscine.embedding.individual import INDIVIDUAL
+from oscine.steps.shared import percent
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
@@ -138,6 +139,37 @@ def kept(folder):
         for file in Workspace(folder).embeddings().iterdir()
         if file.name in (CALLS, INDIVIDUAL)
     }
+
+
+# What a likeness is worth
+
+
+def test_the_page_of_similar_says_what_a_likeness_is_worth(call, learned, tmp_path):
+    out = tmp_path / "found.html"
+    report = steps.similar(40, learned, top=3, own=1, out=out)
+    page = out.read_text(encoding="utf-8")
+    shares = [one.percentile for one in (*report.others, *report.own)]
+    assert all(0 < share < 1 for share in shares)
+    for one in (*report.others, *report.own):
+        assert f"likeness {one.likeness:.2f}, above {percent(one.percentile)}" in page
+    assert page.count("pairs of events from different recordings and days") == 1
+    _, text, _ = call("similar", 40, "-w", learned, "--top", 3, "--own", 1)
+    for one in report.others:
+        assert re.search(rf" {one.likeness:.2f} +{percent(one.percentile)} +{one.event} ", text)
+    assert "above: share of unrelated pairs" in text
+    # Of several sounds at once there is no percentile, and the page does not speak of one.
+    steps.similar([40, 41], learned, top=3, out=out)
+    page = out.read_text(encoding="utf-8")
+    assert ", above " not in page
+    assert "pairs of events from different recordings" not in page
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.5, "50%"), (0.9, "90%"), (0.954, "95.4%"), (0.9967, "99.67%"), (0.999975, "99.99%")],
+)
+def test_a_percentile_has_the_digits_it_needs_and_is_never_all(share, shown):
+    assert percent(share) == shown
 
 
 # Crow, jay, or neither
@@ -504,6 +536,12 @@ def test_it_is_made_anew_when_sound_types_change(copied):
     assert kept(copied) == after
 
 
+def test_what_is_refused_is_refused_before_anything_is_made(call, bare):
+    for words in (("same", 1, 9999), ("individuals", "--where", "sight = 'north'")):
+        assert call(*words, "-w", bare)[0] == 2
+    assert kept(bare) == {}
+
+
 def test_while_another_run_holds_the_workspace_nothing_is_made_and_it_is_said(call, bare):
     with Workspace(bare).alone():
         code, out, err = call("same", 1, 40, "-w", bare)
@@ -669,7 +707,9 @@ def test_individuals_prints_a_table_or_one_json_object(call, ready, tmp_path):
         ((), "a sound type with --cluster, or a condition with --where"),
         (("--cluster", "99"), "0 calls meet cluster = 99"),
         (("--where", "duration_s > 2"), "at least 6 are needed"),
-        (("--where", "sight = 'north'"), "did you mean site"),
+        (("--where", "sight = 'north'"), "--where \"sight = 'north'\": 'sight' is no field"),
+        (("--cluster", "-1"), "is no sound type"),
+        (("--cluster", "0", "--seed", "-1"), "--seed must not be negative"),
         (("--where", "duration_s > 0.2", "--out", "groups.txt"), "name a .csv file"),
         (("--where", "duration_s > 0.2", "--out", "nowhere/groups.csv"), "in a folder that is"),
         (("--cluster", "many"), "many"),

@@ -742,7 +742,7 @@ def individuals(
         for one in report.groups:
             print(
                 f"  {one.individual:>10}  {one.calls:>5}  {one.recordings:>10}  {one.typical:>13}"
-                f"  {one.sureness:>8.2f}"
+                f"  {one.sureness:>8.2f}".replace("-0.00", " 0.00")
             )
 
 
@@ -1123,7 +1123,9 @@ def _stretched(
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def _percent(share: float) -> str:

@@ -273,17 +273,21 @@ def individuals(
     """
     from oscine.search.individuals import FEWEST_CALLS, group
 
-    conditions = [] if where is None else [f"({where})"]
-    conditions += [] if cluster is None else [f"cluster = {cluster}"]
-    condition = " and ".join(conditions)
-    if not condition:
+    conditions = [where] if where is not None else []
+    conditions += [f"cluster = {cluster}"] if cluster is not None else []
+    if not conditions:
         raise WrongArgument(
             "say whose calls: a sound type with --cluster, or a condition with --where"
         )
+    if cluster is not None and cluster < 0:
+        raise WrongArgument(f"--cluster {cluster} is no sound type: they are numbered from 0")
+    if seed < 0:
+        raise WrongArgument(f"--seed must not be negative, not {seed}")
     if out is not None and (out.suffix.lower() != ".csv" or not out.absolute().parent.is_dir()):
         raise WrongArgument(f"--out {out}: name a .csv file in a folder that is there")
     with hear_individuals(folder, progress) as hearing:
-        numbers = np.flatnonzero(hearing.archive.meeting(condition)) + 1
+        are_met = [hearing.archive.meeting(condition) for condition in conditions]
+        numbers = np.flatnonzero(np.all(are_met, axis=0)) + 1
         n_all = len(numbers)
         if n_all > MOST_GROUPED:
             numbers = np.sort(np.random.default_rng(seed).permutation(numbers)[:MOST_GROUPED])
@@ -291,7 +295,7 @@ def individuals(
         kept = [one for one in events if not one.weakness]
         if len(kept) < FEWEST_CALLS:
             raise WrongArgument(
-                f"{len(kept)} calls meet {condition} and are not too short: at least "
+                f"{len(kept)} calls meet {' and '.join(conditions)} and are long enough: at least "
                 f"{FEWEST_CALLS} are needed"
             )
         calls = hearing.calls(kept)
@@ -411,6 +415,8 @@ def _groups(
 
 def _group_notes(n_all: int, n_short: int, found: Groups, recordings: np.ndarray) -> list[str]:
     """Say what keeps groups from being individuals."""
+    from oscine.search.individuals import MOST_GROUPS
+
     notes = []
     if n_all > MOST_GROUPED:
         notes.append(f"{MOST_GROUPED:,} of {n_all:,} calls were drawn; the others are in no group")
@@ -422,6 +428,8 @@ def _group_notes(n_all: int, n_short: int, found: Groups, recordings: np.ndarray
             "or several that cannot be told apart here"
         )
         return notes
+    if found.n_high == MOST_GROUPS:
+        notes.append(f"more than {MOST_GROUPS} are not looked for: there may be more")
     in_one = [
         label
         for label in range(found.n_groups)
