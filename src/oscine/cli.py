@@ -1118,7 +1118,9 @@ def _stretched(
         return list(asked)
     whole = verbs.Stretch(file=Path(asked[0]))
     if len(asked) > 1 or verbs.read_example(asked[0]) != whole:
-        raise WrongUse("--start-s and --stop-s are of one file; of several, FILE@START-STOP")
+        raise WrongUse(
+            "--start-s and --stop-s are of a file that is asked alone; else write FILE@START-STOP"
+        )
     return [replace(whole, start_s=start_s, stop_s=stop_s)]
 
 
