@@ -343,6 +343,25 @@ def test_which_prints_shares_or_one_json_object(call, learned, few, new, tmp_pat
     assert found["sounds"][0]["classes"][0]["name"] == name
 
 
+def test_many_classes_and_many_notes_are_cut_short_in_print_alone(
+    call, learned, few, new, tmp_path
+):
+    rows = [{**few[1 + row % 2], "species": f"class-{row}"} for row in range(8)]
+    rows += [{**few[0], "path": f"nowhere-{row}.wav"} for row in range(30)]
+    asked = table(tmp_path / "many.csv", rows)
+    words = ("which", new, "--examples", asked, "-w", learned)
+    code, out, _ = call(*words)
+    assert code == 0
+    assert re.search(
+        r"^  (class-\d (<0.01|\d\.\d\d); ){5}3 others (<0.01|\d\.\d\d); none", out, re.M
+    )
+    assert out.count("nowhere-") < 30
+    assert re.search(r"and \d+ more \(--json has all\)", out)
+    found = json.loads(call(*words, "--json")[1])
+    assert len(found["sounds"][0]["classes"]) == 8
+    assert len(found["notes"]) == 30
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

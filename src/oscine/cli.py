@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
+SHOWN_CLASSES = 5
 SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
 SHOWN_NAMES = 6
@@ -592,7 +593,11 @@ def which(
     for sound in report.sounds:
         print(sound.sound)
         if sound.none is not None:
-            shares = [f"{one.name} {_share(one.share)}" for one in sound.classes]
+            shares = [f"{one.name} {_share(one.share)}" for one in sound.classes[:SHOWN_CLASSES]]
+            others = sound.classes[SHOWN_CLASSES:]
+            if others:
+                rest = sum(one.share or 0 for one in others)
+                shares.append(f"{len(others)} others {_share(rest)}")
             print(f"  {'; '.join(shares)}; none of these {_share(sound.none)}")
         print(f"  {f'it is {sound.answer}' if sound.answer else 'no answer'}; nearest examples:")
         for near in sound.nearest:
@@ -606,7 +611,10 @@ def which(
         for note in sound.notes:
             print(f"  note: {note}")
         print()
-    _print_table([("examples", f"{report.examples:,} ({report.label})")], report.notes)
+    notes = report.notes[:SHOWN_FILES]
+    if len(report.notes) > SHOWN_FILES:
+        notes.append(f"... and {len(report.notes) - SHOWN_FILES:,} more (--json has all)")
+    _print_table([("examples", f"{report.examples:,} ({report.label})")], notes)
 
 
 @app.command(sort_key=5)
@@ -1118,9 +1126,7 @@ def _stretched(
         return list(asked)
     whole = verbs.Stretch(file=Path(asked[0]))
     if len(asked) > 1 or verbs.read_example(asked[0]) != whole:
-        raise WrongUse(
-            "--start-s and --stop-s are of a file that is asked alone; else write FILE@START-STOP"
-        )
+        raise WrongUse("--start-s and --stop-s are of a file that is asked alone: FILE@START-STOP")
     return [replace(whole, start_s=start_s, stop_s=stop_s)]
 
 

@@ -191,7 +191,7 @@ def _sound_notes(one: Asked, found: Which, n_own: int) -> list[str]:
     """Say what a reader of one answer must know."""
     notes = []
     if one.weakness:
-        notes.append(f"{one.words} {one.weakness}: nothing can be said")
+        notes.append(f"it {one.weakness}: nothing can be said")
     elif found.percentile is None:
         notes.append(
             "the archive has too few recordings to tell what is usual "
