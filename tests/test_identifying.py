@@ -494,6 +494,21 @@ def test_known_pairs_give_a_probability(call, ready, tmp_path):
     )
 
 
+def test_known_pairs_that_cannot_be_heard_are_left_out_and_named(ready, tmp_path):
+    text = tmp_path / "text.wav"
+    text.write_text("not a sound\n")
+    rows = [{"a": n, "b": n + n // 7, "same": "no" if n > 6 else "yes"} for n in range(1, 14)]
+    whole = steps.same(4, 30, ready, known=table(tmp_path / "known.csv", rows))
+    rows[3:3] = [{"a": 1, "b": text, "same": "no"}, {"a": f"{text}@0-1", "b": 2, "same": "yes"}]
+    some = steps.same(4, 30, ready, known=table(tmp_path / "known.csv", rows))
+    assert (some.known_same, some.known_different) == (6, 7)
+    assert some.probability == whole.probability
+    assert some.warnings[: len(whole.warnings)] == whole.warnings
+    added = some.warnings[len(whole.warnings) :]
+    assert len(added) == 2
+    assert all("known.csv" in said and "text.wav cannot be heard" in said for said in added)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

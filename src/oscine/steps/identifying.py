@@ -16,7 +16,7 @@ import numpy as np
 
 from oscine.config import WrongArgument
 from oscine.search.similarity import Percentile
-from oscine.steps.examples import Asked, Example, all_asked, read_examples
+from oscine.steps.examples import Asked, Example, Stretch, all_asked, read_examples
 from oscine.steps.hearing_calls import hear_individuals
 from oscine.steps.shared import Progress, percent
 from oscine.workspace.arrays import NewFile
@@ -186,24 +186,32 @@ def same(
     from oscine.search.individuals import background_likeness, calibrate
     from oscine.search.individuals import same as told
 
-    pairs: list[tuple[Example, Example]] = [(one, other)]
-    are_same: list[bool] = []
-    if known is not None:
-        known_pairs, are_same = _known_pairs(known)
-        pairs += known_pairs
-    wanted = read_examples([side for pair in pairs for side in pair])
+    wanted = read_examples([one, other])
+    pairs, said = ([], []) if known is None else _known_pairs(known)
+    wanted_known = read_examples([side for pair in pairs for side in pair])
     if any(isinstance(side, np.ndarray) for side in wanted):
         raise WrongArgument("a vector is no call: name a file, or an event by its number")
+    stretches = [side for side in wanted_known if isinstance(side, Stretch)]
+    refused: dict[Stretch, str] = {}
     with (
         hear_individuals(folder, progress) as hearing,
-        all_asked(hearing.archive, wanted, channel) as asked,
+        all_asked(hearing.archive, wanted, channel) as sides,
+        hearing.archive.heard(stretches, channel, refused) as heard,
     ):
+        asked, are_same = list(sides), []
+        for row, is_same in enumerate(said):
+            pair = wanted_known[2 * row : 2 * row + 2]
+            if not any(isinstance(side, Stretch) and side in refused for side in pair):
+                are_same.append(is_same)
+                asked += [
+                    heard[side] if isinstance(side, Stretch) else hearing.archive.event(int(side))
+                    for side in pair
+                ]
         cohort, calls = hearing.cohort, hearing.calls(asked)
         likeness = [
-            told(calls.rows([2 * row]), calls.rows([2 * row + 1]), cohort)
-            for row in range(len(pairs))
+            told(calls.rows([row]), calls.rows([row + 1]), cohort)
+            for row in range(0, len(asked), 2)
         ]
-        sides = asked[:2]
         shapes = [hearing.background(side) for side in sides]
         archive_shapes = hearing.backgrounds_without(sides)
     found, backgrounds, calibration = likeness[0], None, None
@@ -232,7 +240,10 @@ def same(
         equal_error_rate=None if calibration is None else round(calibration.equal_error_rate, 4),
         known_same=0 if calibration is None else calibration.n_same,
         known_different=0 if calibration is None else calibration.n_different,
-        warnings=_warnings(sides, found, rests_on, backgrounds, shapes),
+        warnings=[
+            *_warnings(sides, found, rests_on, backgrounds, shapes),
+            *(f"pairs of {known} with it are left out: {why}" for why in refused.values()),
+        ],
     )
 
 
