@@ -15,7 +15,10 @@ from oscine import steps as verbs
 from oscine.cli import app, run
 from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
-VERBS = ("learn", "index", "pretrain", "embed", "cluster", "evaluate", "similar", "status", "synth")
+VERBS = (
+    *("learn", "index", "pretrain", "embed", "cluster", "evaluate"),
+    *("similar", "which", "same", "individuals", "status", "synth"),
+)
 SMALL = with_overrides(OscineConfig(), tiny.SETTINGS)
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
 

@@ -563,7 +563,7 @@ def test_the_command_prints_a_table_or_one_json_object(call, learned, asked):
         (("gone.wav@1-2",), "gone.wav is not there"),
         (("{file}@8-12",), "lies outside of the file, which is 10.00 s long"),
         (("{file}", "--start-s", "12"), "no stretch of time"),
-        (("5", "--start-s", "1"), "--start-s and --stop-s are of a file that is the query"),
+        (("5", "--start-s", "1"), "--start-s and --stop-s are of a file that is asked alone"),
         (("--like", "{file}", "--stop-s", "1"), "of a file that is the query"),
         (("{text}",), "text.wav cannot be heard: unreadable: no audio format"),
         (("{folder}",), "cannot be heard: is a folder"),

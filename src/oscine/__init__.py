@@ -18,12 +18,15 @@ if TYPE_CHECKING:
         embed,
         evaluate,
         index,
+        individuals,
         learn,
         plan,
         pretrain,
         report,
+        same,
         similar,
         status,
+        which,
     )
     from oscine.workspace.folder import Workspace
 
@@ -38,12 +41,15 @@ __all__ = [
     "embed",
     "evaluate",
     "index",
+    "individuals",
     "learn",
     "plan",
     "pretrain",
     "report",
+    "same",
     "similar",
     "status",
+    "which",
 ]
 
 _HOMES = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oscine.steps.learning import Plan
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
+SHOWN_CLASSES = 5
 SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
 SHOWN_NAMES = 6
@@ -590,8 +591,14 @@ def which(
     if as_json:
         return _print_json(report)
     for sound in report.sounds:
-        shares = [f"{one.name} {_share(one.share)}" for one in sound.classes]
-        print(f"{sound.sound}: {'; '.join(shares)}; none of these {_share(sound.none)}")
+        print(sound.sound)
+        if sound.none is not None:
+            shares = [f"{one.name} {_share(one.share)}" for one in sound.classes[:SHOWN_CLASSES]]
+            others = sound.classes[SHOWN_CLASSES:]
+            if others:
+                rest = sum(one.share or 0 for one in others)
+                shares.append(f"{len(others)} others {_share(rest)}")
+            print(f"  {'; '.join(shares)}; none of these {_share(sound.none)}")
         print(f"  {f'it is {sound.answer}' if sound.answer else 'no answer'}; nearest examples:")
         for near in sound.nearest:
             print(f"    {near.likeness:5.2f}  {near.label}  {near.example}")
@@ -603,7 +610,11 @@ def which(
             )
         for note in sound.notes:
             print(f"  note: {note}")
-    _print_table([("examples", f"{report.examples:,} ({report.label})")], report.notes)
+        print()
+    notes = report.notes[:SHOWN_FILES]
+    if len(report.notes) > SHOWN_FILES:
+        notes.append(f"... and {len(report.notes) - SHOWN_FILES:,} more (--json has all)")
+    _print_table([("examples", f"{report.examples:,} ({report.label})")], notes)
 
 
 @app.command(sort_key=5)
@@ -739,7 +750,7 @@ def individuals(
         for one in report.groups:
             print(
                 f"  {one.individual:>10}  {one.calls:>5}  {one.recordings:>10}  {one.typical:>13}"
-                f"  {one.sureness:>8.2f}"
+                f"  {one.sureness:>8.2f}".replace("-0.00", " 0.00")
             )
 
 
@@ -926,15 +937,20 @@ def _progress() -> Iterator[Progress]:
         TextColumn("left"),
         TextColumn("{task.fields[word]}", style="dim", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def tell(step: str, done: int, total: int, word: str) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(DOING[step], total=total, word="")
-            bars.update(tasks[step], completed=done, total=total, word=word[-40:])
+    def tell(step: str, done: int, total: int, word: str) -> None:
+        bars.start()  # not before: a step that is quick shows nothing
+        if step not in tasks:
+            tasks[step] = bars.add_task(DOING[step], total=total, word="")
+        bars.update(tasks[step], completed=done, total=total, word=word[-40:])
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def _print_json(report: object) -> None:
@@ -1110,17 +1126,20 @@ def _stretched(
         return list(asked)
     whole = verbs.Stretch(file=Path(asked[0]))
     if len(asked) > 1 or verbs.read_example(asked[0]) != whole:
-        raise WrongUse("--start-s and --stop-s are of one file; of several, FILE@START-STOP")
+        raise WrongUse("--start-s and --stop-s are of a file that is asked alone: FILE@START-STOP")
     return [replace(whole, start_s=start_s, stop_s=stop_s)]
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent, with as many digits as its distance to 100 % needs."""
-    return f"{share:.2%}" if share > 0.99 else f"{share:.1%}" if share > 0.9 else f"{share:.0%}"
+    from oscine.steps.shared import percent
+
+    return percent(share)
 
 
 def _figure(value: float | None) -> str:

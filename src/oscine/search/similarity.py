@@ -147,8 +147,13 @@ def described(vectors: np.ndarray, events: Sequence[HeardEvent]) -> Sounds:
             )
         ),
         recordings=np.array([one.recording for one in events], str),
-        days=np.array([f"{one.site}|{one.date}" if one.date else "" for one in events], str),
+        days=np.array([day_of(one) for one in events], str),
     )
+
+
+def day_of(event: HeardEvent) -> str:
+    """Return what stands for site and date of an event; empty where the date is not known."""
+    return f"{event.site}|{event.date}" if event.date else ""
 
 
 def draw_events(catalogue: Catalogue, n_rows: int, seed: int = 0) -> list[HeardEvent]:

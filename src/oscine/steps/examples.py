@@ -20,7 +20,14 @@ import numpy as np
 from oscine.config import OscineConfig, WrongArgument
 from oscine.embedding.intervals import FrameInterval
 from oscine.embedding.readout import Readout
-from oscine.search.similarity import Cohort, Sounds, described, draw_events, stretch_traits
+from oscine.search.similarity import (
+    Cohort,
+    Sounds,
+    day_of,
+    described,
+    draw_events,
+    stretch_traits,
+)
 from oscine.sound.archive import located
 from oscine.steps.comparing import open_neighbours
 from oscine.steps.shared import open_tape
@@ -320,9 +327,9 @@ class Archive:
         files = [file for file, recording in known.items() if recording is None]
         with hear_guests(files, picture, self.config.activity, channel=channel) as guests:
             own_tape, _ = open_tape(self.workspace, self.catalogue, self.config)
-            found: dict[Stretch, Asked] = {}
+            meant: dict[Stretch, tuple[FrameInterval, Sequence[EventRow]]] = {}
             for one in stretches:
-                recording, tape = known[one.file], own_tape
+                recording = known[one.file]
                 try:
                     if one.file in guests.refused:
                         raise WrongArgument(
@@ -331,16 +338,25 @@ class Archive:
                     if recording is not None:
                         events = self.catalogue.events_of(recording.recording_id)
                     else:
-                        recording, tape = guests.recordings[one.file], guests.tape
-                        events = guests.events[one.file]
+                        recording, events = guests.recordings[one.file], guests.events[one.file]
                     interval = guest_interval(recording, one.start_s, one.stop_s, picture, events)
                 except WrongArgument as error:
                     if refused is None:
                         raise
                     refused[one] = str(error)
                     continue
-                (vector,) = vectors_of(tape, encoder, self.readout, [interval])
-                found[one] = self._stretch(str(one.file), interval, vector, events, tape)
+                meant[one] = interval, events
+            found: dict[Stretch, Asked] = {}
+            for tape in (own_tape, guests.tape):
+                here = {
+                    one: said
+                    for one, said in meant.items()
+                    if (known[one.file] is None) == (tape is guests.tape)
+                }
+                intervals = [interval for interval, _ in here.values()]
+                vectors = vectors_of(tape, encoder, self.readout, intervals)
+                for (one, (interval, events)), vector in zip(here.items(), vectors, strict=True):
+                    found[one] = self._stretch(str(one.file), interval, vector, events, tape)
             yield found
 
     def _known(self, file: Path, channel: int | None) -> RecordingRow | None:
@@ -377,9 +393,15 @@ class Archive:
                 [(one.low_hz, one.high_hz, one.level_db) for one in inside],
                 (picture.low_hz, picture.high_hz),
             ),
+            day=self._day(recording),
             weakness=self._weakness(interval, inside),
             trouble=f"{name} is {recording.state}: {recording.reason}" if recording.reason else "",
         )
+
+    def _day(self, recording: RecordingRow) -> str:
+        """Return site and date of a recording that the archive has, under whatever name."""
+        events = self.catalogue.events_of_content([recording.content_hash])
+        return next(map(day_of, self.catalogue.heard_events([x.event_id for x in events])), "")
 
     def _weakness(self, interval: FrameInterval, events: Sequence[EventRow]) -> str:
         """Say why nothing can be claimed of a stretch, where that is so."""

@@ -19,6 +19,7 @@ import numpy as np
 from oscine.config import OscineConfig, mel_edges_hz
 from oscine.embedding.intervals import FrameInterval
 from oscine.sound.archive import located, shown
+from oscine.steps.shared import percent
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import EventRow
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 LIKENESS = (
     "Likeness is the cosine between vectors: 1 is the same, 0 unrelated. It says how alike two "
     "sounds are to the model, not whether they are one species, one animal or one meaning."
+)
+ABOVE = (
+    "Above says where a likeness lies: the share of unrelated pairs that are less alike. Those are "
+    "pairs of events from different recordings and days, each like one of the two in band, length "
+    "and level."
 )
 RAVEN_COLUMNS = (
     "Selection",
@@ -252,6 +258,7 @@ def write_page(
         return [PageSection(title=title, hint=hint, sounds=sounds)] if sounds else []
 
     picture = config.picture
+    has_percentile = any(one.percentile is not None for one in (*report.others, *report.own))
     apart = "Apart, for the nearest is often the same animal a second later."
     page = SimilarPage(
         title=_title(liked),
@@ -267,7 +274,7 @@ def write_page(
             *found("In the same recording", apart, report.own),
         ],
         band_hz=np.array(mel_edges_hz(picture.low_hz, picture.high_hz, picture.n_mels))[1:-1],
-        notes=[LIKENESS, *report.notes],
+        notes=[LIKENESS, *([ABOVE] if has_percentile else []), *report.notes],
     )
     write_similar(out, page)
 
@@ -305,8 +312,10 @@ def _result(
         ", ".join(part for part in place if part),
         ", ".join([*what, f"{one.level_db:.0f} dB above the floor"]),
     ]
-    band_hz = (one.low_hz, one.high_hz)
-    return _sound(f"{rank}. likeness {one.likeness:.2f}", lines, interval, band_hz, tape, config)
+    heading = f"{rank}. likeness {one.likeness:.2f}"
+    if one.percentile is not None:
+        heading += f", above {percent(one.percentile)}"
+    return _sound(heading, lines, interval, (one.low_hz, one.high_hz), tape, config)
 
 
 def _sound(

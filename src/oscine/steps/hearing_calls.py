@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,44 +100,63 @@ def _made_from(catalogue: Catalogue, readout: Readout) -> str:
 class CallHearing:
     """Hears calls for individuals, and holds those that speak for the archive.
 
+    What it needs of the archive is made when it is first wanted, where it is not there yet: what
+    is asked is refused before that. Then another run that holds the workspace is a ValueError.
+
     Attributes
     ----------
     archive : Archive
     tape : Tape
         That of the archive.
     encoder : Encoder
-    readout : IndividualReadout
-    heard : HeardCalls
+    progress : callable or None
     """
 
     archive: Archive
     tape: Tape
     encoder: Encoder
-    readout: IndividualReadout
-    heard: HeardCalls
+    progress: Progress | None
+
+    @cached_property
+    def _held(self) -> tuple[IndividualReadout, HeardCalls]:
+        """The readout, and calls that speak for the archive."""
+        workspace, catalogue = self.archive.workspace, self.archive.catalogue
+        read_by = _made_from(catalogue, self.archive.readout)
+        made_from = fingerprint(read_by, needed(catalogue, "embed").facts["digest"])
+        kept = _kept(workspace, read_by, made_from)
+        if kept is not None:
+            return kept
+        with workspace.alone():
+            return _made(self.archive, self.encoder, self.tape, made_from, self.progress)
 
     @property
     def cohort(self) -> Calls:
         """Calls that speak for the archive, as far as they are still present."""
         from oscine.search.individuals import Calls
 
-        numbers = self.heard.event_ids
+        _, heard = self._held
+        numbers = heard.event_ids
         events = self.archive.catalogue.heard_events(numbers.tolist())
         rows = np.searchsorted(numbers, [one.event_id for one in events])
         vectors = self.archive.vectors.take(numbers[rows] - 1)
-        return Calls(kinds=described(vectors, events), individuals=self.heard.individuals[rows])
+        return Calls(kinds=described(vectors, events), individuals=heard.individuals[rows])
 
     def calls(self, asked: Sequence[Asked]) -> Calls:
         """Hear what was asked with."""
         from oscine.embedding.calls import individual_vectors
         from oscine.search.individuals import Calls
 
-        vectors = [
-            individual_vectors(one.tape or self.tape, self.encoder, self.readout, [_interval(one)])
-            for one in asked
-        ]
+        readout, _ = self._held
+        tapes = [one.tape or self.tape for one in asked]
+        vectors: dict[int, np.ndarray] = {}
+        for tape in dict.fromkeys(tapes):
+            rows = [row for row, its in enumerate(tapes) if its is tape]
+            intervals = [_interval(asked[row]) for row in rows]
+            heard = individual_vectors(tape, self.encoder, readout, intervals)
+            vectors |= dict(zip(rows, heard, strict=True))
         return Calls(
-            kinds=joined([one.sounds for one in asked]), individuals=np.concatenate(vectors)
+            kinds=joined([one.sounds for one in asked]),
+            individuals=np.stack([vectors[row] for row in range(len(asked))]),
         )
 
     def background(self, one: Asked) -> np.ndarray | None:
@@ -152,8 +172,9 @@ class CallHearing:
 
     def backgrounds_without(self, asked: Sequence[Asked]) -> np.ndarray:
         """Return backgrounds of the archive [shape=(R, F)], but for the recordings asked about."""
+        _, heard = self._held
         own = {_interval(one).recording.content_key for one in asked}
-        return self.heard.backgrounds[[key not in own for key in self.heard.recordings]]
+        return heard.backgrounds[[key not in own for key in heard.recordings]]
 
 
 def _interval(one: Asked) -> FrameInterval:
@@ -163,51 +184,39 @@ def _interval(one: Asked) -> FrameInterval:
 
 @contextmanager
 def hear_individuals(folder: Path, progress: Progress | None) -> Iterator[CallHearing]:
-    """Open a workspace to ask of individuals; what that needs is made the first time.
+    """Open a workspace to ask of individuals.
 
     Raises
     ------
     ValueError
-        There are no sound types yet, the archive is too small, the vectors are not of the model
-        in use, or another run holds the workspace while something is to be made.
+        There are no sound types yet, the archive is too small, or the vectors are not of the model
+        in use.
     """
     with looked_at(folder, (), None, "picture") as (workspace, catalogue, config):
         needed(catalogue, "cluster")
         archive = Archive.of(workspace, catalogue, config)
-        encoder = archive.encoder()
         tape, _ = open_tape(workspace, catalogue, config)
-        wanted = fingerprint(
-            _made_from(catalogue, archive.readout), needed(catalogue, "embed").facts["digest"]
-        )
-        heard = _kept(workspace, wanted)
-        if heard is None:
-            with workspace.alone():
-                heard = _heard(archive, encoder, tape, wanted, progress)
-        from oscine.embedding.individual import IndividualReadout
-
-        yield CallHearing(
-            archive=archive,
-            tape=tape,
-            encoder=encoder,
-            readout=IndividualReadout.load(workspace.embeddings()),
-            heard=heard,
-        )
+        yield CallHearing(archive=archive, tape=tape, encoder=archive.encoder(), progress=progress)
 
 
-def _kept(workspace: Workspace, wanted: str) -> HeardCalls | None:
-    """Return the calls that are kept, if they are those of the archive as it is now."""
+def _kept(
+    workspace: Workspace, read_by: str, made_from: str
+) -> tuple[IndividualReadout, HeardCalls] | None:
+    """Return readout and calls that are kept, if they are those of the archive as it is now."""
     from oscine.embedding.calls import HeardCalls
+    from oscine.embedding.individual import IndividualReadout
 
     with suppress(FileNotFoundError):
-        found = HeardCalls.load(workspace.embeddings())
-        if found.made_from == wanted:
-            return found
+        heard = HeardCalls.load(workspace.embeddings())
+        readout = IndividualReadout.load(workspace.embeddings())
+        if (readout.made_from, heard.made_from) == (read_by, made_from):
+            return readout, heard
     return None
 
 
-def _heard(
+def _made(
     archive: Archive, encoder: Encoder, tape: Tape, made_from: str, progress: Progress | None
-) -> HeardCalls:
+) -> tuple[IndividualReadout, HeardCalls]:
     """Fit the readout where that is needed, hear calls that speak for the archive, keep them."""
     from oscine.embedding.calls import hear_calls
 
@@ -229,4 +238,4 @@ def _heard(
     heard = hear_calls(tape, encoder, readout, events, config.picture, made_from)
     heard.save(workspace.embeddings())
     tell("individuals", 2, 2, "")
-    return heard
+    return readout, heard

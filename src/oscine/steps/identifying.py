@@ -16,9 +16,9 @@ import numpy as np
 
 from oscine.config import WrongArgument
 from oscine.search.similarity import Percentile
-from oscine.steps.examples import Asked, Example, all_asked, read_examples
+from oscine.steps.examples import Asked, Example, Stretch, all_asked, read_examples
 from oscine.steps.hearing_calls import hear_individuals
-from oscine.steps.shared import Progress
+from oscine.steps.shared import Progress, percent
 from oscine.workspace.arrays import NewFile
 
 if TYPE_CHECKING:
@@ -186,24 +186,32 @@ def same(
     from oscine.search.individuals import background_likeness, calibrate
     from oscine.search.individuals import same as told
 
-    pairs: list[tuple[Example, Example]] = [(one, other)]
-    are_same: list[bool] = []
-    if known is not None:
-        known_pairs, are_same = _known_pairs(known)
-        pairs += known_pairs
-    wanted = read_examples([side for pair in pairs for side in pair])
+    wanted = read_examples([one, other])
+    pairs, said = ([], []) if known is None else _known_pairs(known)
+    wanted_known = read_examples([side for pair in pairs for side in pair])
     if any(isinstance(side, np.ndarray) for side in wanted):
         raise WrongArgument("a vector is no call: name a file, or an event by its number")
+    stretches = [side for side in wanted_known if isinstance(side, Stretch)]
+    refused: dict[Stretch, str] = {}
     with (
         hear_individuals(folder, progress) as hearing,
-        all_asked(hearing.archive, wanted, channel) as asked,
+        all_asked(hearing.archive, wanted, channel) as sides,
+        hearing.archive.heard(stretches, channel, refused) as heard,
     ):
+        asked, are_same = list(sides), []
+        for row, is_same in enumerate(said):
+            pair = wanted_known[2 * row : 2 * row + 2]
+            if not any(isinstance(side, Stretch) and side in refused for side in pair):
+                are_same.append(is_same)
+                asked += [
+                    heard[side] if isinstance(side, Stretch) else hearing.archive.event(int(side))
+                    for side in pair
+                ]
         cohort, calls = hearing.cohort, hearing.calls(asked)
         likeness = [
-            told(calls.rows([2 * row]), calls.rows([2 * row + 1]), cohort)
-            for row in range(len(pairs))
+            told(calls.rows([row]), calls.rows([row + 1]), cohort)
+            for row in range(0, len(asked), 2)
         ]
-        sides = asked[:2]
         shapes = [hearing.background(side) for side in sides]
         archive_shapes = hearing.backgrounds_without(sides)
     found, backgrounds, calibration = likeness[0], None, None
@@ -232,7 +240,10 @@ def same(
         equal_error_rate=None if calibration is None else round(calibration.equal_error_rate, 4),
         known_same=0 if calibration is None else calibration.n_same,
         known_different=0 if calibration is None else calibration.n_different,
-        warnings=_warnings(sides, found, rests_on, backgrounds, shapes),
+        warnings=[
+            *_warnings(sides, found, rests_on, backgrounds, shapes),
+            *(f"pairs of {known} with it are left out: {why}" for why in refused.values()),
+        ],
     )
 
 
@@ -273,17 +284,21 @@ def individuals(
     """
     from oscine.search.individuals import FEWEST_CALLS, group
 
-    conditions = [] if where is None else [f"({where})"]
-    conditions += [] if cluster is None else [f"cluster = {cluster}"]
-    condition = " and ".join(conditions)
-    if not condition:
+    conditions = [where] if where is not None else []
+    conditions += [f"cluster = {cluster}"] if cluster is not None else []
+    if not conditions:
         raise WrongArgument(
             "say whose calls: a sound type with --cluster, or a condition with --where"
         )
+    if cluster is not None and cluster < 0:
+        raise WrongArgument(f"--cluster {cluster} is no sound type: they are numbered from 0")
+    if seed < 0:
+        raise WrongArgument(f"--seed must not be negative, not {seed}")
     if out is not None and (out.suffix.lower() != ".csv" or not out.absolute().parent.is_dir()):
         raise WrongArgument(f"--out {out}: name a .csv file in a folder that is there")
     with hear_individuals(folder, progress) as hearing:
-        numbers = np.flatnonzero(hearing.archive.meeting(condition)) + 1
+        are_met = [hearing.archive.meeting(condition) for condition in conditions]
+        numbers = np.flatnonzero(np.all(are_met, axis=0)) + 1
         n_all = len(numbers)
         if n_all > MOST_GROUPED:
             numbers = np.sort(np.random.default_rng(seed).permutation(numbers)[:MOST_GROUPED])
@@ -291,7 +306,7 @@ def individuals(
         kept = [one for one in events if not one.weakness]
         if len(kept) < FEWEST_CALLS:
             raise WrongArgument(
-                f"{len(kept)} calls meet {condition} and are not too short: at least "
+                f"{len(kept)} calls meet {' and '.join(conditions)} and are long enough: at least "
                 f"{FEWEST_CALLS} are needed"
             )
         calls = hearing.calls(kept)
@@ -357,7 +372,7 @@ def _warnings(
         said.append("both are of one recording: microphone, place and moment are the same")
     elif backgrounds is not None and backgrounds.share >= ALIKE:
         said.append(
-            f"their backgrounds alone are more alike than {backgrounds.share:.1%} of those of "
+            f"their backgrounds alone are more alike than {percent(backgrounds.share)} of those of "
             "unrelated recordings: the likeness may be that of a place or a microphone"
         )
     for one, shape in zip(sides, shapes, strict=True):
@@ -411,17 +426,21 @@ def _groups(
 
 def _group_notes(n_all: int, n_short: int, found: Groups, recordings: np.ndarray) -> list[str]:
     """Say what keeps groups from being individuals."""
+    from oscine.search.individuals import MOST_GROUPS
+
     notes = []
     if n_all > MOST_GROUPED:
         notes.append(f"{MOST_GROUPED:,} of {n_all:,} calls were drawn; the others are in no group")
     if n_short:
-        notes.append(f"{n_short:,} calls are too short and were left out")
+        notes.append(f"calls that are too short, left out: {n_short:,}")
     if found.n_groups == 1:
         notes.append(
             "the calls are not parted better than calls without groups would be: one individual, "
             "or several that cannot be told apart here"
         )
         return notes
+    if found.n_high == MOST_GROUPS:
+        notes.append(f"more than {MOST_GROUPS} are not looked for: there may be more")
     in_one = [
         label
         for label in range(found.n_groups)
@@ -447,4 +466,4 @@ def _write_members(out: Path, members: Sequence[GroupedCall]) -> None:
 
 
 def _share(found: Percentile | None) -> float | None:
-    return None if found is None else round(found.share, 4)
+    return None if found is None else round(found.share, 5)

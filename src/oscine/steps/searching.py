@@ -157,7 +157,7 @@ def _described(
     return SimilarEvent(
         event=event.event_id,
         likeness=round(likeness, 3),
-        percentile=None if worth is None else round(worth.share, 4),
+        percentile=None if worth is None else round(worth.share, 5),
         pairs=None if worth is None else worth.n_pairs,
         pair_recordings=None if worth is None else worth.n_recordings,
         path=recording.path,

@@ -175,6 +175,13 @@ def open_tape(
     return Tape(folder, config.picture, catalogue.tape_rows()), heard_recordings(catalogue)
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, with as many digits as its distance to 100 % needs; never 100."""
+    if share <= 0.9:
+        return f"{share:.0%}"
+    return f"{share:.1%}" if share <= 0.99 else f"{min(share, 0.9999):.2%}"
+
+
 def alarms_of(catalogue: Catalogue) -> list[str]:
     """Return what is wrong with the model in use."""
     model = catalogue.stage("pretrain")

@@ -191,7 +191,7 @@ def _sound_notes(one: Asked, found: Which, n_own: int) -> list[str]:
     """Say what a reader of one answer must know."""
     notes = []
     if one.weakness:
-        notes.append(f"{one.words} {one.weakness}: nothing can be said")
+        notes.append(f"it {one.weakness}: nothing can be said")
     elif found.percentile is None:
         notes.append(
             "the archive has too few recordings to tell what is usual "
@@ -205,7 +205,7 @@ def _sound_notes(one: Asked, found: Which, n_own: int) -> list[str]:
     if found.neighbours_say != found.classes[0].name:
         notes.append(f"most of the nearest examples are {found.neighbours_say}")
     if n_own:
-        notes.append(f"{n_own} examples of the same recording were left out")
+        notes.append(f"examples of its own recording, left out: {n_own}")
     return notes
 
 
