@@ -89,10 +89,13 @@ def _made_from(catalogue: Catalogue, readout: Readout) -> str:
     """Return what stands for all that the readout for individuals is fitted on."""
     from oscine.embedding.individual import individual_config
 
-    types = {row.event_id: row.cluster for row in catalogue.sound_types()}
-    events = [types.get(event.event_id, -1) for event in catalogue.events()]
+    # The step that groups is named by all that its sound types depend on.
+    grouped = catalogue.stage("cluster")
     return fingerprint(
-        readout.encoder, archive_of(catalogue), individual_config(readout.config), events
+        readout.encoder,
+        archive_of(catalogue),
+        individual_config(readout.config),
+        grouped.fingerprint if grouped is not None and grouped.finished else "",
     )
 
 
