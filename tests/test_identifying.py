@@ -288,6 +288,21 @@ def test_examples_that_cannot_be_heard_are_named_and_the_others_count(learned, f
         steps.which([new], learned, examples=[table(tmp_path / "bad.csv", bad)])
 
 
+def test_of_several_sounds_one_that_cannot_be_heard_is_named_and_the_others_are_told(
+    learned, few, new, tmp_path
+):
+    gone = tmp_path / "gone.wav"
+    gone.write_bytes(b"no sound")
+    labels = table(tmp_path / "few.csv", few)
+    report = steps.which([str(gone), str(new), 40], learned, examples=[labels])
+    assert ["new.wav" in one.sound for one in report.sounds] == [True, False]
+    assert any("gone.wav cannot be heard" in note for note in report.notes)
+    with pytest.raises(WrongArgument, match=r"gone\.wav cannot be heard"):
+        steps.which([str(gone)], learned, examples=[labels])
+    with pytest.raises(WrongArgument, match="a vector is no sound"):
+        steps.which([np.ones(3)], learned, examples=[labels])
+
+
 def test_examples_of_the_recording_asked_about_do_not_count(learned, archive, few, tmp_path):
     own = few[0]
     clip = f"{archive / own['path']}@{own['start_s']}-{own['stop_s']}"

@@ -375,12 +375,12 @@ def _warnings(
             f"their backgrounds alone are more alike than {percent(backgrounds.share)} of those of "
             "unrelated recordings: the likeness may be that of a place or a microphone"
         )
-    for one, shape in zip(sides, shapes, strict=True):
-        if shape is None:
-            said.append(
-                f"the background of {one.words} cannot be measured (too little quiet around it): "
-                "that place or microphone make them alike cannot be excluded"
-            )
+    unknown = [one.words for one, shape in zip(sides, shapes, strict=True) if shape is None]
+    if unknown:
+        said.append(
+            f"the background of {' and of '.join(unknown)} cannot be measured (too little quiet "
+            "around it): that place or microphone make them alike cannot be excluded"
+        )
     if rests_on is None and not any(one.weakness for one in sides):
         said.append("the archive has calls of too few other recordings for a percentile")
     if not found.is_matched:

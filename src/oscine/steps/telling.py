@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from oscine.config import WrongArgument
 from oscine.search.classes import ACCEPTED, Which
 from oscine.search.classes import which as told
 from oscine.search.similarity import FEWEST_RECORDINGS, joined
 from oscine.sound.annotations import match_recordings, read_annotations
 from oscine.sound.archive import located
-from oscine.steps.examples import Archive, Asked, Example, Stretch, all_asked, read_examples
+from oscine.steps.examples import Archive, Asked, Example, Stretch, read_examples
 from oscine.steps.shared import looked_at
 from oscine.workspace.catalogue import Catalogue
 
@@ -122,7 +124,10 @@ def which(
     ValueError
         There are no vectors yet, they are not of the model in use, or PyTorch is not installed.
     """
-    wanted = read_examples(clips)
+    read = read_examples(clips)
+    wanted = [one for one in read if not isinstance(one, np.ndarray)]
+    if len(wanted) < len(read):
+        raise WrongArgument("a vector is no sound: name a file, or an event by its number")
     if not wanted:
         raise WrongArgument("name the sound that is asked about: a file, or an event by its number")
     with looked_at(folder, (), None, "picture") as (workspace, catalogue, config):
@@ -130,15 +135,20 @@ def which(
         label, labelled, problems = _labelled(examples, label, catalogue)
         refused: dict[Stretch, str] = {}
         stretches = [one for one, _ in labelled]
-        with (
-            all_asked(archive, wanted, channel) as asked,
-            archive.heard(stretches, channel, refused) as heard,
-        ):
+        clips_heard = [one for one in wanted if isinstance(one, Stretch)]
+        with archive.heard([*clips_heard, *stretches], channel, refused) as heard:
             labelled = [(one, name) for one, name in labelled if one in heard]
             if not labelled:
-                raise WrongArgument(f"no example can be heard: {next(iter(refused.values()))}")
+                raise WrongArgument(f"no example can be heard: {refused[stretches[0]]}")
             shown = [heard[one] for one, _ in labelled]
             names = [name for _, name in labelled]
+            asked = [
+                heard[one] if isinstance(one, Stretch) else archive.event(one)
+                for one in wanted
+                if isinstance(one, int) or one in heard
+            ]
+            if not asked:
+                raise WrongArgument(refused[clips_heard[0]])
             sounds = [_which(one, shown, names, archive) for one in asked]
     return WhichReport(
         workspace=str(folder),
