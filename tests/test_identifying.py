@@ -40,13 +40,7 @@ def archive(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory, archive):
     """A workspace in which no individual was asked for yet."""
-    folder = tmp_path_factory.mktemp("learned") / "crows.oscine"
-    settings = [*tiny.SETTINGS, "clock.timezone=Europe/London", "clock.site_from={site}/*"]
-    steps.index([archive], folder, workers=1, settings=settings)
-    steps.pretrain(folder, steps=10)
-    steps.embed(folder)
-    steps.cluster(folder)
-    return folder
+    return tiny.learned(tmp_path_factory.mktemp("learned") / "crows.oscine", archive)
 
 
 @pytest.fixture(scope="module")

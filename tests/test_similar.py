@@ -23,9 +23,10 @@ from oscine import steps
 from oscine.cli import run
 from oscine.config import WrongArgument
 from oscine.embedding.backgrounds import quiet_frames
-from oscine.embedding.guests import guest_interval, hear_guests, vectors_of
+from oscine.embedding.guests import guest_interval, hear_guests
 from oscine.embedding.intervals import frame_intervals
 from oscine.embedding.readout import Readout
+from oscine.embedding.vectors import vectors_of
 from oscine.model.checkpoint import load_encoder
 from oscine.sound.annotations import read_annotations
 from oscine.sound.audio import content_hash
@@ -47,13 +48,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory, archive):
-    folder = tmp_path_factory.mktemp("learned") / "crows.oscine"
-    settings = [*tiny.SETTINGS, "clock.timezone=Europe/London", "clock.site_from={site}/*"]
-    steps.index([archive], folder, workers=1, settings=settings)
-    steps.pretrain(folder, steps=10)
-    steps.embed(folder)
-    steps.cluster(folder)
-    return folder
+    return tiny.learned(tmp_path_factory.mktemp("learned") / "crows.oscine", archive)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from oscine import steps
 from oscine.config import ModelConfig, PictureConfig, TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, initialise
 from oscine.picture.activity import n_level_groups
@@ -111,3 +112,13 @@ def model(seed=0, config=MODEL, picture=PICTURE):
 def encoder(seed=0, config=MODEL, picture=PICTURE):
     """Return the frozen encoder of such a model."""
     return model(seed, config, picture).encoder.eval().requires_grad_(False)
+
+
+def learned(folder, archive):
+    """Learn an archive, clocks and sites read, in a workspace at a folder, up to sound types."""
+    settings = [*SETTINGS, "clock.timezone=Europe/London", "clock.site_from={site}/*"]
+    steps.index([archive], folder, workers=1, settings=settings)
+    steps.pretrain(folder, steps=10)
+    steps.embed(folder)
+    steps.cluster(folder)
+    return folder

@@ -17,15 +17,14 @@ import numpy as np
 
 from oscine.config import PictureConfig
 from oscine.embedding.backgrounds import background_shape, quiet_frames
-from oscine.embedding.embed import encoded_excerpts, tape_excerpt
 from oscine.embedding.individual import IndividualReadout
 from oscine.embedding.intervals import FrameInterval
+from oscine.embedding.vectors import vectors_of
 from oscine.model.autoencoder import Encoder
 from oscine.picture.tape import Tape
 from oscine.workspace.arrays import load_described, save_described
 
 CALLS = "calls.safetensors"
-PORTION = 512
 MOST_BACKGROUNDS = 500
 
 
@@ -83,24 +82,6 @@ class HeardCalls:
             raise ValueError(f"{file} is damaged ({error}): remove it, it is made again") from error
 
 
-def individual_vectors(
-    tape: Tape,
-    encoder: Encoder,
-    readout: IndividualReadout,
-    intervals: Sequence[FrameInterval],
-) -> np.ndarray:
-    """Return intervals as the readout for individuals hears them [shape=(N, E)], not centred."""
-    portions = []
-    for start in range(0, len(intervals), PORTION):
-        excerpts = [
-            tape_excerpt(tape, one.recording, one.frames, encoder, readout.config)
-            for one in intervals[start : start + PORTION]
-        ]
-        features = encoded_excerpts(encoder, excerpts, readout.config)
-        portions.append(readout.vectors(features).astype(np.float32))
-    return np.concatenate(portions)
-
-
 def hear_calls(
     tape: Tape,
     encoder: Encoder,
@@ -135,7 +116,7 @@ def hear_calls(
     return HeardCalls(
         made_from=made_from,
         event_ids=np.array([number for number, _ in events], np.int64),
-        individuals=individual_vectors(tape, encoder, readout, [one for _, one in events]),
+        individuals=vectors_of(tape, encoder, readout, [one for _, one in events]),
         recordings=tuple(shapes),
         backgrounds=np.stack(list(shapes.values()))
         if shapes

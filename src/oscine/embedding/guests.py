@@ -14,13 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from oscine.config import ActivityConfig, PictureConfig, WrongArgument
 from oscine.embedding.intervals import FrameInterval
-from oscine.embedding.readout import Readout
-from oscine.embedding.vectors import PORTION, encoded_intervals
-from oscine.model.autoencoder import Encoder
 from oscine.picture.indexing import event_rows, recording_row
 from oscine.picture.tape import Channel, Tape, TapeWriter
 from oscine.picture.workers import Outcome, Task, draw_one
@@ -177,32 +172,6 @@ def guest_interval(
             f"{stretch} is too short: at least {LEAST_FRAMES / frames_per_s:g} s are needed"
         )
     return FrameInterval(recording=recording, start_frame=start, stop_frame=stop)
-
-
-def vectors_of(
-    tape: Tape, encoder: Encoder, readout: Readout, intervals: Sequence[FrameInterval]
-) -> np.ndarray:
-    """Return the vectors of stretches of recordings on a tape.
-
-    Parameters
-    ----------
-    tape : Tape
-    encoder : Encoder
-    readout : Readout
-        Fitted on the features of this encoder.
-    intervals : sequence of N FrameInterval
-
-    Returns
-    -------
-    np.ndarray of float32 [shape=(N, dimensions)]
-        Of unit length.
-    """
-    vectors = np.empty((len(intervals), readout.dimensions), np.float32)
-    for start in range(0, len(intervals), PORTION):
-        portion = intervals[start : start + PORTION]
-        features = encoded_intervals(tape, encoder, readout.config, portion)
-        vectors[start : start + len(portion)] = readout.vectors(features)
-    return vectors
 
 
 def _drawn(

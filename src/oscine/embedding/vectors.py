@@ -27,6 +27,7 @@ from oscine.config import (
 from oscine.embedding.choice import choose_readout
 from oscine.embedding.duplicates import Duplicates, find_duplicates
 from oscine.embedding.embed import pooled_features, tape_excerpt
+from oscine.embedding.individual import IndividualReadout
 from oscine.embedding.intervals import FrameInterval, fit_sample, frame_intervals
 from oscine.embedding.readout import READOUT, Choice, Readout, fit_readout
 from oscine.model.autoencoder import Encoder
@@ -277,6 +278,36 @@ def encoded_intervals(
         return np.empty((0,), np.float32)
     excerpts = [tape_excerpt(tape, one.recording, one.frames, encoder, config) for one in intervals]
     return pooled_features(encoder, excerpts, config)
+
+
+def vectors_of(
+    tape: Tape,
+    encoder: Encoder,
+    readout: Readout | IndividualReadout,
+    intervals: Sequence[FrameInterval],
+) -> np.ndarray:
+    """Return the vectors of stretches of recordings on a tape, as one readout gives them.
+
+    Parameters
+    ----------
+    tape : Tape
+    encoder : Encoder
+    readout : Readout or IndividualReadout
+        Fitted on the features of this encoder. That for individuals gives vectors that are neither
+        centred nor of unit length.
+    intervals : sequence of N FrameInterval
+
+    Returns
+    -------
+    np.ndarray of float32 [shape=(N, D)]
+    """
+    portions = [np.empty((0, 0), np.float32)] if not intervals else []
+    for start in range(0, len(intervals), PORTION):
+        features = encoded_intervals(
+            tape, encoder, readout.config, intervals[start : start + PORTION]
+        )
+        portions.append(readout.vectors(features).astype(np.float32))
+    return np.concatenate(portions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -321,7 +321,8 @@ class Archive:
             yield {}
             return
         encoder, picture = self.encoder(), self.config.picture
-        from oscine.embedding.guests import guest_interval, hear_guests, vectors_of
+        from oscine.embedding.guests import guest_interval, hear_guests
+        from oscine.embedding.vectors import vectors_of
 
         known = {one.file: self._known(one.file, channel) for one in stretches}
         files = [file for file, recording in known.items() if recording is None]

@@ -146,7 +146,7 @@ class CallHearing:
 
     def calls(self, asked: Sequence[Asked]) -> Calls:
         """Hear what was asked with."""
-        from oscine.embedding.calls import individual_vectors
+        from oscine.embedding.vectors import vectors_of
         from oscine.search.individuals import Calls
 
         readout, _ = self._held
@@ -155,7 +155,7 @@ class CallHearing:
         for tape in dict.fromkeys(tapes):
             rows = [row for row, its in enumerate(tapes) if its is tape]
             intervals = [_interval(asked[row]) for row in rows]
-            heard = individual_vectors(tape, self.encoder, readout, intervals)
+            heard = vectors_of(tape, self.encoder, readout, intervals)
             vectors |= dict(zip(rows, heard, strict=True))
         return Calls(
             kinds=joined([one.sounds for one in asked]),
