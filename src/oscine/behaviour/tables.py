@@ -1,9 +1,9 @@
 """The tables that travel through this room, and what could not be used of a log.
 
-Times are whole milliseconds. A **timeline** is what they count on: ``site:NAME`` counts milliseconds
-of UTC since 1970 (``site:`` alone where no site is known), ``file:KEY`` counts from the first sample
-of the recording, or of the media file, that goes by that key. Intervals are half-open; a point has
-``stop_ms == start_ms``. An empty text means not known.
+Times are whole milliseconds. A **timeline** is what they count on: ``site:NAME`` counts from 1970 in
+UTC (``site:`` alone where no site is known), ``file:KEY`` from the first sample of the recording, or
+of the media file, that goes by that key. Intervals are half-open; a point has ``stop_ms ==
+start_ms``. An empty text means not known.
 """
 
 from __future__ import annotations
