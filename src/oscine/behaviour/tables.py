@@ -1,8 +1,8 @@
 """The tables that travel through this room, and what could not be used of a log.
 
-Times are whole milliseconds. A **timeline** is what they count on: ``site:NAME`` counts from 1970 in
-UTC (``site:`` alone where no site is known), ``file:KEY`` from the first sample of the recording, or
-of the media file, that goes by that key. Intervals are half-open; a point has ``stop_ms ==
+Times are whole milliseconds. A **timeline** is what they count on: ``site:NAME`` counts from 1970
+in UTC (``site:`` alone where no site is known), ``file:KEY`` from the first sample of a recording,
+or of the media file, that goes by that key. Intervals are half-open; a point has ``stop_ms ==
 start_ms``. An empty text means not known.
 """
 
