@@ -364,7 +364,11 @@ def embed(
     )
 
 
-@app.command(sort_key=4)
+sound_types = App(name="cluster", sort_key=4)
+app.command(sound_types)
+
+
+@sound_types.default
 def cluster(
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
@@ -407,6 +411,39 @@ def cluster(
         ],
         report.notes,
     )
+
+
+@sound_types.command(name="name")
+def cluster_name(
+    number: int,
+    name: str,
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Name a sound type by how it sounds, not by what it may be for.
+
+    Example: oscine cluster name 7 "low double caw" -w crows.oscine
+
+    Parameters
+    ----------
+    number
+        Of the sound type.
+    name
+        Such as "low double caw"; "" takes a name back.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    report = verbs.name_sound_type(workspace, number, name)
+    if as_json:
+        return _print_json(report)
+    rows = [(f"sound type {number}", name) for number, name in report.names.items()]
+    _print_table(rows or [("names", "none")])
 
 
 @app.command(sort_key=5)

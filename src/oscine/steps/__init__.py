@@ -11,6 +11,7 @@ from oscine.steps.identifying import IndividualsReport, SameReport, individuals,
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
 from oscine.steps.mapping import ClusterReport, EmbedReport, cluster, embed
+from oscine.steps.naming import NamedReport, name_sound_type
 from oscine.steps.reporting import LearnReport, report
 from oscine.steps.searching import similar
 from oscine.steps.shared import Progress, is_disk_full
@@ -24,6 +25,7 @@ __all__ = [
     "IndexReport",
     "IndividualsReport",
     "LearnReport",
+    "NamedReport",
     "PretrainReport",
     "Progress",
     "SameReport",
@@ -39,6 +41,7 @@ __all__ = [
     "individuals",
     "is_disk_full",
     "learn",
+    "name_sound_type",
     "plan",
     "pretrain",
     "read_example",

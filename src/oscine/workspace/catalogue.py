@@ -461,6 +461,25 @@ class Catalogue(Database):
         query = f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))"
         return self._rows(kind, query, [json.dumps(sorted(set(numbers)))])
 
+    def calls(self, n_rows: int = 100_000) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the events present in blocks, by number, as the join with behaviour needs them.
+
+        Each row holds event, recording, path, site, sound type (-1: none), when it began (ms of
+        UTC since 1970; None where that is not known, or only from when the file was written), when
+        it began in its recording and how long it is (ms), its lowest and highest frequency (Hz).
+        """
+        query = """
+            SELECT event_id, recording_id, heard.path, heard.site, cluster,
+                CASE WHEN instr(zone, ?) THEN NULL ELSE start_ms END,
+                CAST(round(1000.0 * start_sample / heard.sample_rate_hz) AS INTEGER),
+                CAST(round(1000.0 * (stop_sample - start_sample) / heard.sample_rate_hz)
+                    AS INTEGER),
+                low_hz, high_hz
+            FROM heard_events JOIN heard USING (recording_id) ORDER BY event_id"""
+        cursor = self._connection.execute(query, (MODIFICATION,))
+        while rows := cursor.fetchmany(n_rows):
+            yield [tuple(row) for row in rows]
+
     def event_times(self) -> dict[int, int | None]:
         """Return when each event present began, in ms of UTC since 1970; None: not known."""
         query = "SELECT event_id, start_ms FROM heard_events ORDER BY event_id"

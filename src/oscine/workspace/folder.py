@@ -91,6 +91,11 @@ class Workspace:
         """Return the folder of the index of a set of vectors."""
         return self.embeddings(name) / "neighbours"
 
+    @property
+    def behaviour(self) -> Path:
+        """The logs of observers that were joined, a folder each."""
+        return self.folder / "behaviour"
+
     def catalogue(self) -> Catalogue:
         """Open the catalogue."""
         return Catalogue(self.catalogue_file)
