@@ -1,7 +1,7 @@
 """Sessions of observation: stretches in which somebody watched, and what fell into them.
 
-:mod:`oscine.behaviour.join` makes them of calls, observations and effort;
-:mod:`oscine.behaviour.association` asks them what goes with what.
+In :mod:`oscine.behaviour.join` they are made of calls, observations and effort;
+:mod:`oscine.behaviour.association` finds out from them what goes with what.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables that travel through this room, and what could not be used of a log.
+"""The tables that go in and out of every file of this room, and what could not be used of a log.
 
 Times are whole milliseconds. A **timeline** is what they count on: ``site:NAME`` counts from 1970
 in UTC (``site:`` alone where no site is known), ``file:KEY`` from the first sample of a recording,
