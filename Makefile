@@ -38,7 +38,7 @@ endif
 	@echo "Open in a browser: $(CURDIR)/$(WORKSPACE)/reports/atlas.html"
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
