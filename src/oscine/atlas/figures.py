@@ -184,6 +184,9 @@ def _upwards(axis: Axis, left: float, right: float, top: float, bottom: float) -
         y = axis.place(value, bottom, top)
         drawn += f'<path class="grid" d="M{left},{y:.1f}H{right}"/>'
         drawn += _text(left - 6, y + 4, name, kind="tick", anchor="end")
+    if axis.reference is not None:
+        y = axis.place(axis.reference, bottom, top)
+        drawn += f'<path class="reference" d="M{left},{y:.1f}H{right}"/>'
     middle = (top + bottom) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
     return drawn + (
