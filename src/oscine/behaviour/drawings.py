@@ -43,7 +43,7 @@ STEPS_MS = tuple(
         *(3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800),
     )
 )
-MOST_TIMES, TIME_SPACING = 6, 0.14
+MOST_TIMES, TIME_SPACING, LAST_TIME = 6, 0.14, 0.96
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
 
@@ -200,6 +200,11 @@ def strip(shown: PageSession, type_names: Sequence[str]) -> str:
     shown : PageSession
     type_names : sequence of str
         How each sound type is written.
+
+    Returns
+    -------
+    str
+        HTML; empty where nothing was heard or seen.
     """
     session = shown.session
     course = _Course.of(session)
@@ -209,10 +214,11 @@ def strip(shown: PageSession, type_names: Sequence[str]) -> str:
     ]
     if len(shown.unobserved_ms):
         rows.insert(0, _unobserved_row(shown, course))
+    if not rows:
+        return ""
     height = ROW_HEIGHT * len(rows)
     drawn = "".join(
-        f'<g class="{row.kind}" transform="translate(0 {ROW_HEIGHT * number})">'
-        f"<title>{escape(row.says)}</title>{row.drawn}</g>"
+        f'<g class="{row.kind}" transform="translate(0 {ROW_HEIGHT * number})">{row.drawn}</g>'
         for number, row in enumerate(rows)
         if row.drawn
     )
@@ -239,7 +245,7 @@ def when_text(shown: PageSession) -> str:
         int(end) for end in (shown.session.segments[0, 0], shown.session.segments[-1, 1])
     )
     if not shown.session.is_dated:
-        return f"{clock_text(first / 1000, 0)} to {clock_text(last / 1000, 0)} of a recording"
+        return f"{clock_text(first / 1000, 1)} to {clock_text(last / 1000, 1)} of a recording"
     start, stop = _local(first, shown.zone), _local(last, shown.zone)
     is_short = last - first < 120_000
     written = "%H:%M:%S" if is_short else "%H:%M"
@@ -316,19 +322,16 @@ def _behaviour_rows(session: Session, course: _Course) -> list[_Row]:
 
 def _runs(spans: NDArray[np.float64]) -> str:
     """Draw spans in whole units as one path; those that touch are one."""
-    edges = np.rint(spans).astype(int)
-    edges = edges[np.argsort(edges[:, 0], kind="stable")]
-    path, reached = "", -1
-    start = stop = -1
-    for first, last in [*edges.tolist(), (STRIP_WIDTH * 2, 0)]:
-        if first <= stop:
-            stop = max(stop, last)
-            continue
-        if stop > start:
-            path += f"M{start},{BAR_TOP + BAR_HEIGHT // 2}h{stop - start}"
-            reached = stop
-        start, stop = first, last
-    return f'<path d="{path}"/>' if reached >= 0 else ""
+    edges = np.rint(spans[np.argsort(spans[:, 0], kind="stable")]).astype(int)
+    reached = np.maximum.accumulate(edges[:, 1])
+    is_apart = np.append(True, edges[1:, 0] > reached[:-1])
+    starts, stops = edges[is_apart, 0], reached[np.append(is_apart[1:], True)]
+    steps = starts - np.append(0, stops[:-1])
+    path = "".join(
+        f"m{step},0h{length}"
+        for step, length in zip(steps.tolist(), (stops - starts).tolist(), strict=True)
+    )
+    return f'<path d="M0,{BAR_TOP + BAR_HEIGHT // 2}{path}"/>'
 
 
 def _steps(numbers: NDArray[np.integer]) -> str:
@@ -366,7 +369,8 @@ def _times(shown: PageSession, course: _Course) -> str:
     for _, at_ms in [*rounded, *begun] if len(segments) == 1 else [*begun, *rounded]:
         stretch = max(0, int(np.searchsorted(edges, at_ms, side="right")) - 1)
         share = course.begins[stretch] + (at_ms - edges[stretch]) * course.scale
-        if all(abs(share - other) >= TIME_SPACING for other, _ in placed):
+        is_free = all(abs(share - other) >= TIME_SPACING for other, _ in placed)
+        if is_free and share <= LAST_TIME:
             placed.append((float(share), at_ms))
     written, day = "", _day(shown, int(segments[0, 0]))
     for share, at_ms in sorted(placed):
@@ -384,7 +388,7 @@ def _day(shown: PageSession, at_ms: float) -> str:
 
 def _time_text(shown: PageSession, at_ms: float, step_ms: float) -> str:
     if not shown.session.is_dated:
-        return clock_text(at_ms / 1000, 0 if step_ms >= 1000 else 1)
+        return clock_text(at_ms / 1000, 1)
     return f"{_local(at_ms, shown.zone):{'%H:%M' if step_ms >= 60_000 else '%H:%M:%S'}}"
 
 

@@ -42,8 +42,9 @@ from oscine.behaviour.words import (
     hours_text,
     is_below,
     limits,
-    ms_text,
+    listed,
     name_warnings,
+    offset_text,
     p_text,
     ratio_text,
     type_text,
@@ -54,7 +55,7 @@ OPEN_ROWS = 20
 OPEN_SENTENCES = 8
 OPEN_STRIPS = 12
 OPEN_PAIRS = 60
-"""Pairs up to which all their tables stand open; of more, those in which something was found."""
+"""Pairs up to which all tables stand open; of more, the first in which something was found."""
 STEEP = 3.0
 """Doublings from which the colour of a ratio grows no stronger."""
 LONG_CELL = 48
@@ -86,8 +87,10 @@ class PageLog:
         Where the hours are from.
     timezone : str
     sites : sequence of str
-    settings : sequence of (str, str, str)
-        Name of a setting, its value, and whether it was declared or why it was guessed.
+    guessed : sequence of str
+        What was guessed of how it is to be read, and why.
+    settings : sequence of (str, str)
+        All that it was read with.
     problems : sequence of Problem
     """
 
@@ -104,21 +107,30 @@ class PageLog:
     effort: str
     timezone: str
     sites: Sequence[str] = ()
-    settings: Sequence[tuple[str, str, str]] = ()
+    guessed: Sequence[str] = ()
+    settings: Sequence[tuple[str, str]] = ()
     problems: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Correlogram:
-    """How well calls and observations go together at each lag, and what chance gives.
+    """How closely calls and observations come together at each lag.
 
-    All of one length; a positive lag means that the observer's clock is ahead.
+    Attributes
+    ----------
+    lags_ms : sequence of float
+        Positive where the observer's clock is ahead.
+    heights : sequence of float
+        In standard deviations under shifts.
+    height_by_chance : float
+        What the highest exceeds by chance in 1 % of cases.
+    peak_ms : float
     """
 
-    lag_ms: Sequence[float]
-    correlation: Sequence[float]
-    null_low: Sequence[float]
-    null_high: Sequence[float]
+    lags_ms: Sequence[float]
+    heights: Sequence[float]
+    height_by_chance: float
+    peak_ms: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +202,7 @@ def write_join(path: str | os.PathLike[str], page: JoinPage) -> None:
     script = asset("playing.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sections = [
-        ("answer", "What can be said", _answer(page)),
+        ("answer", "What can be said, and what cannot", _answer(page)),
         ("logs", "What was joined", _logs(page)),
         ("pairs", "Sound types and behaviours", _pairs(page.evidence)),
         ("reverse", "Given the behaviour: which sound", _reverse(page.evidence)),
@@ -312,18 +324,19 @@ def _logs(page: JoinPage) -> str:
             for log in page.logs
         ],
     )  # fmt: skip
-    return table + "".join(_settings(log) for log in page.logs)
+    return table + "".join(_reading(log) for log in page.logs)
 
 
-def _settings(log: PageLog) -> str:
-    if not log.settings:
-        return ""
-    table = _table(
-        f"Settings of {log.name}",
-        ["Setting", "Value", "Declared or guessed"],
-        [[_name(name), escape(value), escape(why)] for name, value, why in log.settings],
-    )
-    return _folded(f"How {log.name} was read", table)
+def _reading(log: PageLog) -> str:
+    said = ""
+    if log.guessed:
+        guessed = _list([_sentence(one) for one in log.guessed], "guesses")
+        said += f'<div class="part"><h3>{_name(log.name)}: what was guessed</h3>{guessed}</div>'
+    if log.settings:
+        rows = [[_name(name), escape(value)] for name, value in log.settings]
+        table = _table(f"Settings of {log.name}", ["Setting", "Value"], rows)
+        said += _folded(f"How {log.name} was read, setting by setting", table)
+    return said
 
 
 def _problems(page: JoinPage) -> str:
@@ -377,7 +390,7 @@ class _Question:
 
 BY_TIME = _Question(
     name="ratios",
-    heading="How often, beside other times",
+    heading="Beside other times",
     hint="The dot is the rate of calls with the behaviour over the rate without it, the line its "
     "95 % interval; filled and bold: found. An effect weaker than ‘least to be found’ (above 1, "
     "below 1) would have been missed more often than once in five.",
@@ -390,13 +403,15 @@ BY_TIME = _Question(
             f"{_rate(pair.rate_on)}, {_rate(pair.rate_off)}"
         ),
         "Least to be found": lambda pair: (
-            f"{ratio_text(pair.detectable)}, {ratio_text(pair.detectable_below)}"
+            NONE
+            if pair.q is None
+            else f"{ratio_text(pair.detectable)}, {ratio_text(pair.detectable_below)}"
         ),
     },
 )
 AMONG_CALLS = _Question(
     name="odds",
-    heading="Odds, beside the other types",
+    heading="Beside other types",
     hint="Of the calls heard with a behaviour, is this type among them more often than among the "
     "others? Moments in which all types are heard more do not count here. The dot is the odds "
     "ratio, the line its 95 % interval; filled and bold: found.",
@@ -482,15 +497,18 @@ def _forests(evidence: Evidence, question: _Question) -> str:
     """Show pairs with their intervals, in a table for each behaviour."""
     effects = [question.effect(pair) for pair in evidence.pairs]
     scale = RatioScale.of([end for one in effects for end in (one.ratio, one.low, one.high)])
-    tables = ""
+    tables, n_open = "", 0
     for behaviour, pairs in _by_behaviour(evidence).items():
         qs = [question.effect(pair).q for pair in pairs]
         n_tested = sum(q is not None for q in qs)
         n_found = sum(is_below(q, evidence.alpha) for q in qs)
+        is_open = n_tested > 0 and len(effects) <= OPEN_PAIRS
+        is_open |= n_found > 0 and n_open < OPEN_PAIRS
+        n_open += is_open * len(pairs)
         tables += _folded(
             f"{behaviour}: {count_text(n_tested, 'sound type')} tested, {n_found:,} found",
             _forest(evidence, question, scale, behaviour, pairs),
-            is_open=n_found > 0 or (len(effects) <= OPEN_PAIRS and n_tested > 0),
+            is_open=is_open,
         )
     return f'<p class="hint part">{question.hint}</p>{scale.lines(question.name)}{tables}'
 
@@ -584,29 +602,29 @@ def _clock_figures(clock: PageClock) -> str:
         figures += _figure("Markers around the fitted clock", drawing)
     if clock.correlogram is not None:
         figures += _figure(
-            "Calls and observations at each lag; the band holds 95 % of what chance gives",
+            "How closely calls and observations come together at each lag (shaded: by chance)",
             _correlogram(clock.log, clock.correlogram),
         )
     return f'<div class="figures">{figures}</div>' if figures else ""
 
 
 def _correlogram(log: str, shown: Correlogram) -> str:
-    unit, size = ("s", 1000.0) if max(map(abs, shown.lag_ms)) >= 5000 else ("ms", 1.0)
-    lags = [lag / size for lag in shown.lag_ms]
-    values = [*shown.correlation, *shown.null_low, *shown.null_high]
+    unit, size = ("s", 1000.0) if max(map(abs, shown.lags_ms)) >= 5000 else ("ms", 1.0)
+    lags = [lag / size for lag in shown.lags_ms]
     across = axis_from(f"the observer's clock is ahead by ({unit})", min(lags), max(lags))
+    up = axis_from(
+        "height (standard deviations)",
+        min(shown.heights),
+        max(shown.height_by_chance, *shown.heights),
+        reference=shown.height_by_chance,
+    )
+    points = list(zip(lags, shown.heights, strict=True))
     return curve_chart(
-        f"Correlation of calls and observations of {log} at each lag",
-        replace(across, low=min(lags), high=max(lags), reference=0.0),
-        axis_from("correlation", min(values), max(values), reference=0),
-        [
-            Curve(
-                name="correlation",
-                sign=SIGN,
-                points=list(zip(lags, shown.correlation, strict=True)),
-            )
-        ],
-        band=list(zip(lags, shown.null_low, shown.null_high, strict=True)),
+        f"How closely calls and observations of {log} come together at each lag",
+        replace(across, low=min(lags), high=max(lags), reference=shown.peak_ms / size),
+        up,
+        [Curve(name="correlogram", sign=SIGN, points=points)],
+        band=[(lag, up.low, shown.height_by_chance) for lag in (lags[0], lags[-1])],
     )
 
 
@@ -635,7 +653,7 @@ def _sensitivity(evidence: Evidence) -> str:
         "Bold: found."
     )
     if not found:
-        said = f"No pair is found at {_offsets_text(by_offset)}."
+        said = f"No pair is found at {listed([offset_text(offset) for offset in by_offset])}."
         return f'<div class="part"><h3>Were the clocks wrong</h3><p>{said}</p></div>'
     rows = [
         [
@@ -647,7 +665,7 @@ def _sensitivity(evidence: Evidence) -> str:
         for key, pair in by_offset[0.0].items()
         if key in found
     ]
-    columns = ["Sound", "Behaviour", *(_offset_text(offset) for offset in by_offset), *COUNTS]
+    columns = ["Sound", "Behaviour", *(offset_text(offset) for offset in by_offset), *COUNTS]
     table = _long_table("Ratios at other offsets", columns, rows, "pairs")
     return (
         f'<div class="part"><h3>Were the clocks wrong</h3><p class="hint">{hint}</p>{table}</div>'
@@ -662,16 +680,6 @@ def _at_offset(pair: Pair | None, alpha: float) -> str:
     return f"{ratio} {_interval(pair.low, pair.high)}, q {p_text(pair.q)}"
 
 
-def _offset_text(offset_ms: float) -> str:
-    if not offset_ms:
-        return "as joined"
-    return f"{ms_text(abs(offset_ms))} {'later' if offset_ms > 0 else 'earlier'}"
-
-
-def _offsets_text(offsets: Iterable[float]) -> str:
-    return ", ".join(map(_offset_text, offsets))
-
-
 # --- Sessions ------------------------------------------------------------------------------
 
 
@@ -682,11 +690,19 @@ def _sessions(page: JoinPage) -> str:
     type_names = [type_text(kind, page.evidence.names) for kind in range(max(numbers) + 1)]
     strips = [
         f'<article class="session"><h3>{_name(shown.session.name)}</h3>'
-        f"<p>{escape(_session_text(shown))}</p>{strip(shown, type_names)}</article>"
+        f"<p>{escape(_session_text(shown))}</p>{drawn}</article>"
         for shown in page.sessions
+        if (drawn := strip(shown, type_names))
     ]
     first, rest = strips[:OPEN_STRIPS], strips[OPEN_STRIPS:]
     folded = _folded(f"{len(rest):,} more sessions", "".join(rest)) if rest else ""
+    n_empty = len(page.sessions) - len(strips)
+    empty = (
+        f'<p class="hint">{count_text(n_empty, "session")} without calls or behaviours: only in '
+        "the table.</p>"
+        if n_empty
+        else ""
+    )
     rows = [
         [
             _name(shown.session.name),
@@ -712,7 +728,7 @@ def _sessions(page: JoinPage) -> str:
         '<p class="hint">Calls above, behaviours below, over the time of the session. Hatched: '
         "nobody watched or nothing was recorded; a long gap is drawn shorter than it was. A row "
         "with many calls shows how many there were at a time instead of each.</p>"
-        f"{''.join(first)}{folded}"
+        f"{''.join(first)}{folded}{empty}"
         '<div class="part"><h3>Effort</h3>'
         + _long_table("Effort of each session", columns, rows, "sessions")
         + "</div>"

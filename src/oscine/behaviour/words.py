@@ -52,6 +52,7 @@ class ClockState:
         What the observer's clock shows more than the recorder's.
     uncertainty_ms : float or None
         Half of the 95 % interval at its widest; None where it is not known.
+    drift_ppm : float
     is_applied : bool
     is_by_construction : bool
         Whether the times agree to the second, as they do where one was written from the other.
@@ -63,6 +64,7 @@ class ClockState:
     source: Literal["markers", "activity", "declared", "none"]
     offset_ms: float | None = None
     uncertainty_ms: float | None = None
+    drift_ppm: float = 0.0
     is_applied: bool = False
     is_by_construction: bool = False
     n_markers: int = 0
@@ -79,6 +81,8 @@ class Evidence:
         The same, had the observations been so many ms later (negative: earlier).
     n_unobserved : int
         Calls heard when nobody watched.
+    n_elsewhere : int
+        Calls of sites of which no log says anything.
     n_timeless : int
         Calls of recordings that have no time and that no log names.
     n_subjects : int
@@ -94,6 +98,7 @@ class Evidence:
 
     association: Association
     n_unobserved: int
+    n_elsewhere: int
     n_timeless: int
     n_subjects: int
     guessed_hours: float
@@ -212,7 +217,7 @@ def pair_warnings(pair: Pair) -> list[str]:
             f"It rests on one session: {pair.share_of_one_session:.0%} of the calls together with "
             f"it. {_without_it(pair)}"
         )
-    elif pair.low_without_it is not None and pair.rests_on_one:
+    elif pair.rests_on_one and _holds_one(pair.low_without_it, pair.high_without_it):
         said.append(f"It rests on one session. {_without_it(pair)}")
     if _share(pair.share_of_one_subject) > MOST_OF_ONE:
         said.append(
@@ -228,13 +233,17 @@ def pair_warnings(pair: Pair) -> list[str]:
             "It hardly changes within sessions, so whole sessions were compared; what else "
             "differed between them cannot be told from it."
         )
-    if pair.low is not None and pair.high is not None and pair.low <= 1 <= pair.high:
+    if _holds_one(pair.low, pair.high):
         said.append("The interval holds 1, so how strong it is stays open.")
     return said
 
 
 def _share(share: float | None) -> float:
     return 0.0 if share is None else share
+
+
+def _holds_one(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low <= 1 <= high
 
 
 def _without_it(pair: Pair) -> str:
@@ -262,9 +271,9 @@ def limits(evidence: Evidence) -> list[Limit]:
         *_too_few(evidence),
         *_effort(evidence),
         *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
-        *_overturned(evidence),
         *_permutations(evidence),
         *_detectable(evidence),
+        *_overturned(evidence),
     ]
     order = ("nothing", "little", "less")
     return sorted(found, key=lambda limit: order.index(limit.leaves))
@@ -292,18 +301,22 @@ def name_warnings(names: Mapping[int, str], behaviours: Sequence[str]) -> list[s
 
 
 def _no_calls(evidence: Evidence) -> str:
-    if evidence.n_unobserved:
-        return (
-            f"No call was heard while somebody watched: {_all(evidence.n_unobserved)} fell outside "
-            "of it and count as unobserved, which is not the same as no behaviour. Look at the "
-            "dates, the time zone and the site of the log."
+    whys = [
+        f"{number:,} {why}"
+        for number, why in (
+            (evidence.n_unobserved, "fell outside the hours that somebody watched"),
+            (evidence.n_elsewhere, "were heard at sites that no log names"),
+            (evidence.n_timeless, "lie in recordings that have no time and that no log names"),
         )
-    if evidence.n_timeless:
-        return (
-            f"{_all(evidence.n_timeless).capitalize()} lie in recordings whose time is not known "
-            "and that no log names, so none could be joined."
-        )
-    return "The workspace holds no calls, so there is nothing to join."
+        if number
+    ]
+    if not whys:
+        return "The workspace holds no calls, so there is nothing to join."
+    return (
+        f"No call was heard while somebody watched; of all calls, {listed(whys)}. They are "
+        "unobserved, which is not the same as without behaviour. Look at the dates, the time zone "
+        "and the sites of the log."
+    )
 
 
 def _too_few(evidence: Evidence) -> list[Limit]:
@@ -321,8 +334,8 @@ def _too_few(evidence: Evidence) -> list[Limit]:
         are = "call is" if association.n_calls == 1 else "calls are"
         found.append(
             _little(
-                f"{association.n_calls:,} {are} few to tell anything from (fewer than {FEW_CALLS} "
-                "heard while somebody watched)."
+                f"{association.n_calls:,} {are} few (fewer than {FEW_CALLS} heard while somebody "
+                "watched)."
             )
         )
     if association.hours < FEW_HOURS:
@@ -372,13 +385,12 @@ def _effort(evidence: Evidence) -> list[Limit]:
                 ") were heard when nobody watched: they are unobserved, and in none of the rates."
             )
         )
-    if evidence.n_timeless:
-        found.append(
-            _less(
-                f"{count_text(evidence.n_timeless, 'call')} could not be joined: their recordings "
-                "have no time, and no log names them."
-            )
-        )
+    for number, why in (
+        (evidence.n_elsewhere, "they were heard at sites that no log names"),
+        (evidence.n_timeless, "their recordings have no time, and no log names them"),
+    ):
+        if number:
+            found.append(_less(f"{count_text(number, 'call')} could not be joined: {why}."))
     return found
 
 
@@ -437,10 +449,7 @@ def _overturned(evidence: Evidence) -> list[Limit]:
     for pair in evidence.found:
         offsets = _overturned_at(pair, evidence)
         if offsets:
-            places = " and ".join(
-                f"{ms_text(abs(offset))} {'later' if offset > 0 else 'earlier'}"
-                for offset in offsets
-            )
+            places = listed([offset_text(offset) for offset in offsets])
             found.append(
                 _less(
                     f"Sound {type_text(pair.sound_type, evidence.names)} and "
@@ -547,6 +556,24 @@ def p_text(value: float | None) -> str:
     return f"{value:.{3 if value < 0.0995 else 2}f}".removeprefix("0")
 
 
+def alpha_text(alpha: float) -> str:
+    """Write a level as papers do: ``.05``."""
+    return f"{alpha:g}".removeprefix("0")
+
+
+def offset_text(offset_ms: float) -> str:
+    """Say where observations are moved."""
+    if not offset_ms:
+        return "as joined"
+    return f"{ms_text(abs(offset_ms))} {'later' if offset_ms > 0 else 'earlier'}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Write several things as a sentence has them."""
+    *first, last = items or ["nothing"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def hours_text(hours: float) -> str:
     """Write a length of time in hours, or in minutes or seconds where it is short."""
     for size, unit in ((1.0, "hour"), (1 / 60, "minute"), (1 / 3600, "second")):
@@ -560,10 +587,6 @@ def hours_text(hours: float) -> str:
 def ms_text(ms: float) -> str:
     """Write a length of time in the unit that suits it."""
     return f"{ms:.0f} ms" if abs(ms) < 1000 else hours_text(ms / 3_600_000)
-
-
-def _all(n_calls: int) -> str:
-    return "the one call" if n_calls == 1 else f"all {n_calls:,} calls"
 
 
 def _words(name: str) -> list[str]:
