@@ -48,7 +48,8 @@ class LogConfig:
     timezone: str = ""
     """Of the observer's clock, where the log does not say: an IANA name, or one like UTC+2."""
     media_start: str = ""
-    """When seconds begin to count, as 2024-04-25T12:58:00+01:00."""
+    """When seconds begin to count, as 2024-04-25T12:58:00+01:00; of exports of BORIS and its like
+    also a table with the columns media and start."""
     earliest_year: int = 1990
     latest_year: int = 0
     """Times outside these years are slips. 0: the year after this one."""
@@ -66,6 +67,8 @@ class LogConfig:
     count: str = ""
     marker: str = ""
     """The column that names a recording which was made of what was seen."""
+    modifiers: bool = False
+    """Whether the modifiers of BORIS tell behaviours apart."""
     context: tuple[str, ...] = ()
     """Columns of values that hold until the next row: numbers, or words."""
 
