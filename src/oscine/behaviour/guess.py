@@ -47,7 +47,7 @@ _BEHAVIOURS = _words(
 )
 _STATUSES = _words("status type startstop modifier phase kind event")
 _SUBJECTS = _words(
-    "subject individual animal bird focal ring name actor caller individuum sujet sujeto"
+    "subject individual animal bird focal ring name actor caller tier individuum sujet sujeto"
 )
 _SITES = _words(
     "site location place station plot territory nest aviary standort ort lieu sitio lugar"
@@ -62,12 +62,14 @@ _NOTES = _words(
 _IDS = _words("id nr no row index observation obs record line")
 _CONTEXT = _words(
     "temperature temp wind humidity cloud rain pressure light noise group size number total n "
-    "count distance height depth water weather tide"
+    "count distance height depth water weather tide temperatur temperatura vent viento"
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _MOSTLY, _SPARSE = 0.9, 0.5
 """Shares of cells: nearly all, and no more than half."""
+_FEW_MARKS = 10
+"""So few tell nothing of how often a column is marked."""
 _FEW_WORDS = 12
 """A column of more different words than this is no context."""
 
@@ -85,13 +87,21 @@ class Look:
 
     def share(self, is_one: Callable[[str], object]) -> float:
         """Return the share of the filled cells that are such."""
+        return self._n_such(is_one) / max(1, len(self.values))
+
+    def are_mostly(self, is_one: Callable[[str], object]) -> bool:
+        """Tell whether nearly all filled cells are such; among a few, all but one."""
+        n_good, n = self._n_such(is_one), len(self.values)
+        return n - n_good <= max(1, n * (1 - _MOSTLY)) and n_good > n / 2
+
+    def _n_such(self, is_one: Callable[[str], object]) -> int:
         good = {value for value in self.distinct if is_one(value)}
-        return sum(value in good for value in self.values) / max(1, len(self.values))
+        return sum(value in good for value in self.values)
 
     @cached_property
     def is_date(self) -> bool:
         """Tell whether it holds dates without a time of day."""
-        return self.share(lambda text: any(parse_date(text, one) for one in ORDERS)) >= _MOSTLY
+        return self.are_mostly(lambda text: any(parse_date(text, one) for one in ORDERS))
 
     @cached_property
     def is_moment(self) -> bool:
@@ -105,25 +115,23 @@ class Look:
                 and any(isinstance(parse_clock(parts[1], one), tuple) for one in CLOCKS)
             )
 
-        return self.share(is_one) >= _MOSTLY
+        return not self.is_date and self.are_mostly(is_one)
 
     @cached_property
     def is_clock(self) -> bool:
         """Tell whether it may hold times of day."""
-        return (
-            self.share(
-                lambda text: (
-                    (":" in text or number(text) is None or len(text.partition(".")[0]) >= 5)
-                    and any(isinstance(parse_clock(text, one), tuple) for one in CLOCKS[:2])
-                )
-            )
-            >= _MOSTLY
-        )
+
+        def is_one(text: str) -> bool:
+            # Four digits are rather a number than hours and minutes.
+            is_told = number(text) is None or len(text.partition(".")[0]) >= 5
+            return is_told and any(isinstance(parse_clock(text, one), tuple) for one in CLOCKS[:2])
+
+        return self.are_mostly(is_one)
 
     @cached_property
     def is_number(self) -> bool:
         """Tell whether it holds numbers."""
-        return self.share(lambda text: number(text) is not None) >= _MOSTLY
+        return self.are_mostly(lambda text: number(text) is not None)
 
     @cached_property
     def n_marks(self) -> int:
@@ -226,12 +234,14 @@ class _Guesser:
         if not is_form and not config.status:
             config = replace(config, status=self._status(config))
         if not is_form and not config.behaviour:
-            config = replace(config, behaviour=self._named("behaviour", _BEHAVIOURS, self._is_text))
+            config = replace(
+                config, behaviour=self._named("behaviour", _BEHAVIOURS, self._is_label)
+            )
         for setting, words, fits in (
             ("marker", _MARKERS, self._is_marker),
             ("site", _SITES, self._is_any),
             ("session", _SESSIONS, self._is_any),
-            ("subject", _SUBJECTS, self._is_text),
+            ("subject", _SUBJECTS, self._is_label),
         ):
             if not getattr(config, setting):
                 config = replace(config, **{setting: self._named(setting, words, fits)})
@@ -274,15 +284,16 @@ class _Guesser:
     def _is_any(self, look: Look) -> bool:
         return bool(look.values) and not (look.is_moment or look.is_date)
 
-    def _is_text(self, look: Look) -> bool:
-        return self._is_any(look) and not look.is_clock and look.share(_is_like_word) > _SPARSE
+    def _is_label(self, look: Look) -> bool:
+        return self._is_any(look) and not look.is_clock
 
     def _is_number(self, look: Look) -> bool:
         return self._is_any(look) and look.is_number
 
     def _is_marker(self, look: Look) -> bool:
         """Tell whether names of recordings may stand there: words that hardly repeat."""
-        return self._is_text(look) and len(look.distinct) >= _MOSTLY * len(look.values)
+        is_word = self._is_label(look) and look.share(_is_like_word) > _SPARSE
+        return is_word and len(look.distinct) >= _MOSTLY * len(look.values)
 
     def _status(self, config: LogConfig) -> str:
         """Return the column that says START and STOP, if there is one."""
@@ -290,9 +301,8 @@ class _Guesser:
             return ""
         for look in self._free():
             said = {value.lower() for value in look.distinct}
-            is_named = bool(look.words & (_STATUSES | _BEHAVIOURS))
-            is_known = said <= STARTS | STOPS | POINTS and said & STARTS and said & STOPS
-            if is_known and (said & _SPELLED or is_named):
+            is_known = said <= STARTS | STOPS | POINTS and bool(look.words & _STATUSES)
+            if said & STARTS and said & STOPS and (is_known or len(said & _SPELLED) > 1):
                 self._take([look.name])
                 self.said.append(f"{look.name!r} says where states start and stop")
                 return look.name
@@ -336,7 +346,7 @@ class _Guesser:
             and not look.is_date
             and look.words & _TIMES | (look.words & {"s", "ms"})
         ]
-        if len(counted) == 1 and not when and not hours:
+        if len(counted) == 1 and not when and not dates:
             self.said.append(f"{counted[0].name!r} says when, by its name: its cells are numbers")
             return self._with_taken(replace(config, time=(counted[0].name,)))
         if len(hours) == 1 and not when and not dates and config.media_start:
@@ -439,7 +449,7 @@ class _Guesser:
         names = [
             look.name
             for look in self._free()
-            if look.n_marks and look.n_marks <= _SPARSE * len(look.cells)
+            if 0 < look.n_marks <= max(_SPARSE * len(look.cells), _FEW_MARKS)
         ]
         for look in self._free():
             if look.name not in names:
