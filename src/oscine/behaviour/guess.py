@@ -124,6 +124,9 @@ class Look:
         def is_one(text: str) -> bool:
             # Four digits are rather a number than hours and minutes.
             is_told = number(text) is None or len(text.partition(".")[0]) >= 5
+            # 21.04.24 is rather a day than an hour; nobody parts month, day and year by points.
+            if "." in text and (parse_date(text, ORDERS[0]) or parse_date(text, ORDERS[2])):
+                return False
             return is_told and any(isinstance(parse_clock(text, one), tuple) for one in CLOCKS[:2])
 
         return self.are_mostly(is_one)
@@ -254,8 +257,7 @@ class _Guesser:
         else:
             config = replace(config, format="form")
         self._leave_out(config)
-        if not config.context:
-            config = replace(config, context=self._context())
+        config = replace(config, context=self._context(config))
         if config.format == "form" and not config.behaviours:
             config = replace(config, behaviours=self._behaviours())
         self._say(config)
@@ -430,7 +432,7 @@ class _Guesser:
             self.left[look.name] = why
             self.taken.add(look.name)
 
-    def _context(self) -> tuple[str, ...]:
+    def _context(self, config: LogConfig) -> tuple[str, ...]:
         names = self._take(
             look.name
             for look in self._free()
@@ -439,9 +441,12 @@ class _Guesser:
             # A count that is mostly not there is an event.
             and len(look.filled) > _SPARSE / 2 * len(look.cells)
         )
+        if config.context:
+            self.left.update(dict.fromkeys(names, "values, not among the context declared"))
+            return config.context
         if names:
             self.said.append(
-                f"values that hold until the next row, by their names: {', '.join(names)}"
+                f"values that hold until the next one, by their names: {', '.join(names)}"
             )
         return names
 
@@ -469,6 +474,8 @@ class _Guesser:
         others = [look.name for look in self._free()]
         if others and config.format == "table":
             self.said.append(f"not used: {', '.join(others)}")
+        if not config.time and not config.start:
+            return
         if not config.session:
             self.said.append("no column names sessions: each day at a site is one")
         if not config.site:

@@ -187,7 +187,6 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
         timezone=config.timezone,
         earliest_year=config.earliest_year,
         latest_year=config.latest_year,
-        date_format=config.date_format if config.date_format in ORDERS else "",
         site=config.site if config.site.startswith("=") else "",
     )
     guess = completed(table, wanted)
@@ -197,7 +196,12 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
             "them start and stop (and date, where these are times of day)"
         )
     gathered = Gathered(log=log, lone_row_ms=config.tolerance_ms)
-    reader = _TableReader(table, guess.config, gathered)
+    order = config.date_format if config.date_format in ORDERS else ""
+    try:
+        reader = _TableReader(table, replace(guess.config, date_format=order), gathered)
+    except WrongArgument:  # it is kept otherwise than the log
+        gathered = Gathered(log=log, lone_row_ms=config.tolerance_ms)
+        reader = _TableReader(table, guess.config, gathered)
     for row in reader.rows:
         if row.start_ms is None or row.stop_ms is None or row.stop_ms <= row.start_ms:
             if row.start_ms is not None:
@@ -208,8 +212,6 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
         )
     if not gathered.effort:
         raise WrongArgument(f"{shown(file)}: no stretch of watching can be read in it")
-    here = shown(Path(file.name))
-    gathered.problems = [replace(one, what=f"{here}: {one.what}") for one in gathered.problems]
     return gathered.parts()
 
 
@@ -660,7 +662,8 @@ class _TableReader:
         if not file.exists():
             file = self.table.file.parent / file
         parts = read_effort(file, self.config, log=self.gathered.log)
-        self.gathered.problems += [replace(one, row=0) for one in parts.problems]
+        for one in parts.problems:
+            self.gathered.problem(0, one.kind, f"{file.name}, line {one.row}: {one.what}")
         self.gathered.effort += parts.effort.to_dicts()
         for sentence in parts.guessed:
             self.gathered.say(f"{file.name}: {sentence}")
@@ -800,11 +803,11 @@ def _key(marker: str) -> str:
 
 def _is_swapped(dates: Sequence[str], times: Sequence[str]) -> bool:
     """Tell whether dates stand where times of day should, and the reverse."""
-
-    def n_dates(cells: Sequence[str]) -> int:
-        return sum(any(parse_date(cell, one) for one in ORDERS) for cell in cells[:100])
-
-    return n_dates(dates) == 0 and 2 * n_dates(times) > len(times[:100])
+    some = list(zip(dates, times, strict=True))[:100]
+    swapped = sum(
+        ":" in first and any(parse_date(second, one) for one in ORDERS) for first, second in some
+    )
+    return 2 * swapped > len(some)
 
 
 def _first(rows: Iterable[_Row]) -> int:
