@@ -1,21 +1,36 @@
 """The page of the join and its words: what is said has its numbers, what is not its reason."""
 
+import csv
 import re
 from dataclasses import fields, replace
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pytest
 
 from oscine.behaviour import readme, words
+from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association, Pair, associate
+from oscine.behaviour.clocks import Offset, fit_clock
+from oscine.behaviour.config import LogConfig
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
+from oscine.behaviour.join import PAIRS, JoinConfig, join
+from oscine.behaviour.log import read_log
+from oscine.behaviour.matching import RECORDINGS, marker_pairs
 from oscine.behaviour.methods import Windows, methods_text
 from oscine.behaviour.page import Correlogram, JoinPage, PageClock, PageLog, write_join
 from oscine.behaviour.sessions import Session
-from oscine.behaviour.tables import CALLS, EFFORT, OBSERVATIONS, Problem
+from oscine.behaviour.showing import (
+    clock_of_activity,
+    clock_of_markers,
+    evidence_of,
+    page_log,
+    page_sessions,
+)
+from oscine.behaviour.tables import CALLS, OBSERVATIONS, Problem
 from oscine.behaviour.words import ClockState, Evidence, findings, limits, verdict
 
 HOSTILE = '</script><script>alert(1)</script><b onmouseover="x">&$title'
@@ -199,6 +214,7 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
                 offset_ms=0.0,
                 is_by_construction=True,
                 n_markers=20,
+                n_markers_used=20,
             )
         ],
     )
@@ -209,7 +225,7 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
         "20 calls are few",
         "2.3 minutes of watching is little",
         "Individuals were not told apart",
-        "agree to the second in all 20 cases",
+        "agree to the second in 20 of 20 cases",
         "is not known. Were it more than 500 ms",
         "An effect below 8.0 times",
     ):
@@ -272,7 +288,8 @@ CLOCK = ClockState(
     offset_ms=4200.0,
     uncertainty_ms=200.0,
     is_applied=True,
-    n_markers=9,
+    n_markers=10,
+    n_markers_used=9,
 )
 
 
@@ -408,8 +425,8 @@ def test_the_methods_name_every_parameter_and_cite_who_is_due():
         "zone Europe/London)",
         "400 calls of 1 sound type",
         "1 row of the logs could not be read without doubt and was left out.",
-        "4.2 seconds ahead of the recorder's (from 9 markers; 95 % interval ± 200 ms at its widest)"
-        "; its times were corrected by this.",
+        "4.2 seconds ahead of the recorder's (from 9 of 10 markers; 95 % interval ± 200 ms at its "
+        "widest); its times were corrected by this.",
         "repeated with all observations 200 ms earlier.",
         "at most 500 ms away",
         "at most 5 seconds before an observation, or began at most 4 seconds after",
@@ -437,11 +454,14 @@ def test_only_what_was_done_is_in_the_methods():
         assert part not in text
 
 
-def test_every_column_that_is_written_is_described():
+def test_every_column_that_is_written_is_described(joined):
     assert list(readme.ASSOCIATION) == [one.name for one in fields(Pair)]
     assert list(readme.OBSERVATIONS) == list(OBSERVATIONS)
-    assert set(CALLS) < set(readme.CALLS)
-    assert {"log", "session"} == set(EFFORT) & set(readme.EFFORT)
+    assert list(readme.PAIRS) == list(PAIRS)
+    _, one = joined
+    assert list(readme.EFFORT) == one.effort.columns
+    assert list(readme.OBSERVED) == one.observed.columns
+    assert list(readme.CALLS)[:-1] == one.calls.columns  # without context
     text = readme.readme_text({"join.parquet": ("a call", readme.CALLS)})
     assert "## join.parquet\n\nOne row a call." in text
     assert "| `status` | `observed`: began while somebody watched" in text
@@ -715,6 +735,192 @@ def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, rng):
     shown = [PageSession(session=one, source="declared") for one in sessions]
     html = written(tmp_path, page(evidence=said, sessions=shown))
     assert "Sound type 1 goes with feeding" in html
+
+
+# --- From logs to the page -----------------------------------------------------------------
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """An hour at north, of which the observer watched from 10:00 to 10:40; a call each minute."""
+    log = tmp_path / "crows.csv"
+    log.write_text(
+        "start,stop,behaviour,subject\n"
+        "2024-04-25 10:00:00,2024-04-25 10:10:00,feeding,anna\n"
+        "2024-04-25 10:20:00,2024-04-25 10:30:00,feeding,bob\n"
+        "2024-04-25 10:35:00,2024-04-25 10:40:00,alert,\n"
+        "2024-04-25 10:38:00,2024-04-25 10:37:00,alert,anna\n"
+    )
+    config = LogConfig(timezone="Europe/London", site="=north")
+    start_ms = 1_714_035_600_000  # 10:00 in London is 09:00 UTC
+    recordings = pl.DataFrame(
+        [(0, "a.flac", "North", start_ms, HOUR_MS)], schema=dict(RECORDINGS), orient="row"
+    )
+    at_ms = [minute * 60_000 + 30_000 for minute in range(60)]
+    calls = pl.DataFrame(
+        [
+            (n, 0, "a.flac", "North", "", n % 2, start_ms + at, start_ms + at + 200, at, at + 200)
+            for n, at in enumerate(at_ms)
+        ],
+        schema=dict(CALLS),
+        orient="row",
+    )
+    read = read_log(log, config)
+    one = join(calls, recordings, read.observations, read.effort, read.context, JoinConfig())
+    return read, one
+
+
+def test_what_a_log_gave_is_counted(joined):
+    shown = page_log(*joined)
+    assert (shown.n_points, shown.n_states, shown.n_measured) == (0, 3, 0)
+    assert (shown.n_calls, shown.n_sessions, shown.n_subjects) == (40, 1, 2)
+    assert shown.hours == pytest.approx(40 / 60)
+    assert shown.effort == "first to last row"
+    assert shown.timezone == "Europe/London"
+    assert shown.sites == ["North"]
+    assert ("timezone", "Europe/London") in shown.settings
+    assert [problem.row for problem in shown.problems if problem.kind == "unread"] == [5]
+
+
+def test_what_nobody_watched_is_known_to_words_and_page(joined):
+    _, one = joined
+    known = evidence_of(one, associate(one.sessions, n_permutations=99), tolerance_ms=500)
+    assert (known.n_unobserved, known.n_elsewhere, known.n_timeless) == (20, 0, 0)
+    assert known.n_subjects == 2
+    assert known.guessed_hours == pytest.approx(known.association.hours)
+    (shown,) = page_sessions(one, {"crows": "Europe/London"})
+    assert when_text(shown) == "2024-04-25 10:00 to 10:40 (Europe/London)"
+    assert shown.source == "first to last row"
+    assert shown.n_subjects == 2
+    assert not len(shown.unobserved_ms)  # they lie after it
+
+
+def test_unobserved_calls_within_a_session_are_those_of_its_gaps(joined):
+    _, one = joined
+    first, *_ = one.sessions
+    start, stop = first.segments[0]
+    cut = np.array([[start, start + 600_000], [stop - 600_000, stop]])
+    one.sessions[0] = replace(first, segments=cut, duration_ms=1_200_000)
+    times = pl.col("start_ms")
+    is_in_gap = (times >= start + 600_000) & (times < stop - 600_000)
+    status = pl.when(is_in_gap).then(pl.lit("unobserved")).otherwise(pl.col("status"))
+    calls = one.calls.with_columns(status=status.cast(one.calls["status"].dtype))
+    (shown,) = page_sessions(replace(one, calls=calls), {})
+    assert len(shown.unobserved_ms) == 20
+    assert shown.unobserved_ms[0] == start + 630_000
+
+
+def test_logs_join_and_statistics_come_to_the_page(joined, tmp_path):
+    read, one = joined
+    known = evidence_of(one, associate(one.sessions, n_permutations=99), tolerance_ms=500)
+    shown = page_log(read, one)
+    html = written(
+        tmp_path,
+        page(
+            evidence=known,
+            logs=[shown],
+            sessions=page_sessions(one, {}),
+            methods=methods_text(known, [shown], WINDOWS, version="1"),
+        ),
+    )
+    text = Parsed(html).text
+    assert "Not much can be said" in text or "Nothing can be said" in text
+    assert "1 session is few" in text
+    assert "20 calls at other times counted as unobserved" in text
+
+
+def test_clocks_told_by_markers_come_to_words_and_page():
+    observer = np.arange(10) * 600_000 + 4200 + np.array([0, 30, -20, 10, 0, -10, 20, 0, 10, -30])
+    recorder = np.arange(10) * 600_000
+    fit = fit_clock(observer, recorder)
+    names = [f"clap {n}" for n in range(10)]
+    state, shown = clock_of_markers(
+        "crows", fit, observer, recorder, names, is_needed=True, is_applied=True
+    )
+    assert state.offset_ms == pytest.approx(4200, abs=20)
+    assert state.uncertainty_ms == fit.uncertainty_ms
+    assert (state.n_markers, state.n_markers_used) == (10, 10)
+    assert shown.said == fit.words()
+    hours, off_ms, name = shown.residuals[1]
+    assert (hours, name) == (pytest.approx(600_030 / HOUR_MS), "clap 1")
+    assert off_ms == pytest.approx(30, abs=20)
+    same = fit_clock(recorder, recorder)
+    state, _ = clock_of_markers(
+        "crows", same, recorder, recorder, names, is_needed=True, is_applied=False
+    )
+    assert reason("agree to the second in 10 of 10 cases", clocks=[state]) == "less"
+
+
+def test_a_clock_that_activity_does_not_tell_is_not_known():
+    nothing = ActivityOffset(
+        reason="flat", n_blocks=1, effort_h=1.0, max_lag_ms=600_000, n_permutations=199, seed=0
+    )
+    state, shown = clock_of_activity("crows", nothing, is_needed=True, is_applied=False)
+    assert shown.correlogram is None
+    assert reason("how far the observer's clock stood", clocks=[state]) == "less"
+    lags = np.arange(-2.0, 3.0) * 1000
+    found = replace(
+        nothing,
+        offset=Offset(at_ms=0, offset_ms=1000.0, interval_ms=(800.0, 1300.0)),
+        reason="",
+        p=0.005,
+        peak_ms=1000.0,
+        behaviour="feeding",
+        lags_ms=lags,
+        heights=np.array([0.0, 0.1, 0.2, 7.0, 0.3]),
+        height_by_chance=4.0,
+    )
+    state, shown = clock_of_activity("crows", found, is_needed=True, is_applied=True)
+    assert (state.offset_ms, state.uncertainty_ms) == (1000.0, 300.0)
+    assert shown.correlogram.heights[3] == 7.0
+
+
+def test_twenty_sparrow_clips_cannot_say_much(real_data):
+    """The clips' times were taken from the log: every one agrees, and that is said."""
+    with (real_data / "labels.csv").open(encoding="utf-8-sig") as file:
+        clips = [row for row in csv.DictReader(file) if row["part"] == "behaviour_house_sparrow"]
+    times = [
+        datetime.fromisoformat(row["recorded_at"]).replace(tzinfo=ZoneInfo("Europe/London"))
+        for row in clips
+    ]
+    starts = [round(time.timestamp() * 1000) for time in times]
+    places = [(n, clip["path"], "lundy") for n, clip in enumerate(clips)]
+    recordings = pl.DataFrame(
+        [(*place, start, 7000) for place, start in zip(places, starts, strict=True)],
+        schema=dict(RECORDINGS),
+        orient="row",
+    )
+    calls = pl.DataFrame(
+        [
+            (n, n, clip["path"], "lundy", "", n % 2, start, start + 7000, 0, 7000)
+            for n, (clip, start) in enumerate(zip(clips, starts, strict=True))
+        ],
+        schema=dict(CALLS),
+        orient="row",
+    )
+    log = read_log(
+        real_data / "behaviour" / "house_sparrow_observations.csv",
+        LogConfig(time=("date", "time"), timezone="Europe/London", marker="audio_marker"),
+    )
+    one = join(calls, recordings, log.observations, log.effort, log.context, JoinConfig())
+    pairs = marker_pairs(log.observations, recordings)
+    observer, recorder = pairs["observer_ms"].to_numpy(), pairs["recorder_ms"].to_numpy()
+    fit = fit_clock(observer, recorder)
+    state, _ = clock_of_markers(
+        log.name,
+        fit,
+        observer,
+        recorder,
+        pairs["key"].to_list(),
+        is_needed=True,
+        is_applied=False,
+    )
+    known = evidence_of(one, associate(one.sessions), tolerance_ms=500, clocks=[state])
+    assert verdict(known).startswith(("Not much can be said", "Nothing can be said"))
+    said = " ".join(limit.sentence for limit in limits(known))
+    assert "calls are few" in said
+    assert "minutes of watching is little" in said
+    assert "They agree by construction" in said
 
 
 # --- Drawings ------------------------------------------------------------------------------

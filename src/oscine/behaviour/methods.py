@@ -135,7 +135,7 @@ def _clocks(evidence: Evidence) -> str:
 
 def _clock(clock: ClockState) -> str:
     whence = {
-        "markers": f"from {count_text(clock.n_markers, 'marker')}",
+        "markers": f"from {clock.n_markers_used:,} of {count_text(clock.n_markers, 'marker')}",
         "activity": "from the cross-correlation of calls and behaviour, with a null distribution "
         "of circular shifts",
         "declared": "as declared",

@@ -78,7 +78,7 @@ class PageLog:
     kind : str
         What it was read as.
     n_rows, n_points, n_states, n_measured : int
-        Rows of the file; observations, and measured values, that were made of them.
+        Rows that were used; observations, and measured values, that were made of them.
     n_calls, n_sessions, n_subjects : int
         Calls heard while it was kept; 0 individuals where they were not told apart.
     hours : float
@@ -309,8 +309,8 @@ def _logs(page: JoinPage) -> str:
         return "<p>No log was joined.</p>"
     table = _table(
         "Logs",
-        ["Log", "Read as", "Rows", "Points", "States", "Measured values", *COUNTS, "Hours from",
-         "Time zone", "Sites"],
+        ["Log", "Read as", "Rows used", "Points", "States", "Measured values", *COUNTS,
+         "Hours from", "Time zone", "Sites"],
         [
             [
                 _name(log.name),

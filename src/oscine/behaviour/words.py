@@ -56,7 +56,8 @@ class ClockState:
     is_applied : bool
     is_by_construction : bool
         Whether the times agree to the second, as they do where one was written from the other.
-    n_markers : int
+    n_markers, n_markers_used : int
+        Of all, those that the others do not contradict.
     """
 
     log: str
@@ -68,6 +69,7 @@ class ClockState:
     is_applied: bool = False
     is_by_construction: bool = False
     n_markers: int = 0
+    n_markers_used: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -399,9 +401,10 @@ def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
     if clock.is_by_construction:
         found.append(
             _less(
-                f"{clock.log}: the times of the log and of the recordings agree to the "
-                f"second in all {clock.n_markers:,} cases, as they do where one was written from "
-                "the other. They agree by construction, and cannot show that the clocks did.",
+                f"{clock.log}: the times of the log and of the recordings agree to the second in "
+                f"{clock.n_markers_used:,} of {clock.n_markers:,} cases, as they do where one was "
+                "written from the other. They agree by construction, and cannot show that the "
+                "clocks did."
             )
         )
     if not clock.is_needed:

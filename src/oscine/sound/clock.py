@@ -200,7 +200,7 @@ def to_utc_ms(reading: ClockReading, timezone: str | None) -> tuple[int | None, 
         If there is no such zone; the message names near ones.
     """
     if timezone is not None:
-        _zone(timezone)  # refused also where it is not needed
+        zone_of(timezone)  # refused also where it is not needed
     local = reading.local
     if local is None:
         return None, "", "no start time is known"
@@ -236,7 +236,7 @@ def in_zone(local: datetime, timezone: str) -> tuple[tuple[int, ...], str]:
     ValueError
         If there is no such zone; the message names near ones.
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     first, second = (
         local - (zone.utcoffset(local.replace(fold=fold)) or timedelta()) for fold in (0, 1)
     )
@@ -259,12 +259,19 @@ def offset_minutes_at(utc_ms: int, timezone: str) -> int:
         If there is no such zone.
     """
     utc = EPOCH.replace(tzinfo=UTC) + timedelta(milliseconds=utc_ms)
-    offset = utc.astimezone(_zone(timezone)).utcoffset() or timedelta()
+    offset = utc.astimezone(zone_of(timezone)).utcoffset() or timedelta()
     return offset // timedelta(minutes=1)
 
 
 @cache
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name, or by one like UTC+2.
+
+    Raises
+    ------
+    ValueError
+        If there is no such zone; it says which ones are spelled alike.
+    """
     offset_min = offset_minutes(name) if name.startswith("UTC") else None
     if offset_min is not None:
         return timezone(timedelta(minutes=offset_min))
@@ -377,7 +384,7 @@ def check_clock(timezone: str, pattern: str) -> None:
         One of them cannot; the message says how to write it.
     """
     if timezone:
-        _zone(timezone)
+        zone_of(timezone)
     if pattern:
         _compiled(pattern)
 
