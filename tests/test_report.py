@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from scipy.special import ndtri
 
-from oscine.evaluation import figures, report
+from oscine.atlas import figures
+from oscine.evaluation import report
 from oscine.evaluation.assess import (
     Answer,
     ControlScore,

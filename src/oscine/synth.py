@@ -416,6 +416,16 @@ _REPERTOIRE = tuple((species, kind) for species in _SPECIES for kind in species.
 _CONTEXTS = tuple(sorted({kind.usual_context for _, kind in _REPERTOIRE}))
 
 
+def repertoire() -> dict[str, tuple[float, float]]:
+    """Return how long a call of each type lasts, in s, at least and at most, by its full name."""
+    lengths = {}
+    for species, kind in _REPERTOIRE:
+        once = sum(syllable.duration_s + kind.gap_s for syllable in kind.syllables)
+        shortest, longest = (times * once - kind.gap_s for times in kind.repeats)
+        lengths[f"{species.name} {kind.name}"] = (shortest, longest)
+    return lengths
+
+
 class _Voice(NamedTuple):
     """Habits as factors on what the species has: 1 is the species' own value."""
 

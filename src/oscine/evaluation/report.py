@@ -21,6 +21,21 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from oscine.atlas.figures import (
+    LONGEST_NAME,
+    Axis,
+    Curve,
+    Mark,
+    Row,
+    Sign,
+    axis_from,
+    curve_chart,
+    line_through,
+    mark_at,
+    row_chart,
+    shortened,
+)
+from oscine.atlas.pictures import asset
 from oscine.evaluation.assess import (
     FEW,
     Answer,
@@ -41,20 +56,6 @@ from oscine.evaluation.features import (
     OURS,
     PLAIN_MEAN,
     RANDOM,
-)
-from oscine.evaluation.figures import (
-    LONGEST_NAME,
-    Axis,
-    Curve,
-    Mark,
-    Row,
-    Sign,
-    axis_from,
-    curve_chart,
-    line_through,
-    mark_at,
-    row_chart,
-    shortened,
 )
 from oscine.evaluation.layer_report import LayerReport, LayerScore
 from oscine.evaluation.listening import CLEAN
@@ -152,11 +153,12 @@ def _finite(value: Any) -> Any:
 
 
 def _page(evaluation: Evaluation) -> str:
-    style = files("oscine.atlas") / "page.css", files("oscine.evaluation") / "report.css"
-    page = files("oscine.evaluation") / "report.html"
+    room = files("oscine.evaluation")
+    style = asset("page.css") + asset("figures.css")
+    page = room / "report.html"
     answers = list(enumerate(evaluation.answers, 1))
     return Template(page.read_text(encoding="utf-8")).substitute(
-        style="".join(sheet.read_text(encoding="utf-8") for sheet in style),
+        style=style + (room / "report.css").read_text(encoding="utf-8"),
         summary=_summary(evaluation),
         asked=_asked(evaluation.answers),
         findings=_findings(evaluation.findings),

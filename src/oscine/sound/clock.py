@@ -199,32 +199,79 @@ def to_utc_ms(reading: ClockReading, timezone: str | None) -> tuple[int | None, 
     ValueError
         If there is no such zone; the message names near ones.
     """
-    zone = _zone(timezone) if timezone is not None else None
+    if timezone is not None:
+        zone_of(timezone)  # refused also where it is not needed
     local = reading.local
     if local is None:
         return None, "", "no start time is known"
     if reading.utc_offset_min is not None:
         utc = local - timedelta(minutes=reading.utc_offset_min)
         return epoch_ms(utc), _offset_name(reading.utc_offset_min), ""
-    if zone is None or timezone is None:
+    if timezone is None:
         return None, "", f"the zone of {written(local)} is not known: give it with --timezone"
+    possible, note = in_zone(local, timezone)
+    return (possible[0], timezone, "") if len(possible) == 1 else (None, timezone, note)
+
+
+def in_zone(local: datetime, timezone: str) -> tuple[tuple[int, ...], str]:
+    """Give the absolute times that a wall clock can mean.
+
+    Parameters
+    ----------
+    local : datetime
+        Without zone.
+    timezone : str
+        As in :func:`to_utc_ms`.
+
+    Returns
+    -------
+    possible : tuple of int
+        In milliseconds since 1970-01-01 UTC: one, none where clocks go forward over it, or two
+        where they go back.
+    note : str
+        Why it is not one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such zone; the message names near ones.
+    """
+    zone = zone_of(timezone)
     first, second = (
         local - (zone.utcoffset(local.replace(fold=fold)) or timedelta()) for fold in (0, 1)
     )
     if first == second:
-        return epoch_ms(first), timezone, ""
+        return (epoch_ms(first),), ""
     if first > second:
-        note = f"{written(local)} never occurs in {timezone}, where clocks go forward over it"
-        return None, timezone, note
-    note = (
+        return (), f"{written(local)} never occurs in {timezone}, where clocks go forward over it"
+    return (epoch_ms(first), epoch_ms(second)), (
         f"{written(local)} occurs twice in {timezone}, where clocks go back: it is "
         f"{written(first)} or {written(second)} UTC"
     )
-    return None, timezone, note
+
+
+def offset_minutes_at(utc_ms: int, timezone: str) -> int:
+    """Tell how far the clocks of a zone are ahead of UTC, at a time since 1970 in UTC.
+
+    Raises
+    ------
+    ValueError
+        If there is no such zone.
+    """
+    utc = EPOCH.replace(tzinfo=UTC) + timedelta(milliseconds=utc_ms)
+    offset = utc.astimezone(zone_of(timezone)).utcoffset() or timedelta()
+    return offset // timedelta(minutes=1)
 
 
 @cache
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name, or by one like UTC+2.
+
+    Raises
+    ------
+    ValueError
+        If there is no such zone; it says which ones are spelled alike.
+    """
     offset_min = offset_minutes(name) if name.startswith("UTC") else None
     if offset_min is not None:
         return timezone(timedelta(minutes=offset_min))
@@ -313,12 +360,9 @@ def when_and_where(
     started_ms, zone, note = to_utc_ms(reading, timezone or None)
     offset_min = None
     if started_ms is not None:
+        offset_min = reading.utc_offset_min
         if timezone:
-            utc = EPOCH.replace(tzinfo=UTC) + timedelta(milliseconds=started_ms)
-            offset = utc.astimezone(_zone(timezone)).utcoffset() or timedelta()
-            offset_min = offset // timedelta(minutes=1)
-        else:
-            offset_min = reading.utc_offset_min
+            offset_min = offset_minutes_at(started_ms, timezone)
         zone = f"{zone} ({'given' if reading.utc_offset_min is None else reading.source})"
     named = site_from(pattern, path) if pattern else {}
     return WhenWhere(
@@ -340,7 +384,7 @@ def check_clock(timezone: str, pattern: str) -> None:
         One of them cannot; the message says how to write it.
     """
     if timezone:
-        _zone(timezone)
+        zone_of(timezone)
     if pattern:
         _compiled(pattern)
 

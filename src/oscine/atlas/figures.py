@@ -1,6 +1,6 @@
-"""Figures of a report as SVG: rows of marks, and curves over two axes.
+"""Figures of a page as SVG: rows of marks, and curves over two axes.
 
-In come names, numbers and signs; out goes SVG that takes its colours from the page (`report.css`),
+In come names, numbers and signs; out goes SVG that takes its colours from the page (`figures.css`),
 so that it follows light and dark. Shape and dashes tell apart what colour does.
 """
 
@@ -17,6 +17,7 @@ LONGEST_NAME = 24
 NOTE_WIDTH = 108
 AXIS_HEIGHT = 44
 MOST_STEPS = 4
+LARGE_STEPS = tuple(n * 10**power for power in range(9) for n in (1, 2, 5))
 PANEL_LEFT, PANEL_HEIGHT = 62, 370
 
 
@@ -90,12 +91,12 @@ SHAPES = {
 def axis_from(name: str, low: float, high: float, *, reference: float | None = None) -> Axis:
     """Make an axis with round ticks, widened to the next tick."""
     high = max(high, low + 0.01)
-    for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1):
+    for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, *LARGE_STEPS):
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         if last - first <= MOST_STEPS:
             break
     numbers = [number * step for number in range(first, last + 1)]
-    ticks = [(number, f"{number:.3g}".replace("-", "−")) for number in numbers]
+    ticks = [(number, f"{number:,.9g}".replace("-", "−")) for number in numbers]
     return Axis(name=name, low=numbers[0], high=numbers[-1], ticks=ticks, reference=reference)
 
 
@@ -123,9 +124,15 @@ def row_chart(says: str, axis: Axis, rows: Sequence[Row]) -> str:
 
 
 def curve_chart(
-    says: str, across: Axis, up: Axis, curves: Sequence[Curve], *, has_diagonal: bool = False
+    says: str,
+    across: Axis,
+    up: Axis,
+    curves: Sequence[Curve],
+    *,
+    has_diagonal: bool = False,
+    band: Sequence[tuple[float, float, float]] = (),
 ) -> str:
-    """Draw curves over two axes."""
+    """Draw curves over two axes, and behind them a band from low to high at each x."""
     left, right, top, bottom = PANEL_LEFT, WIDTH - 12, 8, PANEL_HEIGHT
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -135,9 +142,14 @@ def curve_chart(
     if has_diagonal:
         ends = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, *[(up.low, up.high)] * 2))
         inside += f'<polyline class="diagonal" points="{ends}"/>'
+    if band:
+        edge = [(x, high) for x, _, high in band] + [(x, low) for x, low, _ in reversed(band)]
+        ends = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in edge))
+        inside += f'<polygon class="band" points="{ends}"/>'
     for curve in curves:
         inside += f"<g><title>{escape(curve.name)}</title>"
-        inside += line_through([place(*point) for point in curve.points], curve.sign)
+        if curve.points:
+            inside += line_through([place(*point) for point in curve.points], curve.sign)
         for x, low, high in curve.bars:
             inside += line_through([place(x, low), place(x, high)], curve.sign, kind="span")
         inside += "".join(mark_at(*place(*point), curve.sign) for point in curve.marked) + "</g>"
@@ -172,6 +184,9 @@ def _upwards(axis: Axis, left: float, right: float, top: float, bottom: float) -
         y = axis.place(value, bottom, top)
         drawn += f'<path class="grid" d="M{left},{y:.1f}H{right}"/>'
         drawn += _text(left - 6, y + 4, name, kind="tick", anchor="end")
+    if axis.reference is not None:
+        y = axis.place(axis.reference, bottom, top)
+        drawn += f'<path class="reference" d="M{left},{y:.1f}H{right}"/>'
     middle = (top + bottom) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
     return drawn + (

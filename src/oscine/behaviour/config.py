@@ -1,0 +1,93 @@
+"""What is declared, or was guessed, of one log: the settings of ``join.toml``.
+
+In come options of the command line or a file; :mod:`oscine.behaviour.log` completes them by what
+it guesses, so that the log can be read again in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+LogFormat = Literal["", "table", "form", "boris", "solomon", "jwatcher"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogConfig:
+    """How a log of observations is to be read.
+
+    Columns go by the names in the header. Where one value holds for the whole log, it may be given
+    in place of a column, after an equals sign (``=north``).
+    """
+
+    guess: bool = True
+    """Whether what is left empty here is guessed from names and values. Oscine writes false: all
+    that was guessed is then written, and what is empty is not there."""
+    format: LogFormat = ""
+    """``table``: a row is an observation; ``form``: a row is an instant and a column a behaviour;
+    ``boris``, ``solomon`` and ``jwatcher``: files of these programs."""
+    sheet: str = ""
+    """Of a spreadsheet; empty for the first."""
+    separator: str = ""
+    encoding: str = ""
+    header_line: int = 0
+    """Line that holds the names of the columns; 0 to find it."""
+
+    time: tuple[str, ...] = ()
+    """The column that says when, or two: date and time of day."""
+    start: tuple[str, ...] = ()
+    """Of states, instead of ``time``."""
+    stop: tuple[str, ...] = ()
+    date_format: str = ""
+    """The order of day, month and year (``day.month.year``), or what numbers count: ``excel days``,
+    ``seconds since 1970``, ``milliseconds since 1970``, and ``seconds`` or ``milliseconds`` from
+    ``media_start``."""
+    time_format: str = ""
+    """``h:m:s`` (also with AM and PM), ``hhmmss`` or ``hhmm`` without marks between, or
+    ``excel days``."""
+    timezone: str = ""
+    """Of the observer's clock, where the log does not say: an IANA name, or one like UTC+2."""
+    media_start: str = ""
+    """When seconds begin to count, as 2024-04-25T12:58:00+01:00; of exports of BORIS and its like
+    also a table with the columns media and start."""
+    earliest_year: int = 1990
+    latest_year: int = 0
+    """Times outside these years are slips. 0: the year after this one."""
+
+    behaviour: str = ""
+    """The column that names what was seen (``table``)."""
+    behaviours: tuple[str, ...] = ()
+    """The columns that are behaviours (``form``)."""
+    status: str = ""
+    """The column that says START and STOP."""
+    subject: str = ""
+    site: str = ""
+    session: str = ""
+    """Empty: a day at a site."""
+    count: str = ""
+    marker: str = ""
+    """The column that names a recording which was made of what was seen."""
+    modifiers: bool = False
+    """Whether the modifiers of BORIS tell behaviours apart."""
+    context: tuple[str, ...] = ()
+    """Columns of values that hold until the next row: numbers, or words."""
+
+    effort: str = ""
+    """A table of when somebody watched."""
+    effort_start: tuple[str, ...] = ()
+    """Columns of the log that say it; of times of day, with the date of the row."""
+    effort_stop: tuple[str, ...] = ()
+    tolerance_ms: int = 500
+    """A session of one row is taken to have lasted this long before and after it."""
+
+    def __post_init__(self) -> None:
+        if bool(self.start) != bool(self.stop):
+            raise ValueError("start and stop go together: give both columns, or the one of time")
+        if self.time and self.start:
+            raise ValueError("give either time or start and stop, not both")
+        if bool(self.effort_start) != bool(self.effort_stop):
+            raise ValueError("effort_start and effort_stop go together")
+        if self.effort and self.effort_start:
+            raise ValueError("effort is either a table or two columns of the log, not both")
+        if self.tolerance_ms < 1:
+            raise ValueError(f"tolerance_ms must be positive, not {self.tolerance_ms}")

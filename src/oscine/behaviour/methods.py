@@ -1,0 +1,215 @@
+"""How it was done, in paragraphs for a paper: every parameter, and who is to be cited for what.
+
+In come what was joined and with which settings; out goes plain text in the past tense. Called by
+the step that joins; the page and the JSON carry it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oscine.atlas.pictures import count_text
+from oscine.behaviour.association import MIN_CALLS, MIN_EXPECTED
+from oscine.behaviour.columns import MIN_CHANGES, MIN_WITHIN
+from oscine.behaviour.page import PageLog
+from oscine.behaviour.words import (
+    ClockState,
+    Evidence,
+    alpha_text,
+    hours_text,
+    listed,
+    ms_text,
+    offset_text,
+)
+
+REFERENCES = {
+    "Benjamini & Hochberg 1995": "Benjamini Y, Hochberg Y (1995) Controlling the false discovery "
+    "rate. J. R. Stat. Soc. B 57: 289–300.",
+    "Firth 1993": "Firth D (1993) Bias reduction of maximum likelihood estimates. Biometrika 80: "
+    "27–38.",
+    "Harris 2020": "Harris KD (2020) Nonsense correlations in neuroscience. bioRxiv "
+    "2020.11.29.402719.",
+    "Lotwick & Silverman 1982": "Lotwick HW, Silverman BW (1982) Methods for analysing spatial "
+    "processes of several types of points. J. R. Stat. Soc. B 44: 406–413.",
+    "Mantel & Haenszel 1959": "Mantel N, Haenszel W (1959) Statistical aspects of the analysis of "
+    "data from retrospective studies of disease. J. Natl. Cancer Inst. 22: 719–748.",
+    "Phipson & Smyth 2010": "Phipson B, Smyth GK (2010) Permutation p-values should never be zero. "
+    "Stat. Appl. Genet. Mol. Biol. 9: 39.",
+    "Robins et al. 1986": "Robins J, Breslow N, Greenland S (1986) Estimators of the "
+    "Mantel-Haenszel variance consistent in both sparse data and large-strata limiting models. "
+    "Biometrics 42: 311–323.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Windows:
+    """What went together: :class:`oscine.behaviour.join.JoinConfig`, as far as it is told."""
+
+    tolerance_ms: int
+    before_ms: int
+    after_ms: int
+    by_subject: bool
+
+
+def methods_text(
+    evidence: Evidence,
+    logs: Sequence[PageLog],
+    windows: Windows,
+    *,
+    version: str,
+    more: Sequence[str] = (),
+) -> str:
+    """Describe what was done, for a paper.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    logs : sequence of PageLog
+    windows : Windows
+    version : str
+        Of Oscine.
+    more : sequence of str
+        Paragraphs on what else was asked; what they cite of ``REFERENCES`` is listed as well.
+
+    Returns
+    -------
+    str
+        Paragraphs, apart by an empty line; the last lists the references.
+    """
+    paragraphs = [
+        _material(evidence, logs),
+        _clocks(evidence),
+        _together(windows),
+        _by_time(evidence),
+        _among_calls(evidence),
+        *more,
+        f"All of this was done with Oscine {version}; random numbers were drawn from seed "
+        f"{evidence.association.seed}.",
+    ]
+    said = " ".join(paragraphs)
+    cited = [whole for short, whole in REFERENCES.items() if short in said]
+    return "\n\n".join([*(one for one in paragraphs if one), "References: " + " ".join(cited)])
+
+
+def _material(evidence: Evidence, logs: Sequence[PageLog]) -> str:
+    association = evidence.association
+    each = [
+        f"{log.name} ({count_text(log.n_points, 'point')} and {count_text(log.n_states, 'state')}; "
+        f"{hours_text(log.hours)} in {count_text(log.n_sessions, 'session')}, taken from: "
+        f"{log.effort}; time zone {log.timezone or 'not given'})"
+        for log in logs
+    ]
+    n_left = sum(problem.kind != "suspicious" for log in logs for problem in log.problems)
+    types = {pair.sound_type for pair in evidence.pairs}
+    said = (
+        f"Behaviour was taken from {listed(each)}. A time counted as observed where somebody "
+        f"watched and a recorder ran: {hours_text(association.hours)} in "
+        f"{count_text(association.n_sessions, 'session')}, with "
+        f"{count_text(association.n_calls, 'call')} of {count_text(len(types), 'sound type')}; "
+        "sound types are acoustic groups. "
+    )
+    if evidence.n_unobserved:
+        said += (
+            f"{count_text(evidence.n_unobserved, 'call')} at other times counted as unobserved and "
+            "took no part. "
+        )
+    if evidence.n_elsewhere or evidence.n_timeless:
+        said += (
+            f"{count_text(evidence.n_elsewhere + evidence.n_timeless, 'call')} of other sites, or "
+            "of recordings without a time, took no part. "
+        )
+    if n_left:
+        said += f"{count_text(n_left, 'row')} of the logs could not be read without doubt and "
+        said += "were left out. " if n_left > 1 else "was left out. "
+    return said.strip()
+
+
+def _clocks(evidence: Evidence) -> str:
+    said = [_clock(clock) for clock in evidence.clocks if clock.is_needed]
+    if evidence.at_offsets:
+        moved = listed([offset_text(offset) for offset in sorted(evidence.at_offsets)])
+        said.append(f"The analysis was repeated with all observations {moved}.")
+    return " ".join(said)
+
+
+def _clock(clock: ClockState) -> str:
+    whence = {
+        "markers": f"from {clock.n_markers_used:,} of {count_text(clock.n_markers, 'marker')}",
+        "activity": "from the cross-correlation of calls and behaviour, with a null distribution "
+        "of circular shifts",
+        "declared": "as declared",
+        "none": "",
+    }[clock.source]
+    if clock.offset_ms is None or clock.is_by_construction:
+        return f"The observer's clock of {clock.log} could not be compared with the recorder's."
+    side = "ahead of" if clock.offset_ms >= 0 else "behind"
+    within = (
+        "no interval"
+        if clock.uncertainty_ms is None
+        else f"95 % interval ± {ms_text(clock.uncertainty_ms)} at its widest"
+    )
+    drift = f", drifting by {clock.drift_ppm:+.1f} ppm" if clock.drift_ppm else ""
+    done = "its times were corrected by this" if clock.is_applied else "this was not corrected"
+    return (
+        f"The observer's clock of {clock.log} was {ms_text(abs(clock.offset_ms))} {side} the "
+        f"recorder's{drift} ({whence}; {within}); {done}."
+    )
+
+
+def _together(windows: Windows) -> str:
+    subjects = (
+        " Where the caller was known, only behaviour of the same individual, or of none that was "
+        "named, counted."
+        if windows.by_subject
+        else ""
+    )
+    return (
+        "A call was together with a state where they shared time, and with a point where it was at "
+        f"most {ms_text(windows.tolerance_ms)} away.{subjects} Calls that ended at most "
+        f"{ms_text(windows.before_ms)} before an observation, or began at most "
+        f"{ms_text(windows.after_ms)} after it, were listed as before and after it and took no "
+        "part in the statistics."
+    )
+
+
+def _by_time(evidence: Evidence) -> str:
+    association = evidence.association
+    shuffled = sorted({p.behaviour for p in evidence.pairs if p.test == "shuffled sessions"})
+    whole = (
+        f" For behaviours that changed fewer than {MIN_CHANGES} times within sessions, or had less "
+        f"than {MIN_WITHIN:.0%} of their variance there ({listed(shuffled)}), the share of time "
+        "that each took was shuffled among whole sessions of a site instead."
+        if shuffled
+        else ""
+    )
+    return (
+        "For each sound type and behaviour, the rate of calls during the behaviour was compared "
+        "with the rate at other times. The rate ratio was estimated by maximum likelihood "
+        "conditional on the calls of each session, with Firth's correction (Firth 1993), and given "
+        "a 95 % score interval whose dispersion came from the permutations and from how sessions "
+        f"differed. Two-sided p-values came from {association.n_permutations:,} permutations, in "
+        "which all calls of a session were shifted together along the time that was observed, by "
+        "a time drawn at random and over the end to the beginning, while behaviours stayed "
+        "(circular shifts, Lotwick & Silverman 1982); so neither bouts nor individuals counted as "
+        f"independent calls.{whole} The statistic was studentised, as slow changes make plain "
+        "shifts too narrow (Harris 2020), and what was seen counted as one of the permutations "
+        f"(Phipson & Smyth 2010). Pairs with fewer than {MIN_CALLS} calls, or fewer than "
+        f"{MIN_EXPECTED:g} expected by chance during the behaviour or at other times, were not "
+        f"tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false discovery "
+        f"rate was held at {alpha_text(evidence.alpha)} over all tested pairs "
+        "(Benjamini & Hochberg 1995). The least detectable effect is the ratio that would have "
+        "been found in 80 % of such studies."
+    )
+
+
+def _among_calls(evidence: Evidence) -> str:
+    if not evidence.association.n_odds_tested:
+        return ""
+    return (
+        "Whether a sound type made up more of the calls during a behaviour than of the other calls "
+        "was asked by the odds ratio over sessions (Mantel & Haenszel 1959), with the variance of "
+        "Robins et al. 1986 times a dispersion, under the same permutations; its "
+        f"{evidence.association.n_odds_tested:,} tested pairs were a family of their own in the "
+        "false discovery rate."
+    )

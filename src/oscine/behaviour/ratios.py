@@ -1,0 +1,250 @@
+"""How strong: ratios of rates and of odds over strata, their intervals, and what could be found.
+
+In come counts by stratum (a session, or a site where whole sessions are shuffled); out go numbers.
+Called by :mod:`oscine.behaviour.association`.
+
+Both ratios are conditional on the stratum, so that sessions with many calls and much of a behaviour
+tie nothing together. Their variance is that of independent calls times a dispersion, which comes
+from the arrangements (bouts) and from how far strata disagree, weighted as in
+:meth:`oscine.behaviour.shifts.Tally.studentised`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from oscine.behaviour.shifts import PRIOR, studentised
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+"""Of the intervals."""
+POWER = 0.8
+"""With which the least detectable effect would be found."""
+_FAR = 12.0
+"""Logarithm of the largest ratio that is looked for."""
+
+
+def shares(share: Floats, log_ratio: float) -> Floats:
+    """Return the chance of each stratum that a call is during the behaviour, given the rate ratio.
+
+    Parameters
+    ----------
+    share : np.ndarray of float64 [shape=(S,)]
+        That chance where the ratio is 1, in [0, 1].
+    log_ratio : float
+
+    Returns
+    -------
+    np.ndarray of float64 [shape=(S,)]
+        ``share * r / (1 - share + share * r)``.
+    """
+    return special.expit(special.logit(share) + log_ratio)
+
+
+def rate_ratio(n_calls: Floats, share: Floats, together: float, dispersion: float) -> float:
+    """Estimate how many times as frequent calls are during a behaviour as at other times.
+
+    The maximum of the likelihood conditional on the calls of each stratum, with Firth's correction
+    (1993, doi:10.1093/biomet/80.1.27) for as many independent calls as the dispersion leaves; so it
+    is finite where all calls or none are during the behaviour.
+
+    Parameters
+    ----------
+    n_calls, share : np.ndarray of float64 [shape=(S,)]
+        Calls of each stratum, and the chance of each to be during the behaviour.
+    together : float
+        Calls during the behaviour in all strata.
+    dispersion : float
+
+    Returns
+    -------
+    float
+    """
+
+    def score(log_ratio: float) -> float:
+        chance = shares(share, log_ratio)
+        information = n_calls * chance * (1 - chance)
+        skew = information @ (1 - 2 * chance) / information.sum()
+        return float(together - n_calls @ chance + dispersion / 2 * skew)
+
+    return float(np.exp(_root(score)))
+
+
+def rate_interval(
+    n_calls: Floats, share: Floats, together: float, dispersion: float, n_free: float
+) -> tuple[float, float]:
+    """Return the rate ratios that the number of calls during the behaviour does not contradict.
+
+    A score interval with the quantile of Student's t.
+
+    Parameters
+    ----------
+    n_calls, share, together, dispersion
+        As in :func:`rate_ratio`.
+    n_free : float
+        Degrees of freedom of the dispersion.
+
+    Returns
+    -------
+    low, high : float
+        0 and infinite where there is no bound.
+    """
+    width = float(stats.t.ppf((1 + LEVEL) / 2, n_free)) * np.sqrt(dispersion)
+
+    def beyond(side: float) -> Callable[[float], float]:
+        def score(log_ratio: float) -> float:
+            chance = shares(share, log_ratio)
+            spread = np.sqrt(n_calls @ (chance * (1 - chance)))
+            return float(together - n_calls @ chance - side * width * spread)
+
+        return score
+
+    most = float(n_calls @ (share > 0))
+    least = float(n_calls @ (share >= 1))
+    low = 0.0 if together <= least else float(np.exp(_root(beyond(1.0))))
+    high = np.inf if together >= most else float(np.exp(_root(beyond(-1.0))))
+    return low, float(high)
+
+
+def rate_dispersion(
+    n_calls: Floats, share: Floats, together: Floats, variance: Floats, n_effective: float
+) -> float:
+    """Return how many times as large as that of independent calls the variance is.
+
+    Parameters
+    ----------
+    n_calls, share, together, variance : np.ndarray of float64 [shape=(S,)]
+        The last two by stratum: calls during the behaviour, and the variance of that number over
+        the arrangements.
+    n_effective : float
+
+    Returns
+    -------
+    float
+    """
+    over_shifts = variance.sum() / (n_calls @ (share * (1 - share)))
+    log_ratio = np.log(rate_ratio(n_calls, share, together.sum(), over_shifts))
+    chance = shares(share, log_ratio)
+    misfit = ((together - n_calls * chance) ** 2).sum() / (n_calls @ (chance * (1 - chance)))
+    return float((PRIOR * over_shifts + n_effective * misfit) / (PRIOR + n_effective - 1))
+
+
+def odds_ratio(
+    cells: Floats, during: Floats, variance: float, n_effective: float, n_prior: float = PRIOR
+) -> tuple[float, float, float]:
+    """Return the odds of a type among the calls during a behaviour against those at other times.
+
+    Mantel and Haenszel's estimate with the variance of Robins, Breslow and Greenland (1986,
+    doi:10.2307/2531052) times the dispersion. Where it would be 0 or infinite, each stratum gets
+    its share of half a call in every cell.
+
+    Parameters
+    ----------
+    cells : np.ndarray of float64 [shape=(4, S)]
+        Calls of the type during the behaviour, other calls during it, calls of the type at other
+        times, other calls then.
+    during : np.ndarray of float64 [shape=(S,)]
+        How many calls, of any type, are expected during the behaviour by chance.
+    variance : float
+        Of the first cell over the arrangements, about what the other calls make expected.
+    n_effective, n_prior : float
+        How many strata count for what they differ by, and for how many the variance counts.
+
+    Returns
+    -------
+    ratio, low, high : float
+    """
+    n, of_type = cells.sum(axis=0), cells[0] + cells[2]
+    spread = of_type * (n - of_type) * during * (n - during)
+    independent = (spread / (n**2 * np.maximum(n - 1, 1))).sum()
+    if not ((cells[0] @ (cells[3] / n)) and (cells[1] @ (cells[2] / n))):
+        cells = cells + n / n.sum() / 2
+        n = cells.sum(axis=0)
+    a, b, c, d = cells
+    up, down = a * d / n, b * c / n
+    ratio = up.sum() / down.sum()
+    along, across = (a + d) / n, (b + c) / n
+    of_log = (
+        along @ up / up.sum() ** 2
+        + (along @ down + across @ up) / (up.sum() * down.sum())
+        + across @ down / down.sum() ** 2
+    ) / 2
+    misfit = ((up - ratio * down) ** 2).sum() / up.sum() ** 2 / of_log
+    n_free = n_prior + n_effective - 1
+    dispersion = (n_prior * variance / independent + n_effective * misfit) / n_free
+    width = stats.t.ppf((1 + LEVEL) / 2, n_free) * np.sqrt(dispersion * of_log)
+    return float(ratio), float(ratio * np.exp(-width)), float(ratio * np.exp(width))
+
+
+def detectable(
+    deviation: Floats,
+    squares: Floats,
+    typical: float,
+    n_effective: float,
+    n_calls: Floats,
+    share: Floats,
+    n_allowed: int,
+    *,
+    is_above: bool,
+) -> float | None:
+    """Return the rate ratio nearest to 1 that would have been found four times out of five.
+
+    Were the ratio r, the sums would lie where the shares say, and scatter as over the arrangements,
+    times what calls of such shares scatter more or less.
+
+    Parameters
+    ----------
+    deviation, squares : np.ndarray of float64 [shape=(n_permutations,)]
+        As :class:`oscine.behaviour.shifts.Tally` has them, of the arrangements that were not seen.
+    typical, n_effective : float
+        As there.
+    n_calls, share : np.ndarray of float64 [shape=(S,)]
+    n_allowed : int
+        How many arrangements may be as far from chance; below 0, nothing can be found.
+    is_above : bool
+        Whether to look above 1 or below.
+
+    Returns
+    -------
+    float or None
+        None where no ratio would be found so often.
+    """
+    if not 0 <= n_allowed < len(deviation):
+        return None
+    distance = np.abs(studentised(deviation, squares, typical, n_effective))
+    far = np.sort(distance)[::-1][n_allowed]
+    alone = n_calls @ (share * (1 - share))
+    side = 1 if is_above else -1
+
+    def lack(log_ratio: float) -> float:
+        chance = shares(share, side * log_ratio)
+        gain = n_calls * (chance - share)
+        scale = n_calls @ (chance * (1 - chance)) / alone
+        moved = studentised(
+            deviation * np.sqrt(scale) + gain.sum(),
+            squares * scale + (gain**2).sum(),
+            typical * scale,
+            n_effective,
+        )
+        return float(far * (1 + 1e-9) - np.quantile(side * moved, 1 - POWER))
+
+    steps = np.linspace(0, _FAR / 2, 61)[1:]
+    reached = next((step for step in steps if lack(step) < 0), None)
+    if reached is None:
+        return None
+    log_ratio = optimize.brentq(lack, reached - steps[0], reached, xtol=1e-4)
+    return float(np.exp(side * log_ratio))
+
+
+def _root(falling: Callable[[float], float]) -> float:
+    """Return where a falling function is 0, or the end of the range that it comes nearest to."""
+    if falling(-_FAR) <= 0:
+        return -_FAR
+    if falling(_FAR) >= 0:
+        return _FAR
+    return float(optimize.brentq(falling, -_FAR, _FAR, xtol=1e-10))

@@ -1,0 +1,258 @@
+"""What logs, clocks, the join and its statistics gave, as the values that page and words take.
+
+In come the results of this room's modules; out go the plain values of
+:mod:`oscine.behaviour.words` and :mod:`oscine.behaviour.page`. Called by the step that joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from oscine.behaviour.activity_offset import ActivityOffset
+from oscine.behaviour.association import Association
+from oscine.behaviour.clocks import ClockFit
+from oscine.behaviour.drawings import PageSession
+from oscine.behaviour.join import Joined
+from oscine.behaviour.log import Log
+from oscine.behaviour.page import Correlogram, PageClock, PageLog
+from oscine.behaviour.parts import FIRST_TO_LAST
+from oscine.behaviour.sessions import Whole
+from oscine.behaviour.sites import folded
+from oscine.behaviour.words import ClockState, Evidence
+from oscine.sound.clock import zone_of
+
+_HOUR_MS = 3_600_000
+
+
+def evidence_of(
+    joined: Joined,
+    association: Association,
+    *,
+    tolerance_ms: int,
+    clocks: Sequence[ClockState] = (),
+    at_offsets: Mapping[float, Association] | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Evidence:
+    """Gather what the words rest on.
+
+    Parameters
+    ----------
+    joined : Joined
+    association : Association
+        Of its sessions.
+    tolerance_ms : int
+    clocks : sequence of ClockState
+    at_offsets : mapping of float to Association, optional
+        Of the join with observations so many ms later.
+    names : mapping of int to str, optional
+        Names of sound types.
+
+    Returns
+    -------
+    Evidence
+    """
+    statuses = dict(joined.calls.group_by("status").len().iter_rows())
+    sources = _sources(joined)
+    return Evidence(
+        association=association,
+        n_unobserved=statuses.get("unobserved", 0),
+        n_elsewhere=statuses.get("no site in common", 0),
+        n_timeless=statuses.get("no time", 0),
+        n_subjects=len(
+            {
+                subject
+                for session in joined.sessions
+                for _, subject in session.of_subjects
+                if subject
+            }
+        ),
+        guessed_hours=sum(
+            session.duration_ms / _HOUR_MS
+            for number, session in enumerate(joined.sessions)
+            if sources[number] == FIRST_TO_LAST
+        ),
+        tolerance_ms=tolerance_ms,
+        at_offsets=at_offsets or {},
+        clocks=clocks,
+        names=names or {},
+    )
+
+
+def page_log(log: Log, joined: Joined) -> PageLog:
+    """Say what a log holds, and what became of it in the join."""
+    effort = joined.effort.filter(pl.col("log") == log.name)
+    numbers = effort["joined_session"].drop_nulls().unique().sort().to_list()
+    sessions = [joined.sessions[number] for number in numbers]
+    # What one row says of a recording and of its time is one; it lasts if it does at its site.
+    seen = log.observations.group_by("row", "behaviour", "subject", maintain_order=True).agg(
+        pl.col("is_state").all()
+    )["is_state"]
+    return PageLog(
+        name=log.name,
+        kind=log.config.format or "table",
+        n_rows=log.observations["row"].n_unique(),
+        n_points=int((~seen).sum()),
+        n_states=int(seen.sum()),
+        n_measured=len(log.context),
+        n_calls=sum(len(session.calls) for session in sessions),
+        n_sessions=len(sessions),
+        n_subjects=log.observations["subject"].replace("", None).drop_nulls().n_unique(),
+        hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
+        effort=_kinds(effort["sources"]),
+        timezone=log.config.timezone,
+        sites=[site for site in effort["site"].unique().sort().to_list() if site],
+        guessed=log.guessed,
+        settings=[
+            (one.name, _joined(value) if isinstance(value, tuple) else str(value))
+            for one in fields(log.config)
+            if (value := getattr(log.config, one.name)) not in ("", (), 0)
+        ],
+        problems=[*log.problems, *(one for one in joined.unmatched if one.log == log.name)],
+    )
+
+
+def page_sessions(joined: Joined, timezones: Mapping[str, str]) -> list[PageSession]:
+    """Return the sessions with the calls that nobody was there for.
+
+    Parameters
+    ----------
+    joined : Joined
+    timezones : mapping of str to str
+        Of each log: the zone in which its times are written; UTC where there is none.
+
+    Returns
+    -------
+    list of PageSession
+        In the order of the join.
+    """
+    sources = _sources(joined)
+    of_sessions = joined.effort.drop_nulls("joined_session").sort("joined_session", "log")
+    first = {
+        row["joined_session"]: row
+        for row in of_sessions.unique("joined_session", keep="first").iter_rows(named=True)
+    }
+    unobserved = joined.calls.filter(pl.col("status") == "unobserved")
+    by_site = _starts_by(
+        [folded(site or "") for site in unobserved["site"]], unobserved["start_ms"]
+    )
+    by_path = _starts_by(unobserved["path"], unobserved["start_ms"])
+    by_file = _starts_by(unobserved["path"], unobserved["file_start_ms"])
+    shown: list[PageSession] = []
+    for number, session in enumerate(joined.sessions):
+        row = first[number]
+        if row["path"]:
+            starts = (by_path if session.is_dated else by_file).get(row["path"])
+        else:
+            starts = by_site.get(folded(session.site))
+        ends = session.segments[0, 0], session.segments[-1, 1]
+        nearby = np.zeros(0, np.int64)
+        if starts is not None:
+            nearby = starts[slice(*np.searchsorted(starts, ends))]
+        timezone = timezones.get(row["log"], "")
+        shown.append(
+            PageSession(
+                session=session,
+                source=sources[number],
+                zone=zone_of(timezone) if timezone else UTC,
+                unobserved_ms=nearby,
+            )
+        )
+    return shown
+
+
+def clock_of_markers(
+    log: str,
+    fit: ClockFit,
+    observer_ms: ArrayLike,
+    recorder_ms: ArrayLike,
+    markers: Sequence[str],
+    *,
+    is_needed: bool,
+    is_applied: bool,
+) -> tuple[ClockState, PageClock]:
+    """Say what markers told of a clock.
+
+    Parameters
+    ----------
+    log : str
+    fit : ClockFit
+        From these times.
+    observer_ms, recorder_ms : array of int [shape=(N,)]
+    markers : sequence of N str
+    is_needed : bool
+        Whether anything of the log was joined by time.
+    is_applied : bool
+        Whether the log was moved by it.
+    """
+    observer, recorder = np.asarray(observer_ms, np.int64), np.asarray(recorder_ms, np.int64)
+    off_ms = observer - recorder - fit.clock.ahead_ms(observer)
+    hours = (observer - observer.min()) / _HOUR_MS
+    state = ClockState(
+        log=log,
+        is_needed=is_needed,
+        source="markers",
+        offset_ms=fit.middle.offset_ms,
+        uncertainty_ms=fit.uncertainty_ms,
+        drift_ppm=fit.drift_ppm,
+        is_applied=is_applied,
+        is_by_construction=fit.is_by_construction,
+        n_markers=fit.n_pairs,
+        n_markers_used=fit.n_pairs - len(fit.left_out),
+    )
+    residuals = list(zip(hours.tolist(), off_ms.tolist(), markers, strict=True))
+    return state, PageClock(log=log, said=fit.words(), residuals=residuals)
+
+
+def clock_of_activity(
+    log: str, found: ActivityOffset, *, is_needed: bool, is_applied: bool
+) -> tuple[ClockState, PageClock]:
+    """Say what calls and behaviour told of a clock; as :func:`clock_of_markers`."""
+    state = ClockState(
+        log=log,
+        is_needed=is_needed,
+        source="none" if found.offset is None else "activity",
+        offset_ms=None if found.offset is None else found.offset.offset_ms,
+        uncertainty_ms=found.uncertainty_ms,
+        is_applied=is_applied,
+    )
+    correlogram = None
+    if len(found.lags_ms) and found.height_by_chance is not None and found.peak_ms is not None:
+        correlogram = Correlogram(
+            lags_ms=found.lags_ms.tolist(),
+            heights=found.heights.tolist(),
+            height_by_chance=found.height_by_chance,
+            peak_ms=found.peak_ms,
+        )
+    return state, PageClock(log=log, said=found.words(), correlogram=correlogram)
+
+
+def _sources(joined: Joined) -> list[str]:
+    """Return where the hours of each session are from."""
+    of_sessions = joined.effort.drop_nulls("joined_session").group_by("joined_session")
+    by_number = {number: _kinds(group["sources"]) for (number,), group in of_sessions}
+    return [by_number[number] for number in range(len(joined.sessions))]
+
+
+def _kinds(sources: pl.Series) -> str:
+    """Write each kind of source once."""
+    return ", ".join(sorted({kind for one in sources for kind in one.split(", ")}))
+
+
+def _starts_by(keys: Sequence[str] | pl.Series, starts: pl.Series) -> dict[str, Whole]:
+    """Group times by what they belong to; each group ascending."""
+    table = pl.DataFrame({"key": keys, "start": starts}, schema_overrides={"key": pl.String})
+    table = table.drop_nulls().sort("start")
+    return {
+        str(key): group["start"].to_numpy()
+        for (key,), group in table.partition_by("key", as_dict=True, include_key=False).items()
+    }
+
+
+def _joined(values: Sequence[str]) -> str:
+    return ", ".join(map(str, values))

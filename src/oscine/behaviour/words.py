@@ -1,0 +1,596 @@
+"""What can be said of calls and behaviours, what cannot, and why: in sentences.
+
+In comes :class:`Evidence`, all that was joined and reckoned; out go plain sentences for the page,
+the terminal and the JSON. The rules are these: a sound type *goes with* a behaviour or *goes less
+with* it, it never means it; every sentence carries its numbers; and what weakens a finding is said
+with it. Called by :mod:`oscine.behaviour.page` and the step that joins.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal
+
+from oscine.atlas.pictures import count_text
+from oscine.behaviour.association import Association, Pair
+
+FEW_CALLS = 50
+"""Calls heard while somebody watched: with fewer, spread over types and behaviours, little is seen.
+"""
+FEW_SESSIONS = 6
+"""Sessions: five can be put in 120 orders only, and a chance event in one of them is a fifth."""
+FEW_HOURS = 1.0
+FEW_SUBJECTS = 3
+MOST_OF_ONE = 0.5
+"""A finding rests on one session or individual from this share of its calls on."""
+MOST_GUESSED = 0.1
+"""Share of the hours from which it is said that they were guessed."""
+MOST_UNOBSERVED = 0.2
+LARGE_RATIO = 3.0
+"""Where no pair could have shown an effect below this, little can be said."""
+
+NONE = "–"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockState:
+    """What is known of the observer's clock beside the recorder's, for one log.
+
+    Attributes
+    ----------
+    log : str
+    is_needed : bool
+        Whether anything was joined by time; what names its recording needs no clock.
+    source : str
+        Where the offset is from: ``markers``, ``activity``, ``declared``, or ``none``.
+    offset_ms : float or None
+        What the observer's clock shows more than the recorder's.
+    uncertainty_ms : float or None
+        Half of the 95 % interval at its widest; None where it is not known.
+    drift_ppm : float
+    is_applied : bool
+    is_by_construction : bool
+        Whether the times agree to the second, as they do where one was written from the other.
+    n_markers, n_markers_used : int
+        Of all, those that the others do not contradict.
+    """
+
+    log: str
+    is_needed: bool
+    source: Literal["markers", "activity", "declared", "none"]
+    offset_ms: float | None = None
+    uncertainty_ms: float | None = None
+    drift_ppm: float = 0.0
+    is_applied: bool = False
+    is_by_construction: bool = False
+    n_markers: int = 0
+    n_markers_used: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """All that the words rest on.
+
+    Attributes
+    ----------
+    association : Association
+    at_offsets : mapping of float to Association
+        The same, had the observations been so many ms later (negative: earlier).
+    n_unobserved : int
+        Calls heard when nobody watched.
+    n_elsewhere : int
+        Calls of sites of which no log says anything.
+    n_timeless : int
+        Calls of recordings that have no time and that no log names.
+    n_subjects : int
+        Individuals that were told apart; 0 where none was.
+    guessed_hours : float
+        How many of the hours reach from the first to the last row of a session only.
+    tolerance_ms : int
+        A call this near to a point is together with it.
+    clocks : sequence of ClockState
+    names : mapping of int to str
+        Names of sound types.
+    """
+
+    association: Association
+    n_unobserved: int
+    n_elsewhere: int
+    n_timeless: int
+    n_subjects: int
+    guessed_hours: float
+    tolerance_ms: int
+    at_offsets: Mapping[float, Association] = field(default_factory=dict)
+    clocks: Sequence[ClockState] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All pairs of a sound type and a behaviour."""
+        return self.association.pairs
+
+    @property
+    def alpha(self) -> float:
+        """False discovery rate."""
+        return self.association.alpha
+
+    @property
+    def tested(self) -> list[Pair]:
+        """The pairs that have a p-value."""
+        return [pair for pair in self.pairs if pair.q is not None]
+
+    @property
+    def found(self) -> list[Pair]:
+        """The pairs below the false discovery rate, the surest first."""
+        found = [pair for pair in self.pairs if is_below(pair.q, self.alpha)]
+        return sorted(found, key=lambda pair: (pair.q, pair.p, -pair.n_together))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A sentence with its numbers, and what weakens it."""
+
+    pair: Pair
+    sentence: str
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """A reason for which less can be said.
+
+    Attributes
+    ----------
+    leaves : str
+        What it leaves to be said: ``nothing``, ``little``, or ``less``.
+    sentence : str
+    """
+
+    leaves: Literal["nothing", "little", "less"]
+    sentence: str
+
+
+def verdict(evidence: Evidence) -> str:
+    """Say in a sentence or two how much can be said."""
+    left = {limit.leaves for limit in limits(evidence)}
+    if "nothing" in left:
+        return "Nothing can be said of what goes with what."
+    n_said, n_tested = len(findings(evidence)), len(evidence.tested)
+    pairs = f"{n_said:,} of {n_tested:,} tested pairs"
+    if "little" in left:
+        found = f"{pairs} stood out, with little behind them" if n_said else f"{pairs} stood out"
+        return f"Not much can be said: {found}."
+    if not n_said:
+        return f"{pairs} stood out from chance. Not to find an effect is not to show that none is."
+    go = "goes" if n_said == 1 else "go"
+    return f"{pairs} {go} together more or less often than chance allows."
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Return what can be said: each found pair that the uncertainty of the clocks leaves standing.
+
+    Returns
+    -------
+    list of Finding
+        The surest first; empty where a limit leaves nothing to be said.
+    """
+    if any(limit.leaves == "nothing" for limit in limits(evidence)):
+        return []
+    return [
+        Finding(
+            pair=pair,
+            sentence=pair_sentence(pair, evidence.names, evidence.association.hours),
+            warnings=pair_warnings(pair),
+        )
+        for pair in evidence.found
+        if not _overturned_at(pair, evidence)
+    ]
+
+
+def pair_sentence(pair: Pair, names: Mapping[int, str], hours: float) -> str:
+    """Say how a sound type and a behaviour go together, with all numbers."""
+    goes = "goes with" if _is_more(pair) else "goes less with"
+    subjects = (
+        count_text(pair.n_subjects, "individual")
+        if pair.n_subjects
+        else "individuals not told apart"
+    )
+    return (
+        f"Sound {type_text(pair.sound_type, names)} {goes} {pair.behaviour}: "
+        f"{ratio_text(pair.rate_ratio)} times as often as at other times (95 % interval "
+        f"{ratio_text(pair.low)} to {ratio_text(pair.high)}; "
+        f"{pair.n_together:,} of {count_text(pair.n_calls, 'call')} together with it, "
+        f"{pair.expected:.1f} expected; {count_text(pair.n_sessions, 'session')}, {subjects}, "
+        f"{hours_text(pair.hours_on + pair.hours_off)} watched, {hours_text(pair.hours_on)} of it "
+        f"with {pair.behaviour}; q {p_text(pair.q)})."
+    )
+
+
+def pair_warnings(pair: Pair) -> list[str]:
+    """Say what weakens a finding."""
+    said = []
+    if _share(pair.share_of_one_session) > MOST_OF_ONE:
+        said.append(
+            f"It rests on one session: {pair.share_of_one_session:.0%} of the calls together with "
+            f"it. {_without_it(pair)}"
+        )
+    elif pair.rests_on_one and _holds_one(pair.low_without_it, pair.high_without_it):
+        said.append(f"It rests on one session. {_without_it(pair)}")
+    if _share(pair.share_of_one_subject) > MOST_OF_ONE:
+        said.append(
+            f"It rests on one individual: {pair.share_of_one_subject:.0%} of the calls together "
+            "with it."
+        )
+    if pair.n_sessions < FEW_SESSIONS:
+        said.append(f"It was seen in {count_text(pair.n_sessions, 'session')} only.")
+    if pair.n_subjects == 1:
+        said.append("One individual was seen: this may be how it calls, and no other.")
+    if pair.test == "shuffled sessions":
+        said.append(
+            "It hardly changes within sessions, so whole sessions were compared; what else "
+            "differed between them cannot be told from it."
+        )
+    if _holds_one(pair.low, pair.high):
+        said.append("The interval holds 1, so how strong it is stays open.")
+    return said
+
+
+def _share(share: float | None) -> float:
+    return 0.0 if share is None else share
+
+
+def _holds_one(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low <= 1 <= high
+
+
+def _without_it(pair: Pair) -> str:
+    if pair.ratio_without_it is None:
+        return "Without it nothing is left."
+    low, high = ratio_text(pair.low_without_it), ratio_text(pair.high_without_it)
+    return f"Without it the ratio is {ratio_text(pair.ratio_without_it)} ({low} to {high})."
+
+
+def _is_more(pair: Pair) -> bool:
+    return pair.rate_ratio is not None and pair.rate_ratio >= 1
+
+
+def limits(evidence: Evidence) -> list[Limit]:
+    """Say what cannot be said, and why, by explicit rules.
+
+    Returns
+    -------
+    list of Limit
+        What leaves least to be said first.
+    """
+    if not evidence.association.n_calls:
+        return [_nothing(_no_calls(evidence))]
+    found = [
+        *_too_few(evidence),
+        *_effort(evidence),
+        *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
+        *_permutations(evidence),
+        *_detectable(evidence),
+        *_overturned(evidence),
+    ]
+    order = ("nothing", "little", "less")
+    return sorted(found, key=lambda limit: order.index(limit.leaves))
+
+
+def name_warnings(names: Mapping[int, str], behaviours: Sequence[str]) -> list[str]:
+    """Warn where the name of a sound type holds the name of a behaviour, as words of its own."""
+    said = []
+    for number, name in sorted(names.items()):
+        words = _words(name)
+        for behaviour in behaviours:
+            some = _words(behaviour)
+            places = range(len(words) - len(some) + 1)
+            if some and any(words[at : at + len(some)] == some for at in places):
+                said.append(
+                    f"Sound type {number} is named '{name}', which holds the behaviour "
+                    f"'{behaviour}': who reads that takes for known what is asked here. Name "
+                    f"sounds by how they sound: oscine cluster name {number} 'low double caw'"
+                )
+                break
+    return said
+
+
+# --- The rules -----------------------------------------------------------------------------
+
+
+def _no_calls(evidence: Evidence) -> str:
+    whys = [
+        f"{number:,} {why}"
+        for number, why in (
+            (evidence.n_unobserved, "fell outside the hours that somebody watched"),
+            (evidence.n_elsewhere, "were heard at sites that no log names"),
+            (evidence.n_timeless, "lie in recordings that have no time and that no log names"),
+        )
+        if number
+    ]
+    if not whys:
+        return "The workspace holds no calls, so there is nothing to join."
+    return (
+        f"No call was heard while somebody watched; of all calls, {listed(whys)}. They are "
+        "unobserved, which is not the same as without behaviour. Look at the dates, the time zone "
+        "and the sites of the log."
+    )
+
+
+def _too_few(evidence: Evidence) -> list[Limit]:
+    association, found = evidence.association, []
+    if not evidence.tested:
+        whys = Counter(pair.why for pair in evidence.pairs if pair.why)
+        why = "; ".join(f"{why} ({number:,})" for why, number in whys.most_common(3))
+        sentence = (
+            f"None of {count_text(len(evidence.pairs), 'pair')} could be tested"
+            if evidence.pairs
+            else "No log says what was watched for, so there is no pair to test"
+        )
+        found.append(_nothing(f"{sentence}: {why}." if why else f"{sentence}."))
+    if association.n_calls < FEW_CALLS:
+        are = "call is" if association.n_calls == 1 else "calls are"
+        found.append(
+            _little(
+                f"{association.n_calls:,} {are} few (fewer than {FEW_CALLS} heard while somebody "
+                "watched)."
+            )
+        )
+    if association.hours < FEW_HOURS:
+        found.append(
+            _little(
+                f"{hours_text(association.hours).capitalize()} of watching is little (less than "
+                f"{hours_text(FEW_HOURS)}): what was not seen in it may still be common."
+            )
+        )
+    if association.n_sessions < FEW_SESSIONS:
+        are = "session is" if association.n_sessions == 1 else "sessions are"
+        found.append(
+            _little(
+                f"{association.n_sessions:,} {are} few (fewer than {FEW_SESSIONS}): what holds in "
+                "them may be particular to those days."
+            )
+        )
+    if not evidence.n_subjects:
+        found.append(
+            _less(
+                "Individuals were not told apart, so one that calls much may stand behind a "
+                "finding without being seen."
+            )
+        )
+    elif evidence.n_subjects < FEW_SUBJECTS:
+        were = "individual was" if evidence.n_subjects == 1 else "individuals were"
+        found.append(_less(f"{evidence.n_subjects:,} {were} seen: nothing can be said of others."))
+    return found
+
+
+def _effort(evidence: Evidence) -> list[Limit]:
+    association, found = evidence.association, []
+    if evidence.guessed_hours > MOST_GUESSED * association.hours:
+        found.append(
+            _less(
+                f"Of {hours_text(evidence.guessed_hours)} (of {hours_text(association.hours)}) it "
+                "was not written down that somebody watched: they are taken to reach from the "
+                "first to the last row of each session. Where the observer watched longer and "
+                "wrote nothing, time without behaviour is missing. Give --effort."
+            )
+        )
+    n_all = association.n_calls + evidence.n_unobserved
+    if evidence.n_unobserved > MOST_UNOBSERVED * n_all:
+        found.append(
+            _less(
+                f"{evidence.n_unobserved:,} of {n_all:,} calls ({evidence.n_unobserved / n_all:.0%}"
+                ") were heard when nobody watched: they are unobserved, and in none of the rates."
+            )
+        )
+    for number, why in (
+        (evidence.n_elsewhere, "they were heard at sites that no log names"),
+        (evidence.n_timeless, "their recordings have no time, and no log names them"),
+    ):
+        if number:
+            found.append(_less(f"{count_text(number, 'call')} could not be joined: {why}."))
+    return found
+
+
+def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
+    found = []
+    if clock.is_by_construction:
+        found.append(
+            _less(
+                f"{clock.log}: the times of the log and of the recordings agree to the second in "
+                f"{clock.n_markers_used:,} of {clock.n_markers:,} cases, as they do where one was "
+                "written from the other. They agree by construction, and cannot show that the "
+                "clocks did."
+            )
+        )
+    if not clock.is_needed:
+        return found
+    if clock.is_by_construction or clock.offset_ms is None:
+        found.append(
+            _less(
+                f"{clock.log}: how far the observer's clock stood from the recorder's is "
+                f"not known. Were it more than {ms_text(tolerance_ms)}, calls would be put "
+                "together with the wrong moments. Give markers seen in both clocks.",
+            )
+        )
+    elif clock.uncertainty_ms is None:
+        found.append(
+            _less(
+                f"{clock.log}: the offset of {ms_text(clock.offset_ms)} has no interval, "
+                "so whether the clocks are near enough for what was asked is not known.",
+            )
+        )
+    elif clock.uncertainty_ms > tolerance_ms:
+        found.append(
+            _little(
+                f"{clock.log}: the offset of the clocks is known to "
+                f"± {ms_text(clock.uncertainty_ms)} only, more than the {ms_text(tolerance_ms)} "
+                "within which a call counts as together with a point.",
+            )
+        )
+    if (
+        not clock.is_applied
+        and clock.offset_ms is not None
+        and not clock.is_by_construction
+        and abs(clock.offset_ms) > max(clock.uncertainty_ms or 0.0, tolerance_ms)
+    ):
+        found.append(
+            _little(
+                f"{clock.log}: the observer's clock stood {ms_text(abs(clock.offset_ms))} "
+                f"{'ahead' if clock.offset_ms > 0 else 'behind'}, and this was not corrected.",
+            )
+        )
+    return found
+
+
+def _overturned(evidence: Evidence) -> list[Limit]:
+    found = []
+    for pair in evidence.found:
+        offsets = _overturned_at(pair, evidence)
+        if offsets:
+            places = listed([offset_text(offset) for offset in offsets])
+            found.append(
+                _less(
+                    f"Sound {type_text(pair.sound_type, evidence.names)} and "
+                    f"{pair.behaviour}: found (ratio {ratio_text(pair.rate_ratio)}, q "
+                    f"{p_text(pair.q)}), but no more with observations {places}, and the clocks "
+                    "are not known better than that. Nothing can be said of them.",
+                )
+            )
+    return found
+
+
+def _overturned_at(pair: Pair, evidence: Evidence) -> list[float]:
+    """Return the offsets at which a pair is not found, or found the other way round."""
+
+    def stands(other: Pair) -> bool:
+        return is_below(other.q, evidence.alpha) and _is_more(other) == _is_more(pair)
+
+    key = pair.sound_type, pair.behaviour
+    return [
+        offset
+        for offset, moved in sorted(evidence.at_offsets.items())
+        if not any(
+            (other.sound_type, other.behaviour) == key and stands(other) for other in moved.pairs
+        )
+    ]
+
+
+def _permutations(evidence: Evidence) -> list[Limit]:
+    """Say where even the least p of one pair would not pass the false discovery rate."""
+    n_tested, n_permutations = len(evidence.tested), evidence.association.n_permutations
+    least_p = 1 / (n_permutations + 1)
+    if n_tested * least_p <= evidence.alpha or evidence.found:
+        return []
+    return [
+        _little(
+            f"{n_permutations:,} permutations give no p below {p_text(least_p)}, which among "
+            f"{n_tested:,} pairs is a q of {p_text(min(1.0, n_tested * least_p))}: a single pair "
+            f"could not have been found. It takes {math.ceil(n_tested / evidence.alpha) - 1:,}."
+        )
+    ]
+
+
+def _detectable(evidence: Evidence) -> list[Limit]:
+    """Say which effects would have stayed unseen."""
+    if not evidence.tested:
+        return []
+    known = [math.inf if pair.detectable is None else pair.detectable for pair in evidence.tested]
+    least, middle = min(known), median(known)
+    if math.isinf(least):
+        said = "No effect, however strong, would have been found in so few observations"
+    else:
+        said = f"An effect below {ratio_text(least)} times would have been missed in every pair"
+        if middle > least:
+            any_at_all = math.isinf(middle)
+            said += ", and any at all" if any_at_all else f", and one below {ratio_text(middle)}"
+            said += " in half of them"
+    leaves = _little if least > LARGE_RATIO else _less
+    return [leaves(f"{said} (more often than once in five): no finding is not no effect.")]
+
+
+def _nothing(sentence: str) -> Limit:
+    return Limit(leaves="nothing", sentence=sentence)
+
+
+def _little(sentence: str) -> Limit:
+    return Limit(leaves="little", sentence=sentence)
+
+
+def _less(sentence: str) -> Limit:
+    return Limit(leaves="less", sentence=sentence)
+
+
+# --- Numbers and names ---------------------------------------------------------------------
+
+
+def is_below(q: float | None, alpha: float) -> bool:
+    """Tell whether what has this q is found."""
+    return q is not None and q <= alpha * (1 + 1e-9)
+
+
+def type_text(number: int, names: Mapping[int, str]) -> str:
+    """Write a sound type: its number, and its name where it has one."""
+    name = names.get(number)
+    return f"type {number} '{name}'" if name else f"type {number}"
+
+
+def ratio_text(value: float | None) -> str:
+    """Write a ratio to two significant digits."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞"
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.{1 if value >= 0.995 else 2}f}"
+
+
+def p_text(value: float | None) -> str:
+    """Write a probability without the zero before the point: ``.012``, ``< .001``."""
+    if value is None or math.isnan(value):
+        return NONE
+    if value < 0.001:
+        return "< .001"
+    if value >= 0.995:
+        return "1"
+    return f"{value:.{3 if value < 0.0995 else 2}f}".removeprefix("0")
+
+
+def alpha_text(alpha: float) -> str:
+    """Write a level as papers do: ``.05``."""
+    return f"{alpha:g}".removeprefix("0")
+
+
+def offset_text(offset_ms: float) -> str:
+    """Say where observations are moved."""
+    if not offset_ms:
+        return "as joined"
+    return f"{ms_text(abs(offset_ms))} {'later' if offset_ms > 0 else 'earlier'}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Write several things as a sentence has them."""
+    *first, last = items or ["nothing"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def hours_text(hours: float) -> str:
+    """Write a length of time in hours, or in minutes or seconds where it is short."""
+    for size, unit in ((1.0, "hour"), (1 / 60, "minute"), (1 / 3600, "second")):
+        number = hours / size
+        if number >= 0.995 or unit == "second":
+            break
+    said = f"{number:,.1f}".removesuffix(".0")
+    return f"{said} {unit}" if said == "1" else f"{said} {unit}s"
+
+
+def ms_text(ms: float) -> str:
+    """Write a length of time in the unit that suits it."""
+    return f"{ms:.0f} ms" if abs(ms) < 1000 else hours_text(ms / 3_600_000)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"\w+", name.casefold().replace("_", " "))
