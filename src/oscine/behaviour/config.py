@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LogFormat = Literal["", "table", "form", "boris"]
+LogFormat = Literal["", "table", "form", "boris", "solomon", "jwatcher"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class LogConfig:
     that was guessed is then written, and what is empty is not there."""
     format: LogFormat = ""
     """``table``: a row is an observation; ``form``: a row is an instant and a column a behaviour;
-    ``boris``: an export of BORIS or a program like it."""
+    ``boris``, ``solomon`` and ``jwatcher``: files of these programs."""
     sheet: str = ""
     """Of a spreadsheet; empty for the first."""
     separator: str = ""

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,6 +36,7 @@ _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # how .xlsx and .ods, and how .
 _TIME_CELL = re.compile(r"1899-12-3[01] (?=\d\d:)")
 """How a cell of a spreadsheet that holds a time of day is read: on the day that it counts from."""
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
+_VALUE = re.compile(r"[-+]?\d[\d.,:/\- ]*")
 
 _Lines = list[tuple[int, tuple[str, ...]]]
 
@@ -197,12 +199,11 @@ def _records(text: str, separator: str) -> Iterator[list[str]]:
 def _evenness(text: str, separator: str) -> tuple[int, int]:
     """Return how many of the first lines have the commonest number of cells, and that number."""
     widths: Counter[int] = Counter()
-    try:
+    # An error is that of the wrong one, or of a broken file, and is raised again on reading.
+    with suppress(csv.Error):
         for _, cells in zip(range(_SNIFFED), _records(text, separator), strict=False):
             widths[len(cells)] += any(cell.strip() for cell in cells)
-    except csv.Error:  # the wrong one, or a broken file, which is said when it is read
-        return 0, 0
-    width, n_lines = widths.most_common(1)[0]
+    width, n_lines = max(widths.items(), key=lambda one: one[1], default=(0, 0))
     return (n_lines, width) if width > 1 else (0, width)
 
 
@@ -210,6 +211,11 @@ def _filled(lines: Iterator[tuple[int, list[str]]]) -> _Lines:
     """Take the spaces around cells away, and the lines that hold nothing."""
     stripped = ((line, tuple(cell.strip() for cell in cells)) for line, cells in lines)
     return [(line, cells) for line, cells in stripped if any(cells)]
+
+
+def _is_value(cell: str) -> bool:
+    """Tell whether a cell holds a number, a date or a time of day."""
+    return bool(_VALUE.fullmatch(cell))
 
 
 def _n_filled(cells: Sequence[str]) -> int:
@@ -227,10 +233,11 @@ def _table(file: Path, lines: _Lines, header_line: int, described: str) -> RawTa
         wide = (_n_filled(cells) >= _HEADER_SHARE * fullest for _, cells in lines)
         header = next(at for at, is_wide in enumerate(wide) if is_wide)
     line, names = lines[header]
-    if 2 * sum(number(one) is not None for one in names) > _n_filled(names):
+    if not header_line and 2 * sum(map(_is_value, names)) > _n_filled(names):
         raise WrongArgument(
             f"{name}: line {line} holds values ({', '.join(one for one in names if one)[:80]}), "
-            "where the names of the columns should stand: write them above it"
+            "where the names of the columns should stand: write them above it, or say with "
+            "header_line in join.toml which line names them"
         )
     body = lines[header + 1 :]
     if not body:

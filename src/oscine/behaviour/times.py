@@ -106,15 +106,15 @@ class Reading:
         None where there is none; ``troubles`` says why, unless nothing is written there.
     troubles : mapping of int to Trouble
         By place in the sequence.
-    why : str
-        Why the dates are read in this order; empty where it was declared.
+    why : tuple of str
+        How dates and times of day are read and why, where that was not declared.
     """
 
     date_format: str
     time_format: str
     moments: tuple[Moment | None, ...]
     troubles: Mapping[int, Trouble] = field(default_factory=dict)
-    why: str = ""
+    why: tuple[str, ...] = ()
 
 
 # One text
@@ -172,6 +172,7 @@ def _month_named(text: str) -> int:
     return next((n for n, name in enumerate(_MONTHS, 1) if name.startswith(plain)), 0)
 
 
+@lru_cache(65_536)
 def parse_clock(text: str, time_format: str) -> tuple[int, int | None] | Trouble | None:
     """Read a time of day.
 
@@ -378,6 +379,7 @@ def read_times(
     present = [at for at, texts in enumerate(rows) if all(texts)]
     if not present:
         raise WrongArgument(f"{what}: no row has a time")
+    is_declared = bool(time_format)
     if not time_format:
         time_format = _clock_format([rows[at] for at in present])
     elif time_format not in CLOCKS:
@@ -394,13 +396,14 @@ def read_times(
     ]
     chosen, why = (candidates[0], "") if date_format else _chosen(candidates, present, rows, what)
     if chosen.n_usable == 0 or (not date_format and 2 * chosen.n_usable < len(present)):
-        raise WrongArgument(_nothing_read(chosen, rows, present, years, what))
+        is_guess = not date_format
+        raise WrongArgument(_nothing_read(chosen, rows, present, years, what, is_guess=is_guess))
     return Reading(
         date_format=chosen.reader.date_format,
         time_format=time_format,
         moments=tuple(chosen.moments),
         troubles=dict(_troubles(chosen, rows, years, lines)),
-        why=why,
+        why=tuple(filter(None, (why, "" if is_declared else _clock_words(chosen, rows)))),
     )
 
 
@@ -423,6 +426,17 @@ def _clock_format(rows: Sequence[Sequence[str]]) -> str:
     return "hhmmss" if 2 * sum(n > 4 for n in n_digits) >= len(n_digits) else "hhmm"
 
 
+def _clock_words(one: _Candidate, rows: Sequence[Sequence[str]]) -> str:
+    """Say how times of day are read, where that is not plain to see."""
+    if one.reader.time_format == CLOCKS[0]:
+        return ""
+    at = next(n for n, moment in enumerate(one.moments) if moment is not None)
+    moment = one.moments[at]
+    assert moment is not None
+    shown = written_ms(moment.local_ms).partition(" ")[2]
+    return f"times of day are read as {one.reader.time_format} ({rows[at][-1]} is {shown})"
+
+
 def _considered(rows: Sequence[Sequence[str]], start: Moment | None) -> Iterator[str]:
     """Yield the formats that rows may be in, by how they look."""
     dates = [texts[0] for texts in rows]
@@ -434,6 +448,8 @@ def _considered(rows: Sequence[Sequence[str]], start: Moment | None) -> Iterator
         yield EXCEL_DAYS
         if is_alone:
             yield from (SINCE_1970_S, SINCE_1970_MS)
+    if 2 * sum(text[:4].isdigit() for text in dates) > len(dates):
+        yield ORDERS[2]
     yield ORDERS[0]
     # Nobody parts month, day and year by points.
     if 2 * sum(_PIECES.sub("", text[:10]).startswith("..") for text in dates) <= len(dates):
@@ -502,16 +518,24 @@ def _chosen(
         if not is_better or costs(best) == costs(other):
             at = next(n for n in present if best.moments[n] != other.moments[n])
             shown = (
-                f"{written_day(one.read[at])} ({one.reader.date_format}, in which the log "
-                f"{_runs(one)})"
+                f"{written_day(one.read[at])} ({one.reader.date_format}: the log {_runs(one)})"
                 for one in (best, other)
             )
             raise WrongArgument(
                 f"{what}: {' '.join(rows[at])!r} can be {' or '.join(shown)}, and nothing tells "
-                "which: say it with --date-format, as --date-format "
-                f"{best.reader.date_format}"
+                f"which: say --date-format {best.reader.date_format} or --date-format "
+                f"{other.reader.date_format}"
             )
+    if not others and best.reader.date_format in (ORDERS[2], EXCEL_DAYS):
+        return best, ""  # the year or the spreadsheet says it
     at = next(n for n in present if best.moments[n] is not None)
+    if best.reader.date_format in COUNTS:
+        moment = best.moments[at]
+        assert moment is not None
+        return best, (
+            f"numbers are read as {best.reader.date_format} ({rows[at][0]} is "
+            f"{written_ms(moment.local_ms)} UTC)"
+        )
     example = f"{rows[at][0]} is {written_day(best.moments[at])}"
     order = best.reader.date_format
     why = f"dates are read as {order} ({example}): in that order the log {_runs(best)}"
@@ -538,11 +562,19 @@ def written_day(moment: Moment | Trouble | None) -> str:
 
 
 def _nothing_read(
-    one: _Candidate, rows: Sequence[Sequence[str]], present: Sequence[int], years: range, what: str
+    one: _Candidate,
+    rows: Sequence[Sequence[str]],
+    present: Sequence[int],
+    years: range,
+    what: str,
+    *,
+    is_guess: bool,
 ) -> str:
-    at = present[0]
+    """Say why too few times can be read, and the way out."""
+    at = next((at for at in present if one.moments[at] is None), present[0])
     text = " ".join(rows[at])
-    if one.outside:
+    is_number = len(rows[at]) == 1 and number(text) is not None
+    if one.outside and not (is_guess and is_number):
         at = next(iter(one.outside))
         return f"{what}: {_out_of_years(one, at, rows[at], years)}"
     if one.reader.date_format in (FROM_START_S, FROM_START_MS) and one.reader.start is None:
@@ -550,7 +582,7 @@ def _nothing_read(
             f"{what}: {text!r} counts from a start that is not known: say when it was, as "
             "--media-start 2024-04-25T12:58:00+01:00"
         )
-    if len(rows[at]) == 1 and number(text) is not None:
+    if is_number:
         return (
             f"{what}: {text!r} is a number, and no time in seconds or milliseconds since 1970 nor "
             "a day of a spreadsheet. If it counts seconds from a start, say when that was: "
@@ -562,7 +594,10 @@ def _nothing_read(
             "as --time date,time, or one date for all: --time =2024-04-25,time"
         )
     if len(rows[at]) == 1 and any(parse_date(text, order) for order in ORDERS):
-        return f"{what}: {text!r} is a date without a time of day: give both, as --time date,time"
+        return (
+            f"{what}: {text!r} is a date without a time of day: give both, as --time date,time. "
+            "A log without times can but name recordings, in a column that --marker declares"
+        )
     return (
         f"{what}: {text!r} cannot be read as a time"
         f"{f' in {one.reader.date_format}' if one.reader.date_format else ''}: write times as "
@@ -572,7 +607,7 @@ def _nothing_read(
 
 def _out_of_years(one: _Candidate, at: int, texts: Sequence[str], years: range) -> str:
     moment = one.outside[at]
-    said = f"{' '.join(texts)!r} is {written_ms(moment.local_ms)[:10]} in {one.reader.date_format}"
+    said = f"{' '.join(texts)!r} is {written_day(moment)} in {one.reader.date_format}"
     value = number(texts[0])
     if value is not None and one.reader.date_format in (SINCE_1970_S, SINCE_1970_MS):
         for other, other_words in ((SINCE_1970_S, "seconds"), (SINCE_1970_MS, "milliseconds")):
