@@ -262,6 +262,9 @@ def _observations(sheet: _Sheet, config: LogConfig, gathered: Gathered) -> list[
         if not one.media and not one.is_live:
             by_time = sorted(one.events, key=lambda event: event.start_ms)
             one.media = tuple(dict.fromkeys(event.media for event in by_time if event.media))
+        last_ms = max((event.start_ms for event in one.events), default=0)
+        if one.offset_ms and one.total_ms is not None and one.total_ms <= last_ms:
+            one.total_ms = None  # it is no less than the last time, which the offset is added to
         if len(one.media) == 1 and not one.lengths_ms and one.total_ms:
             one.lengths_ms = (one.total_ms,)
         if one.n_players > 1:
@@ -592,20 +595,23 @@ def _live(
     """Lay an observation without media at the date when its coding started."""
     try:
         began = datetime.fromisoformat(one.date)
-        midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
-        of_day_ms = (began - midnight) // timedelta(milliseconds=1)
-        is_day_time = of_day_ms >= DAY_TIME_FROM_MS and first_ms >= of_day_ms - BEGUN_EARLY_MS
-        if is_day_time:
-            gathered.say("times of live observations are times of the day", one.name)
-            first = midnight + timedelta(milliseconds=first_ms)
-            shift_ms = local_ms(first, timezone) - first_ms
-        else:
-            gathered.say("live observations begin at their date", one.name)
-            shift_ms = local_ms(began, timezone) - one.offset_ms
-    except ValueError as error:
-        gathered.refuse(one.row, one.name, f"is live, and its date cannot be used: {error}")
+    except ValueError:
+        reason = f"is live, and its date {one.date!r} is not as 2024-04-25 12:58:00"
+        gathered.refuse(one.row, one.name, f"{reason}: give --media-start")
         return []
-    return [Stretch(timeline=site, shift_ms=shift_ms)]
+    midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
+    of_day_ms = (began - midnight) // timedelta(milliseconds=1)
+    if of_day_ms >= DAY_TIME_FROM_MS and first_ms >= of_day_ms - BEGUN_EARLY_MS:
+        gathered.say("times of live observations are times of the day", one.name)
+        local, clock_of_local_ms = midnight + timedelta(milliseconds=first_ms), first_ms
+    else:
+        gathered.say("live observations begin at their date", one.name)
+        local, clock_of_local_ms = began, one.offset_ms
+    try:
+        return [Stretch(timeline=site, shift_ms=local_ms(local, timezone) - clock_of_local_ms)]
+    except ValueError as error:
+        gathered.refuse(one.row, one.name, f"is live, and {error}")
+        return []
 
 
 def _within(

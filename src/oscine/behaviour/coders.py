@@ -6,8 +6,9 @@ they do not write: the log itself is taken to be called like the recording.
 
 * **Solomon Coder** (solomon.andraspeter.com; an example of its files is
   ``misc/solomon_example.csv`` of github.com/sgoldenlab/simba) writes a row for each time step and a
-  column for each channel, which holds the name of the behaviour as long as it lasts. Tables of 0 and 1, a column a behaviour, as
-  BORIS exports them ("behaviors binary table"), are read in the same way.
+  column for each channel, which holds the name of the behaviour as long as it lasts. Tables of 0
+  and 1, a column a behaviour, as BORIS exports them ("behaviors binary table"), are read in the
+  same way.
 * **JWatcher** (jwatcher.ucla.edu) writes ``milliseconds, key`` below a line ``#BEGIN DATA``, and
   ``EOF`` where the watching ended. What keys are called is in a focal master file (``.fmf``,
   ``Behaviour.name.KEY=``), and which key ends which state in a focal analysis master file
