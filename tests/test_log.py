@@ -712,6 +712,17 @@ def test_times_of_day_that_start_and_stop_share_the_date(tmp_path):
     assert log.observations["stop_ms"].to_list() == [ms("2024-04-21 10:05"), ms("2024-04-21 10:09")]
 
 
+def test_marks_in_a_form_of_stretches_are_states(tmp_path):
+    log = read(
+        tmp_path,
+        "date,from,to,peck,fly\n21.04.2024,10:00,10:05,1,\n21.04.2024,10:05,10:10,,3\n",
+    )
+    assert rows(log.observations, "behaviour", "is_state", "stop_ms", "count") == [
+        ("peck", True, ms("2024-04-21 09:05"), 1.0),
+        ("fly", True, ms("2024-04-21 09:10"), 3.0),
+    ]
+
+
 def test_rows_of_start_and_stop_are_paired_by_subject_and_behaviour(tmp_path):
     log = read(
         tmp_path,
@@ -1006,7 +1017,6 @@ LINE = st.tuples(
     *(st.sampled_from(one) for one in (DATES, CLOCKS, MARKS, MARKS, MARKS, ("r1.wav", "r2", "")))
 )
 DECLARED = {
-    "time": ("date", "time"),
     "behaviour": "behaviour",
     "behaviours": ("peck",),
     "context": ("wind",),
@@ -1028,7 +1038,7 @@ def test_whatever_stands_in_a_log_is_read_the_same_again_or_refused_in_words(
 ):
     lines = ["date;time;behaviour;peck;wind;file", *map(";".join, cells)]
     file = write(tmp_path_factory.getbasetemp(), "\n".join(lines), name="any.csv")
-    config = replace(LONDON, **{name: DECLARED[name] for name in declared})
+    config = replace(LONDON, time=("date", "time"), **{name: DECLARED[name] for name in declared})
     try:
         log = read_log(file, config)
     except WrongArgument:

@@ -462,7 +462,7 @@ class _TableReader:
     # What
 
     def _seen_in_form(self) -> list[tuple[_Row, str, bool, float | None]]:
-        """Return row, behaviour, False and count of each mark in a form."""
+        """Return row, behaviour, whether it is a state, and count of each mark in a form."""
         columns = {name: values_of(self.table, name) for name in self.config.behaviours}
         seen: list[tuple[_Row, str, bool, float | None]] = []
         for row in self.rows:
@@ -470,7 +470,7 @@ class _TableReader:
                 cell = cells[row.at]
                 is_seen, count = self._marked(row, name, cell)
                 if is_seen:
-                    seen.append((row, name, False, count))
+                    seen.append((row, name, row.has_stop, count))
         return seen
 
     def _marked(self, row: _Row, name: str, cell: str) -> tuple[bool, float | None]:
