@@ -8,6 +8,7 @@ where January still has the old year. :mod:`oscine.behaviour.times` calls.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from itertools import groupby
@@ -36,10 +37,10 @@ class Slip(NamedTuple):
 def slips_of_year(times_ms: Sequence[int | None]) -> dict[int, Slip]:
     """Find the rows whose year alone falls out of the order of the log.
 
-    Days in a row are one block. The heaviest run of blocks that never goes back is taken for the
-    order of the log. A block outside of it is a slip if another year puts it between its
-    neighbours. So is one of the same day and month as the block before, on which the clock just
-    runs on: nothing after it contradicts a year that only counts up.
+    Rows of one day that follow each other are a block. Where a block is of the same day and month
+    as the one before, and the clock just runs on, one of them slips: that of the year of fewer
+    rows. Of the other blocks the heaviest run that never goes back is taken for the order of the
+    log; a block outside of it slips if another year puts it between its neighbours.
 
     Parameters
     ----------
@@ -53,13 +54,11 @@ def slips_of_year(times_ms: Sequence[int | None]) -> dict[int, Slip]:
     """
     rows = [(at, ms) for at, ms in enumerate(times_ms) if ms is not None and ms // DAY_MS in _DAYS]
     blocks = [list(same) for _, same in groupby(rows, key=lambda row: row[1] // DAY_MS)]
-    if len(blocks) < 2:
-        return {}
     days = [block[0][1] // DAY_MS for block in blocks]
-    order = sorted(_longest_forward(days, [len(block) for block in blocks]))
-    outside = sorted(set(range(len(blocks))) - set(order))
-    if sum(len(blocks[n]) for n in outside) > _SLIPS_SHARE * len(rows):
-        return {}
+    years = [date.fromordinal(day + EPOCH.toordinal()).year for day in days]
+    n_rows: Counter[int] = Counter()
+    for year, block in zip(years, blocks, strict=True):
+        n_rows[year] += len(block)
     slips: dict[int, Slip] = {}
 
     def mark(n: int, right_day: int, beside: int) -> None:
@@ -67,6 +66,23 @@ def slips_of_year(times_ms: Sequence[int | None]) -> dict[int, Slip]:
         near = blocks[beside][-1 if beside < n else 0][0]
         slips.update((at, Slip(near, ms + shift_ms)) for at, ms in blocks[n])
 
+    kept: list[int] = []
+    for n, day in enumerate(days):
+        last = kept[-1] if kept else n
+        runs_on = blocks[n][0][1] % DAY_MS >= blocks[last][-1][1] % DAY_MS
+        if day == days[last] or not runs_on or _in_year_of(day, days[last]) != days[last]:
+            kept.append(n)
+        elif n_rows[years[last]] < n_rows[years[n]]:
+            mark(last, day, n)
+            kept[-1] = n
+        else:
+            mark(n, days[last], last)
+
+    forward = _longest_forward([days[n] for n in kept], [len(blocks[n]) for n in kept])
+    order = [kept[at] for at in sorted(forward)]
+    outside = [kept[at] for at in range(len(kept)) if at not in forward]
+    if sum(len(blocks[n]) for n in outside) > _SLIPS_SHARE * len(rows):
+        return slips
     for n in outside:
         place = bisect_right(order, n)
         around = order[max(0, place - 1) : place + 1]
@@ -74,16 +90,6 @@ def slips_of_year(times_ms: Sequence[int | None]) -> dict[int, Slip]:
         is_between = all(days[one] <= right if one < n else right <= days[one] for one in around)
         if right != days[n] and is_between and abs(right - days[around[0]]) <= _SLIP_DAYS:
             mark(n, right, around[0])
-    last = order[0]
-    for n in order[1:]:
-        runs_on = blocks[n][0][1] % DAY_MS >= blocks[last][-1][1] % DAY_MS
-        if days[n] == days[last] or not runs_on or _in_year_of(days[n], days[last]) != days[last]:
-            last = n
-        elif last == order[0] and len(blocks[last]) < len(blocks[n]):
-            mark(last, days[n], n)
-            last = n
-        else:
-            mark(n, days[last], last)
     return slips
 
 
@@ -117,7 +123,7 @@ def _longest_forward(values: Sequence[int], weights: Sequence[int]) -> set[int]:
             step -= 1
         tops[step:stop] = [value]
         best[step:stop] = [(total, at)]
-    at = best[-1][1]
+    at = best[-1][1] if best else -1
     kept: set[int] = set()
     while at >= 0:
         kept.add(at)

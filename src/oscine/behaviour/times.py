@@ -9,7 +9,7 @@ rows, and refused where that tells nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -45,6 +45,8 @@ CLOCKS = ("h:m:s", "hhmmss", "hhmm", EXCEL_DAYS)
 _EXCEL_EPOCH_MS = -25_569 * DAY_MS  # 1899-12-30
 _NEARLY_ALL = 0.9
 """Share of the rows that an order must read to be considered."""
+_LARGEST = 1e15
+"""A number above counts nothing that was observed."""
 _LONG_DAYS, _SHORT_MS = 7, 20
 """A log is not expected to count for longer from one start, nor faster between rows."""
 
@@ -296,6 +298,8 @@ class Reader:
 
     def _counted(self, text: str) -> Moment | None:
         value = number(text)
+        if value is not None and abs(value) > _LARGEST:
+            return None
         if value is None:
             if self.date_format not in (FROM_START_S, FROM_START_MS) or self.start is None:
                 return None
@@ -388,6 +392,8 @@ def read_times(
         )
     if date_format:
         tried = (as_order(date_format),)
+        if tried[0] in COUNTS and tried[0] != EXCEL_DAYS and len(rows[0]) > 1:
+            raise WrongArgument(f"{what}: {tried[0]} stand in one column, not beside a time of day")
     else:
         tried = tuple(_considered([rows[at] for at in present], start))
     candidates = [
@@ -476,14 +482,28 @@ class _Candidate:
         self.slips = slips_of_year(
             [one.local_ms if isinstance(one, Moment) else None for one in self.read]
         )
-        sure = [
+        self.n_usable = sum(one is not None for one in self.moments)
+        self.n_back, self.span_days = self._run()
+
+    def _run(self, *, without: Container[int] = ()) -> tuple[int, int]:
+        """Return how often the days go back, and how many they span."""
+        days = [
             one.local_ms // DAY_MS
             for at, one in enumerate(self.moments)
-            if one is not None and at not in self.slips
+            if one is not None and at not in without
         ]
-        self.n_usable = sum(one is not None for one in self.moments)
-        self.n_back = sum(after < before for before, after in pairwise(sure))
-        self.span_days = max(sure) - min(sure) + 1 if sure else 0
+        n_back = sum(after < before for before, after in pairwise(days))
+        return n_back, max(days) - min(days) + 1 if days else 0
+
+    def told(self) -> str:
+        """Say how the log runs."""
+        n_back, n_days = self._run(without=self.slips)
+        runs = f"goes back {n_back} times" if n_back > 1 else "goes back once"
+        spans = f"spans {n_days} day{'s' if n_days != 1 else ''}"
+        told = f"{runs if n_back else 'runs forward'} and {spans}"
+        n_slips = sum(self.moments[at] is not None for at in self.slips)
+        rows = "1 row" if n_slips == 1 else f"{n_slips} rows"
+        return f"{told} but for {rows} in which the year may be a slip" if n_slips else told
 
 
 def _within(years: range) -> range:
@@ -509,6 +529,7 @@ def _chosen(
     ]
 
     def costs(one: _Candidate) -> tuple[int, int, int]:
+        # With the slips: a wrong order is full of them, and would look short without.
         return len(present) - one.n_usable, one.n_back, one.span_days
 
     best = min(different, key=costs)
@@ -518,7 +539,7 @@ def _chosen(
         if not is_better or costs(best) == costs(other):
             at = next(n for n in present if best.moments[n] != other.moments[n])
             shown = (
-                f"{written_day(one.read[at])} ({one.reader.date_format}: the log {_runs(one)})"
+                f"{written_day(one.read[at])} ({one.reader.date_format}: the log {one.told()})"
                 for one in (best, other)
             )
             raise WrongArgument(
@@ -538,16 +559,10 @@ def _chosen(
         )
     example = f"{rows[at][0]} is {written_day(best.moments[at])}"
     order = best.reader.date_format
-    why = f"dates are read as {order} ({example}): in that order the log {_runs(best)}"
+    why = f"dates are read as {order} ({example}): in that order the log {best.told()}"
     if others:
-        why += "; " + ", ".join(f"as {one.reader.date_format} it {_runs(one)}" for one in others)
+        why += "; " + ", ".join(f"as {one.reader.date_format} it {one.told()}" for one in others)
     return best, why
-
-
-def _runs(one: _Candidate) -> str:
-    times = "once" if one.n_back == 1 else f"{one.n_back} times"
-    runs = f"goes back {times}" if one.n_back else "runs forward"
-    return f"{runs} and spans {one.span_days} day{'s' if one.span_days != 1 else ''}"
 
 
 def written_day(moment: Moment | Trouble | None) -> str:
@@ -588,15 +603,15 @@ def _nothing_read(
             "a day of a spreadsheet. If it counts seconds from a start, say when that was: "
             "--media-start 2024-04-25T12:58:00+01:00"
         )
-    if len(rows[at]) == 1 and parse_clock(text, "h:m:s"):
-        return (
-            f"{what}: {text!r} is a time of day without a date: give the column of the date too, "
-            "as --time date,time, or one date for all: --time =2024-04-25,time"
-        )
     if len(rows[at]) == 1 and any(parse_date(text, order) for order in ORDERS):
         return (
             f"{what}: {text!r} is a date without a time of day: give both, as --time date,time. "
             "A log without times can but name recordings, in a column that --marker declares"
+        )
+    if len(rows[at]) == 1 and parse_clock(text, "h:m:s"):
+        return (
+            f"{what}: {text!r} is a time of day without a date: give the column of the date too, "
+            "as --time date,time, or one date for all: --time =2024-04-25,time"
         )
     return (
         f"{what}: {text!r} cannot be read as a time"
