@@ -1,6 +1,7 @@
 """Exports of BORIS, Solomon Coder and JWatcher give back what somebody saw."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from oscine.behaviour.coders import (
     read_solomon,
 )
 from oscine.behaviour.config import LogConfig
+from oscine.behaviour.log import read_log
 from oscine.behaviour.parts import FIRST_TO_LAST, clock_ms, media_key
 from oscine.behaviour.raw import RawTable, read_table
 from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS
@@ -146,6 +148,7 @@ def test_exports_of_three_versions_say_the_same(tmp_path, text):
     assert parts.observations["log"].unique().to_list() == ["events"]
     assert not parts.problems
     assert any("modifiers" in sentence for sentence in parts.guessed)
+    assert any("from end to end" in sentence for sentence in parts.guessed)
 
 
 HIDE = Coded(
@@ -505,7 +508,7 @@ WRONG = {
         [(7000, 8000)],
     ),
     "rows not in order": (
-        _tabular(("7", "START"), ("8", "STOP"), ("3", "START"), ("5", "STOP")),
+        _tabular(("3", "START"), ("7", "START"), ("5", "STOP"), ("8", "STOP")),
         [],
         [(3000, 5000), (7000, 8000)],
     ),
@@ -621,6 +624,34 @@ def test_each_mistake_has_its_own_message(case):
     assert sorted(parts.observations.select("start_ms", "stop_ms").rows()) == kept
 
 
+NUMBERS = ("0", "1", "2.5", "2,5", "-3", "1e9", "1714050000", "1714050000000", "0:01")
+WORDS = ("", "NA", "x", "START", "STOP", "POINT", "STATE", "LIVE", "a.wav", "9.0;8.0", "2024-13-01")
+ABOUT = ("player #1:a.wav;b.wav", "Live observation", "2024-04-25 12:58:00")
+CELLS = st.sampled_from(NUMBERS + WORDS + ABOUT)
+
+
+@pytest.mark.parametrize("write", [tabular_to_7, tabular_from_8, aggregated_from_8])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_no_row_is_lost_in_silence_whatever_stands_in_it(write, data):
+    rows = write(Coded(seen=[Seen(behaviour="fly", start_s=1, stop_s=2)] * 3))
+    table = as_read(rows)
+    lines = []
+    for line, cells in table.rows:
+        changes = data.draw(st.dictionaries(st.integers(0, len(cells) - 1), CELLS, max_size=6))
+        lines.append((line, tuple(changes.get(at, cell) for at, cell in enumerate(cells))))
+    table = replace(table, rows=tuple(lines))
+    parts = read_boris(table, LogConfig(timezone="UTC"))
+    if any("whole observation" in what for _, _, what in problems(parts)):
+        return
+    told = {row for row, _, _ in problems(parts)} | set(parts.observations["row"])
+    told |= {int(row) for _, _, what in problems(parts) for row in re.findall(r"line (\d+)", what)}
+    no_time = {row for row, _, what in problems(parts) if "lasts no time" in what}
+    states = no_time | set(parts.observations.filter("is_state")["row"])
+    n_stops = len(states) if write != aggregated_from_8 else 0  # a state takes two rows
+    assert len(told) + n_stops >= len(lines)
+
+
 def test_modifiers_may_be_chosen_when_a_state_stops():
     rows = tabular_from_8(
         Coded(seen=[Seen(behaviour="fly", start_s=2, stop_s=5, modifiers=("up",))])
@@ -652,7 +683,10 @@ def test_other_tables_are_no_export_of_boris():
         ("Time", "Subject", "Behavior", "Status"),
     ):
         rows = ((2, ("1",) * len(columns)),)
-        assert not boris_shape(RawTable(file=None, columns=columns, rows=rows))
+        table = RawTable(file=Path("form.csv"), columns=columns, rows=rows)
+        assert not boris_shape(table)
+        with pytest.raises(WrongArgument, match=r"form\.csv is no export of BORIS"):
+            read_boris(table, LogConfig())
 
 
 @pytest.mark.parametrize(
@@ -744,7 +778,10 @@ def test_a_table_of_zeros_and_ones_is_read_by_its_columns(tmp_path):
 def test_other_tables_are_not_of_solomon_coder(tmp_path, text):
     file = tmp_path / "form.csv"
     file.write_text(text)
-    assert not is_solomon(read_table(file))
+    table = read_table(file)
+    assert not is_solomon(table)
+    with pytest.raises(WrongArgument, match="no table of Solomon Coder"):
+        read_solomon(table, LogConfig())
 
 
 FOCAL = """\
@@ -831,3 +868,21 @@ def test_jwatcher_files_without_end_or_data_are_told(tmp_path):
     with pytest.raises(WrongArgument, match="without a line #BEGIN DATA"):
         read_jwatcher(file, LogConfig())
     assert not is_jwatcher(tmp_path / "none.dat")
+
+
+def test_a_log_of_each_program_is_known_and_read_again_in_the_same_way(tmp_path):
+    (tmp_path / "steps.csv").write_text(STEPS)
+    (tmp_path / "focal.dat").write_text(FOCAL)
+    files = {
+        "boris": write_text(tmp_path / "events.tsv", tabular_from_8(HIDE)),
+        "solomon": tmp_path / "steps.csv",
+        "jwatcher": tmp_path / "focal.dat",
+    }
+    for program, file in files.items():
+        log = read_log(file, LogConfig())
+        assert log.config.format == program
+        again = read_log(file, log.config)
+        assert again.config == log.config
+        assert again.observations.equals(log.observations)
+        assert again.effort.equals(log.effort)
+        assert again.problems == log.problems

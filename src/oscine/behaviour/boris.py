@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.parts import (
     FOREVER,
+    MEDIA,
     Bout,
     Gathered,
     LogParts,
@@ -108,7 +109,6 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
     Parameters
     ----------
     table
-        One that :func:`boris_shape` knows.
     config
         Its `media_start`, `timezone`, `site`, `session`, `context`, `modifiers`, `tolerance_ms`.
         Columns may also be independent variables that stand above the header.
@@ -116,10 +116,18 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
     Raises
     ------
     WrongArgument
-        A column is not there; `media_start` cannot be read, or is one instant for several media.
+        The table is no export of BORIS, or a column is not there; `media_start` cannot be read, or
+        is one instant for several media.
     """
+    shape = boris_shape(table)
+    if not shape:
+        raise WrongArgument(
+            f"{shown(table.file)} is no export of BORIS: its columns are "
+            f"{', '.join(table.columns)[:80]}. Export tabular or aggregated events, or read it as "
+            "a table (--format table)"
+        )
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
-    gathered.say(boris_shape(table))
+    gathered.say(shape)
     watched = _observations(_Sheet(table), config, gathered)
     starts = media_starts(config, {one.head for one in watched})
     for one in watched:
@@ -129,6 +137,8 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
             known = _within(bouts, stretches, gathered)
             effort = gathered.place(one.session, known, stretches)
             gathered.hold(one.row, one.context, effort)
+    if any(one["source"] == MEDIA for one in gathered.effort):
+        gathered.say("media are taken to have been watched from end to end (else: --effort)")
     if not config.modifiers and any(event.modifiers for one in watched for event in one.events):
         gathered.say("modifiers are not used: behaviours are not told apart by them")
     return gathered.parts()

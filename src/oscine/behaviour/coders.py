@@ -68,7 +68,6 @@ def read_solomon(table: RawTable, config: LogConfig) -> LogParts:
     Parameters
     ----------
     table
-        One that :func:`is_solomon` knows.
     config
         Its `media_start`, `timezone`, and `site`, `session` and `subject` where they are values
         (``=north``). Channels among its `context` name their states ``channel=value``.
@@ -76,8 +75,14 @@ def read_solomon(table: RawTable, config: LogConfig) -> LogParts:
     Raises
     ------
     WrongArgument
-        `media_start` cannot be read, or site, session or subject is a column.
+        The rows are no even steps, `media_start` cannot be read, or site, session or subject is a
+        column.
     """
+    if not is_solomon(table):
+        raise WrongArgument(
+            f"{shown(table.file)} is no table of Solomon Coder: that has a first column Time, in "
+            f"even steps of {LONGEST_STEP_MS // 1000} s or less, and names below its other columns"
+        )
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
     gathered.say("Solomon Coder: a row each time step, states last as long as their name stands")
     rows = [(row, clock_ms(cells[0]) or 0) for row, cells in table.rows]
