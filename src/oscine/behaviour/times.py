@@ -45,6 +45,8 @@ CLOCKS = ("h:m:s", "hhmmss", "hhmm", EXCEL_DAYS)
 _EXCEL_EPOCH_MS = -25_569 * DAY_MS  # 1899-12-30
 _NEARLY_ALL = 0.9
 """Share of the rows that an order must read to be considered."""
+_LARGEST = 1e15
+"""A number above counts nothing that was observed."""
 _LONG_DAYS, _SHORT_MS = 7, 20
 """A log is not expected to count for longer from one start, nor faster between rows."""
 
@@ -296,6 +298,8 @@ class Reader:
 
     def _counted(self, text: str) -> Moment | None:
         value = number(text)
+        if value is not None and abs(value) > _LARGEST:
+            return None
         if value is None:
             if self.date_format not in (FROM_START_S, FROM_START_MS) or self.start is None:
                 return None
@@ -388,6 +392,8 @@ def read_times(
         )
     if date_format:
         tried = (as_order(date_format),)
+        if tried[0] in COUNTS and tried[0] != EXCEL_DAYS and len(rows[0]) > 1:
+            raise WrongArgument(f"{what}: {tried[0]} stand in one column, not beside a time of day")
     else:
         tried = tuple(_considered([rows[at] for at in present], start))
     candidates = [
