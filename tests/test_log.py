@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.log import read_effort, read_log
+from oscine.behaviour.orders import read_times
 from oscine.behaviour.parts import FOREVER
 from oscine.behaviour.raw import number, read_table
 from oscine.behaviour.slips import DAY_MS, _longest_forward, slips_of_year
@@ -29,7 +30,6 @@ from oscine.behaviour.times import (
     as_order,
     parse_clock,
     parse_date,
-    read_times,
     to_utc_ms,
 )
 from oscine.config import WrongArgument, from_mapping, read_config, to_mapping, to_toml

@@ -35,6 +35,7 @@ from oscine.behaviour.guess import (
     values_of,
     words_of,
 )
+from oscine.behaviour.orders import Reading, read_times, suspicious_pace
 from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER, Gathered, LogParts
 from oscine.behaviour.raw import RawTable, number, read_table
 from oscine.behaviour.tables import FILE, SITE, Problem
@@ -44,13 +45,10 @@ from oscine.behaviour.times import (
     FROM_START_S,
     ORDERS,
     Moment,
-    Reading,
     Trouble,
     day_of,
     parse_date,
     read_instant,
-    read_times,
-    suspicious_pace,
     to_utc_ms,
     written_ms,
 )
