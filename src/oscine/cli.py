@@ -19,7 +19,14 @@ from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
-    from oscine.steps import EvaluateReport, LearnReport, Progress, SimilarReport, Stretch
+    from oscine.steps import (
+        EvaluateReport,
+        JoinReport,
+        LearnReport,
+        Progress,
+        SimilarReport,
+        Stretch,
+    )
     from oscine.steps.comparing import NeighboursReport
     from oscine.steps.learning import Plan
 
@@ -40,6 +47,7 @@ DOING = {
     "features": "computing features",
     "evaluate": "asking",
     "individuals": "hearing individuals",
+    "join": "joining",
     "plan": "trying",
     "synth": "writing recordings",
 }
@@ -791,6 +799,162 @@ def individuals(
             )
 
 
+@app.command(sort_key=5)
+def join(
+    log: Path | None = None,
+    /,
+    *,
+    report: Flag = False,
+    name: str = "",
+    config: Path | None = None,
+    time: str | None = None,
+    start: str | None = None,
+    stop: str | None = None,
+    date_format: str = "",
+    timezone: str = "",
+    media_start: str = "",
+    behaviour: str = "",
+    behaviours: str | None = None,
+    subject: str = "",
+    site: str = "",
+    session: str = "",
+    count: str = "",
+    marker: str = "",
+    context: str | None = None,
+    sheet: str = "",
+    effort: Path | None = None,
+    recorded: Path | None = None,
+    markers: Path | None = None,
+    offset_s: float | None = None,
+    drift_ppm: float = 0.0,
+    clock_uncertainty_s: float = 0.0,
+    correct_clock: Flag = False,
+    forget: str = "",
+    settings: Settings = [],  # noqa: B006
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Join what was seen with what was heard, and say what goes with what.
+
+    LOG is a table of observations (CSV, TSV, Excel) or an export of BORIS, Solomon Coder or
+    JWatcher. What is not declared of it is guessed and shown; `join.toml` in the workspace holds
+    all of it. Columns go by the names in the header; `=north` in place of one is a fixed value.
+    Sound types go with behaviours or do not: what a call is for is not in it.
+
+    Example: oscine join seen.csv --time date,time --timezone Europe/London -w crows.oscine
+
+    Parameters
+    ----------
+    log
+        The log; without it, with --report, all logs joined before are reported on again.
+    report
+        Report again.
+    name
+        Of the log; the file's name if not given. A log of this name is replaced.
+    config
+        A join.toml that says how the log is read.
+    time
+        The column that says when, or two with a comma: date and time of day.
+    start
+        Of states, instead of --time: the column (or two) of when they start.
+    stop
+        The same of when they stop.
+    date_format
+        Order of dates, such as day.month.year; or what numbers count, such as `seconds since 1970`.
+    timezone
+        Of the observer's clock: an IANA name such as Europe/London, or UTC+2.
+    media_start
+        When a film began that seconds are counted from, as 2024-04-25T12:58:00+01:00.
+    behaviour
+        The column that names what was seen.
+    behaviours
+        The columns that are behaviours, with commas, where a row is an instant.
+    subject
+        The column that says who.
+    site
+        The column that says where; as recorders name their sites.
+    session
+        The column that tells sessions apart; otherwise each day at a site is one.
+    count
+        The column of how many.
+    marker
+        The column that names a recording made of what was seen.
+    context
+        Columns of values that hold until the next row, such as temperature,stimulus.
+    sheet
+        Of a spreadsheet, where there are several.
+    effort
+        A table of when somebody watched (start, stop, site, session).
+    recorded
+        A table of when recordings were made (path, recorded_at; site and caller if there), where
+        their files do not say.
+    markers
+        A table of instants that both clocks showed (observer, recorder).
+    offset_s
+        What the observer's clock showed more than the recorder's: the log is moved by it.
+    drift_ppm
+        What it gained, in millionths.
+    clock_uncertainty_s
+        Half of the 95 % interval of the offset.
+    correct_clock
+        Move the log by what the markers, or calls and behaviour, say of the clocks.
+    forget
+        Name of a log to remove.
+    settings
+        Of the analysis: permutations=999, seed=1, join.tolerance_ms=300, join.before_ms,
+        join.after_ms, join.by_subject, false_discovery_rate; kept; may be repeated.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    if log is None and not report and not forget:
+        raise WrongUse("name a log, or give --report to report again on those that were joined")
+    from oscine import steps as verbs
+
+    declared: dict[str, Any] = {
+        "time": _names(time),
+        "start": _names(start),
+        "stop": _names(stop),
+        "date_format": date_format,
+        "timezone": timezone,
+        "media_start": media_start,
+        "behaviour": behaviour,
+        "behaviours": _names(behaviours),
+        "subject": subject,
+        "site": site,
+        "session": session,
+        "count": count,
+        "marker": marker,
+        "context": _names(context),
+        "sheet": sheet,
+    }
+    clock = verbs.ClockAsked(
+        offset_s=offset_s,
+        drift_ppm=drift_ppm,
+        uncertainty_s=clock_uncertainty_s,
+        use_estimate=correct_clock,
+        markers=markers,
+    )
+    with _progress() as progress:
+        done = verbs.join(
+            workspace,
+            log,
+            name=name,
+            config=config,
+            declared={key: value for key, value in declared.items() if value},
+            effort=effort,
+            recorded=recorded,
+            clock=None if clock == verbs.ClockAsked() else clock,
+            settings=settings,
+            forget=forget,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(done)
+    _print_joined(done)
+
+
 @app.command(sort_key=6)
 def status(
     *, workspace: Workspace = DEFAULT_WORKSPACE, where: str | None = None, as_json: Json = False
@@ -1093,6 +1257,44 @@ def _print_evaluated(report: EvaluateReport) -> None:
         print(f"  ... and {len(evaluation.problems) - SHOWN_FILES:,} more (see the report)")
 
 
+def _print_joined(report: JoinReport) -> None:
+    """Print how the log was read, what can be said, and what cannot."""
+    if report.guessed:
+        print("How the log was read (join.toml in the workspace has it all):")
+        _print_first([f"  {sentence}" for sentence in report.guessed])
+        print()
+    for one in report.logs:
+        print(
+            f"{one.name}: {one.rows:,} rows, {one.points:,} points and {one.states:,} states in "
+            f"{one.sessions:,} sessions, {one.hours:.2f} hours, {one.calls:,} calls"
+        )
+    print()
+    _print_table(
+        [
+            ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
+            ("unobserved", f"{report.unobserved:,}"),
+            *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
+            ("watched", f"{report.hours:.2f} hours in {report.sessions:,} sessions"),
+            ("pairs tested", f"{report.tested:,}, {report.found:,} beyond chance"),
+            ("report", report.report),
+            ("a row a call", report.table),
+        ],
+        report.notes,
+    )
+    print(f"\n{report.verdict}")
+    _print_first([f"  {finding}" for finding in report.findings])
+    if report.limits:
+        print("\nWhat is in the way:")
+        _print_first([f"  {limit}" for limit in report.limits])
+    print("\nClocks:")
+    _print_first([f"  {said}" for said in report.clocks])
+    if report.problems:
+        print(f"\n{len(report.problems):,} rows to look at:")
+        _print_first(
+            [f"  {one.log}, line {one.row} ({one.kind}): {one.what}" for one in report.problems]
+        )
+
+
 def _print_similar(report: SimilarReport) -> None:
     """Print what was found, those of other recordings first."""
     _print_table(
@@ -1232,7 +1434,7 @@ def _print_first(lines: Sequence[str]) -> None:
         print(line)
     if len(lines) > SHOWN_FILES:
         more = len(lines) - SHOWN_FILES
-        print(f"  ... and {more:,} more (`oscine status --json` has them all)")
+        print(f"  ... and {more:,} more (--json has them all)")
 
 
 def _counted_alarms(n_alarms: int) -> str:

@@ -8,6 +8,7 @@ from oscine.steps.evaluating import EvaluateReport, evaluate
 from oscine.steps.examples import Stretch, read_example
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.identifying import IndividualsReport, SameReport, individuals, same
+from oscine.steps.joining import ClockAsked, JoinReport, join
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
 from oscine.steps.mapping import ClusterReport, EmbedReport, cluster, embed
@@ -19,11 +20,13 @@ from oscine.steps.telling import WhichReport, which
 from oscine.steps.whole import learn
 
 __all__ = [
+    "ClockAsked",
     "ClusterReport",
     "EmbedReport",
     "EvaluateReport",
     "IndexReport",
     "IndividualsReport",
+    "JoinReport",
     "LearnReport",
     "NamedReport",
     "PretrainReport",
@@ -40,6 +43,7 @@ __all__ = [
     "index",
     "individuals",
     "is_disk_full",
+    "join",
     "learn",
     "name_sound_type",
     "plan",

@@ -1,0 +1,260 @@
+"""Everything that is asked of the logs of a workspace, in order: clocks, join, what goes with what.
+
+In come logs as they are kept, calls and recordings; out comes an :class:`Analysed`, from which
+page, words and tables are made. The step `join` calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from oscine.behaviour.activity_offset import offset_from_activity
+from oscine.behaviour.association import Association, associate
+from oscine.behaviour.clocks import Clock, corrected, disagreements, fit_clock
+from oscine.behaviour.join import Joined, join
+from oscine.behaviour.kept import AnalysisConfig, KeptLog, together
+from oscine.behaviour.matching import marker_pairs
+from oscine.behaviour.page import PageClock
+from oscine.behaviour.showing import clock_of_activity, clock_of_markers
+from oscine.behaviour.tables import FILE, SITE, Problem
+from oscine.behaviour.words import ClockState
+
+UNKNOWN_MS = 2000.0
+"""By how much observations are moved to see what depends on the clocks, where nothing tells how far
+they were apart: two watches set by hand."""
+
+Tell = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ToldClock:
+    """What is known of the clock of one log.
+
+    Attributes
+    ----------
+    state : ClockState
+    page : PageClock
+    estimate : Clock or None
+        By markers, or by calls and behaviour; None where they tell nothing.
+    uncertainty_ms : float or None
+        Of the clock as it is used: half of the 95 % interval at its widest.
+    problems : tuple of Problem
+        Markers that contradict the others.
+    """
+
+    state: ClockState
+    page: PageClock
+    estimate: Clock | None
+    uncertainty_ms: float | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Analysed:
+    """What came of the logs of a workspace.
+
+    Attributes
+    ----------
+    joined : Joined
+    observations : pl.DataFrame
+        Of all logs, on the recorders' clock as far as it was corrected.
+    association : Association
+    at_offsets : mapping of float to Association
+        The same, had observations been so many ms later.
+    clocks : list of ToldClock
+        One a log.
+    problems : tuple of Problem
+        Of reading, of clocks and of the join.
+    """
+
+    joined: Joined
+    observations: pl.DataFrame
+    association: Association
+    at_offsets: Mapping[float, Association]
+    clocks: list[ToldClock]
+    problems: tuple[Problem, ...]
+
+
+def analyse(
+    logs: Sequence[KeptLog],
+    calls: pl.DataFrame,
+    recordings: pl.DataFrame,
+    config: AnalysisConfig,
+    tell: Tell,
+) -> Analysed:
+    """Join all logs with all calls and ask what goes with what.
+
+    Parameters
+    ----------
+    logs : sequence of KeptLog
+    calls : pl.DataFrame
+        As :data:`oscine.behaviour.tables.CALLS`.
+    recordings : pl.DataFrame
+        As :data:`oscine.behaviour.matching.RECORDINGS`.
+    config : AnalysisConfig
+    tell : callable
+        Told how far it is, how far it goes, and what is at hand.
+
+    Returns
+    -------
+    Analysed
+    """
+    tell(0, 5, "clocks")
+    clocks = [tell_clock(kept, calls, recordings, config.seed) for kept in logs]
+    uncertain_ms = max(
+        (
+            UNKNOWN_MS if told.uncertainty_ms is None else told.uncertainty_ms
+            for told in clocks
+            if told.state.is_needed
+        ),
+        default=0.0,
+    )
+    tell(1, 5, "joining")
+    tables = _corrected(logs)
+    joined = join(calls, recordings, *tables, config.join)
+    tell(2, 5, "what goes with what")
+    association = _associated(joined, config)
+    at_offsets: dict[float, Association] = {}
+    by_ms = float(round(uncertain_ms))
+    for number, offset_ms in enumerate((-by_ms, by_ms) if by_ms else ()):
+        tell(3 + number, 5, f"the same with observations {abs(offset_ms):g} ms off")
+        by = Clock(offset_ms=-offset_ms)
+        observations, effort, context = (corrected(table, by) for table in tables)
+        again = join(calls, recordings, observations, effort, context, config.join)
+        at_offsets[offset_ms] = _associated(again, config)
+    tell(5, 5, "")
+    return Analysed(
+        joined=joined,
+        observations=tables[0],
+        association=association,
+        at_offsets=at_offsets,
+        clocks=clocks,
+        problems=(
+            *(problem for kept in logs for problem in kept.log.problems),
+            *(problem for told in clocks for problem in told.problems),
+            *joined.unmatched,
+        ),
+    )
+
+
+def _corrected(logs: Sequence[KeptLog]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return observations, effort and context of all logs, on the recorders' clock."""
+
+    def table(kind: str) -> pl.DataFrame:
+        of_logs = [corrected(getattr(kept.log, kind), kept.about.clock.clock) for kept in logs]
+        return together(of_logs, kind)
+
+    return table("observations"), table("effort"), table("context")
+
+
+def _associated(joined: Joined, config: AnalysisConfig) -> Association:
+    return associate(
+        joined.sessions,
+        n_permutations=config.permutations,
+        seed=config.seed,
+        alpha=config.false_discovery_rate,
+    )
+
+
+def tell_clock(
+    kept: KeptLog, calls: pl.DataFrame, recordings: pl.DataFrame, seed: int
+) -> ToldClock:
+    """Tell how the observer's clock ran beside the recorder's, as the log stands.
+
+    Markers come first: those that were given, and rows that name a recording and state a time.
+    Where they give no interval, calls and behaviour are asked.
+
+    Parameters
+    ----------
+    kept : KeptLog
+    calls, recordings : pl.DataFrame
+        As in :func:`analyse`.
+    seed : int
+
+    Returns
+    -------
+    ToldClock
+    """
+    log, declared = kept.log, kept.about.clock
+    # A row that names its recording is joined by that; its time tells of the clock alone.
+    named = log.observations.filter(pl.col("timeline").str.starts_with(FILE))["row"].unique()
+    is_needed = not log.observations.filter(
+        pl.col("timeline").str.starts_with(SITE) & ~pl.col("row").is_in(named.implode())
+    ).is_empty()
+    pairs = marker_pairs(log.observations, recordings)
+    marks = pl.concat(
+        [
+            kept.markers.with_columns(row=pl.lit(0, pl.Int64)),
+            pairs.select("observer_ms", "recorder_ms", "row", marker="key").select(
+                "observer_ms", "recorder_ms", "marker", "row"
+            ),
+        ]
+    )
+    problems: tuple[Problem, ...] = ()
+    told: tuple[ClockState, PageClock] | None = None
+    estimate, uncertainty_ms = None, None
+    if len(marks):
+        observer, recorder = marks["observer_ms"].to_numpy(), marks["recorder_ms"].to_numpy()
+        fit = fit_clock(observer, recorder, log_ms=_ends_ms(log.observations))
+        names = marks["marker"].to_list()
+        told = clock_of_markers(
+            log.name,
+            fit,
+            observer,
+            recorder,
+            names,
+            is_needed=is_needed,
+            is_applied=declared.is_corrected,
+        )
+        estimate = None if fit.is_by_construction else fit.clock
+        uncertainty_ms = fit.uncertainty_ms
+        problems = tuple(
+            Problem(log=log.name, row=one.row, kind="suspicious", what=one.sentence)
+            for one in disagreements(observer, recorder, rows=marks["row"].to_list(), markers=names)
+        )
+    if is_needed and uncertainty_ms is None:
+        activity = offset_from_activity(calls, log.observations, log.effort, seed=seed)
+        state, page = clock_of_activity(
+            log.name, activity, is_needed=is_needed, is_applied=declared.is_corrected
+        )
+        if told is None:
+            told = state, page
+        else:  # markers that cannot tell the interval are shown with what calls and behaviour say
+            told = (
+                told[0],
+                PageClock(
+                    log=log.name,
+                    said=[*told[1].said, *page.said],
+                    residuals=told[1].residuals,
+                    correlogram=page.correlogram,
+                ),
+            )
+        estimate = estimate or activity.clock
+        uncertainty_ms = activity.uncertainty_ms
+    if told is None:
+        state = ClockState(log=log.name, is_needed=False, source="none")
+        said = "All rows name their recordings: the clocks take no part."
+        told = state, PageClock(log=log.name, said=[said])
+    if declared.is_corrected:
+        uncertainty_ms = declared.uncertainty_ms or uncertainty_ms
+    return ToldClock(
+        state=told[0],
+        page=told[1],
+        estimate=estimate,
+        uncertainty_ms=uncertainty_ms,
+        problems=problems,
+    )
+
+
+def _ends_ms(observations: pl.DataFrame) -> tuple[int, int] | None:
+    """Return the first and the last time of a log on the observer's clock."""
+    dated = observations.filter(pl.col("timeline").str.starts_with(SITE))
+    if dated.is_empty():
+        return None
+    first, last = dated["start_ms"].min(), dated["stop_ms"].max()
+    assert isinstance(first, int)
+    assert isinstance(last, int)
+    return first, last

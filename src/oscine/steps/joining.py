@@ -1,0 +1,572 @@
+"""What was seen joined with what was heard: `join`.
+
+In come a workspace with sound types and a log of an observer; out come what goes with what, and
+``reports/join.html``, ``join.json`` and tables. Logs are kept in the workspace: the report is made
+of all of them, and can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oscine import __version__
+from oscine.config import OscineConfig, WrongArgument, from_mapping, to_mapping, with_overrides
+from oscine.steps.naming import sound_type_names
+from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
+from oscine.steps.sounds import pictured
+from oscine.workspace.arrays import NewFile
+from oscine.workspace.catalogue import MODIFICATION, Catalogue
+from oscine.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from oscine.atlas.pictures import Box, PageExemplar
+    from oscine.behaviour.analysis import Analysed
+    from oscine.behaviour.kept import AnalysisConfig, KeptLog
+    from oscine.behaviour.tables import Problem
+    from oscine.behaviour.words import Evidence
+
+PAGE, FACTS, TABLE = "join.html", "join.json", "join.parquet"
+COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
+    "join_counterparts.parquet",
+    "join_observations.parquet",
+    "join_pairs.csv",
+    "join_columns.md",
+)
+EFFORT = "join_effort.csv"
+MOST_EXEMPLARS = 12
+"""Sound types that can be heard on the page."""
+RECORDED, RECORDED_SAID = "recorded.parquet", "recorded.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockAsked:
+    """How the clock of a log is to be corrected, as far as the user says.
+
+    Attributes
+    ----------
+    offset_s : float or None
+        What the observer's clock shows more than the recorder's.
+    drift_ppm : float
+    uncertainty_s : float
+        0: not known.
+    use_estimate : bool
+        Correct it by what the markers, or calls and behaviour, say.
+    markers : Path or None
+        A table of instants that both clocks showed.
+    """
+
+    offset_s: float | None = None
+    drift_ppm: float = 0.0
+    uncertainty_s: float = 0.0
+    use_estimate: bool = False
+    markers: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.use_estimate and self.offset_s is not None:
+            raise WrongArgument("give either --offset-s or --correct-clock, not both")
+        if self.offset_s is None and (self.drift_ppm or self.uncertainty_s):
+            raise WrongArgument("--drift-ppm and --clock-uncertainty-s go with --offset-s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JoinedLog:
+    """A log of the workspace, and what of it found counterparts."""
+
+    name: str
+    file: str
+    kind: str
+    rows: int
+    points: int
+    states: int
+    sessions: int
+    subjects: int
+    hours: float
+    calls: int
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JoinReport:
+    """What was joined and what it says.
+
+    Attributes
+    ----------
+    workspace : str
+    logs : list of JoinedLog
+    calls, observed, unobserved, without_time : int
+    sessions : int
+    hours : float
+        Of observation while a recorder ran.
+    tested, found : int
+        Pairs of a sound type and a behaviour.
+    verdict : str
+        In a sentence, how much can be said.
+    findings, limits : list of str
+        What can be said; what cannot, and why.
+    clocks : list of str
+    guessed : list of str
+        How the log that was given was read.
+    problems : list of Problem
+        Rows that were left out or should be looked at.
+    notes : list of str
+    report, table : str
+    """
+
+    workspace: str
+    logs: list[JoinedLog]
+    calls: int
+    observed: int
+    unobserved: int
+    without_time: int
+    sessions: int
+    hours: float
+    tested: int
+    found: int
+    verdict: str
+    findings: list[str]
+    limits: list[str]
+    clocks: list[str]
+    guessed: list[str]
+    problems: list[Problem]
+    notes: list[str]
+    report: str
+    table: str
+
+
+def join(
+    folder: Path,
+    log: Path | None = None,
+    *,
+    name: str = "",
+    config: Path | None = None,
+    declared: Mapping[str, Any] | None = None,
+    effort: Path | None = None,
+    recorded: Path | None = None,
+    clock: ClockAsked | None = None,
+    settings: Iterable[str] = (),
+    forget: str = "",
+    progress: Progress | None = None,
+) -> JoinReport:
+    """Join a log with the calls of a workspace, and report on all logs that were joined.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace.
+    log : Path, optional
+        None: report again on the logs that there are.
+    name : str
+        Of the log; the name of its file without ending if empty. A log of this name is replaced.
+    config : Path, optional
+        A ``join.toml`` that says how the log is read.
+    declared : mapping of str to value, optional
+        Settings of :class:`oscine.behaviour.config.LogConfig` that go before it.
+    effort : Path, optional
+        A table of when somebody watched.
+    recorded : Path, optional
+        A table of when recordings were made, where their files do not say.
+    clock : ClockAsked, optional
+    settings : iterable of str
+        Of the analysis, such as ``permutations=999`` or ``join.tolerance_ms=300``; they are kept.
+    forget : str
+        Name of a log to remove.
+    progress : callable, optional
+
+    Returns
+    -------
+    JoinReport
+
+    Raises
+    ------
+    WrongArgument
+        The log cannot be read, or a setting cannot be meant.
+    ValueError
+        There are no sound types yet.
+    """
+    from oscine.behaviour import kept
+    from oscine.behaviour.analysis import analyse
+
+    if log is None and (name or config or declared or effort or clock):
+        raise WrongArgument("name the log that this is said of, or give --report alone")
+    with at_work(folder, ()) as (workspace, catalogue, known):
+        needed(catalogue, "cluster")
+        home = workspace.behaviour
+        try:
+            analysis = with_overrides(kept.analysis(home), settings)
+        except ValueError as error:
+            raise WrongArgument(str(error)) from error
+        zone = str((declared or {}).get("timezone", "")) or known.clock.timezone
+        if forget:
+            kept.forget(home, forget)
+        if recorded is not None:
+            _keep_recorded(home, recorded, zone)
+        guessed: list[str] = []
+        if log is not None:
+            fresh = _read(log, name, config, declared or {}, effort, known.clock.timezone, clock)
+            guessed = list(fresh.log.guessed)
+            kept.keep(home, fresh)
+        logs = kept.kept_logs(home)
+        if not logs:
+            raise WrongArgument(
+                "no log was joined yet: give one, as in `oscine join behaviour.csv`"
+            )
+        kept.keep_analysis(home, analysis)
+        recordings, notes = _recordings(catalogue, home)
+        calls = _calls(catalogue, recordings)
+        if log is not None and clock is not None and clock.use_estimate:
+            logs = _with_estimate(home, logs, name or log.stem, calls, recordings, analysis)
+        found = analyse(logs, calls, recordings, analysis, telling(progress, "join") or _silent)
+        return _written(workspace, catalogue, known, logs, found, analysis, guessed, notes)
+
+
+def _silent(*_: object) -> None:
+    """Tell nobody."""
+
+
+def _read(
+    file: Path,
+    name: str,
+    config: Path | None,
+    declared: Mapping[str, Any],
+    effort: Path | None,
+    timezone: str,
+    clock: ClockAsked | None,
+) -> KeptLog:
+    """Read a log as it will be kept."""
+    import polars as pl
+
+    from oscine.behaviour.config import LogConfig
+    from oscine.behaviour.kept import (
+        AboutLog,
+        ClockConfig,
+        KeptLog,
+        check_name,
+        config_of,
+        content_hash,
+    )
+    from oscine.behaviour.log import read_log
+    from oscine.behaviour.markers import MARKERS, read_markers
+
+    check_name(name or file.stem)
+    about = {} if config is None else to_mapping(config_of(config))
+    about |= {key: value for key, value in declared.items() if value}
+    if declared and config is not None:
+        about["guess"] = True
+    if effort is not None:
+        about["effort"] = str(effort)
+    try:
+        wanted = from_mapping(LogConfig, about)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    log = read_log(file, wanted, name=name, default_timezone=timezone)
+    markers = pl.DataFrame(schema=dict(MARKERS))
+    corrected = ClockConfig()
+    if clock is not None and clock.markers is not None:
+        markers = read_markers(clock.markers, log.config.timezone or timezone)
+    if clock is not None and clock.offset_s is not None:
+        first_ms = log.observations["start_ms"].min()
+        corrected = ClockConfig(
+            is_corrected=True,
+            offset_ms=1000 * clock.offset_s,
+            drift_ppm=clock.drift_ppm,
+            at_ms=first_ms if isinstance(first_ms, int) else 0,
+            uncertainty_ms=1000 * clock.uncertainty_s,
+        )
+    return KeptLog(
+        about=AboutLog(
+            file=file.name, content_hash=content_hash(file), log=log.config, clock=corrected
+        ),
+        log=log,
+        markers=markers,
+    )
+
+
+def _with_estimate(
+    home: Path,
+    logs: list[KeptLog],
+    name: str,
+    calls: pl.DataFrame,
+    recordings: pl.DataFrame,
+    analysis: AnalysisConfig,
+) -> list[KeptLog]:
+    """Correct the clock of a log by what is told of it."""
+    from oscine.behaviour.analysis import tell_clock
+    from oscine.behaviour.kept import ClockConfig, keep, kept_logs
+
+    fresh = next(kept for kept in logs if kept.log.name == name)
+    told = tell_clock(fresh, calls, recordings, analysis.seed)
+    if told.estimate is None:
+        raise WrongArgument(f"the clock of {name} cannot be corrected: {' '.join(told.page.said)}")
+    corrected = ClockConfig(
+        is_corrected=True,
+        offset_ms=told.estimate.offset_ms,
+        drift_ppm=told.estimate.drift_ppm,
+        at_ms=told.estimate.at_ms,
+        uncertainty_ms=told.uncertainty_ms or 0.0,
+    )
+    keep(home, replace(fresh, about=replace(fresh.about, clock=corrected)))
+    return kept_logs(home)
+
+
+def _keep_recorded(home: Path, file: Path, timezone: str) -> None:
+    """Read when recordings were made, and keep it."""
+    from oscine.behaviour.recorded import read_recorded
+
+    told = read_recorded(file, timezone)
+    with NewFile(home / RECORDED) as path:
+        told.recordings.write_parquet(path)
+    with NewFile(home / RECORDED_SAID) as path:
+        path.write_text(json.dumps(told.said, indent=1) + "\n", encoding="utf-8")
+
+
+def _recordings(catalogue: Catalogue, home: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Return all that was recorded, one row a file, and what is to be said of its times."""
+    import polars as pl
+
+    from oscine.behaviour.matching import RECORDINGS
+    from oscine.behaviour.recorded import applied
+
+    rows = [
+        (
+            row.recording_id,
+            row.path,
+            row.site,
+            None if MODIFICATION in row.zone else row.started_ms,
+            -(-1000 * row.n_samples // row.sample_rate_hz),
+        )
+        for row in catalogue.recordings()
+        if row.channel <= 0 and row.n_samples and row.sample_rate_hz and row.state != "duplicate"
+    ]
+    recordings = pl.DataFrame(rows, schema=dict(RECORDINGS), orient="row")
+    notes: list[str] = []
+    if (home / RECORDED).exists():
+        recordings, n_missing = applied(recordings, pl.read_parquet(home / RECORDED))
+        notes += json.loads((home / RECORDED_SAID).read_bytes())
+        if n_missing:
+            notes.append(
+                f"{n_missing:,} rows of the table of recordings name none of the archive, or "
+                "several."
+            )
+    else:
+        recordings = recordings.with_columns(caller=pl.lit(""))
+    return recordings, notes
+
+
+def _calls(catalogue: Catalogue, recordings: pl.DataFrame) -> pl.DataFrame:
+    """Return all calls, with the times and sites of their recordings."""
+    import polars as pl
+
+    from oscine.behaviour.tables import CALLS, empty
+
+    columns = ["call", "recording", "path", "sound_type", "file_start_ms", "length_ms"]
+    first = dict(recordings.select("path", "recording").iter_rows())
+    blocks = [
+        pl.DataFrame(
+            [
+                # Channels of a file are one recording to who watched.
+                (row[0], first.get(row[2], row[1]), row[2], row[4], row[6], row[7])
+                for row in rows
+            ],
+            schema=columns,
+            orient="row",
+        )
+        for rows in catalogue.calls()
+    ]
+    if not blocks:
+        return empty(CALLS)
+    return (
+        pl.concat(blocks)
+        .join(
+            recordings.select("recording", "site", "caller", began_ms="start_ms"),
+            on="recording",
+            how="inner",
+            maintain_order="left",
+        )
+        .with_columns(
+            start_ms=pl.col("began_ms") + pl.col("file_start_ms"),
+            stop_ms=pl.col("began_ms") + pl.col("file_start_ms") + pl.col("length_ms"),
+            file_stop_ms=pl.col("file_start_ms") + pl.col("length_ms"),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in CALLS.items())
+    )
+
+
+def _written(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: OscineConfig,
+    logs: list[KeptLog],
+    found: Analysed,
+    analysis: AnalysisConfig,
+    guessed: list[str],
+    notes: list[str],
+) -> JoinReport:
+    """Write the page and the tables, and return what they say."""
+    from oscine.behaviour.methods import Windows, methods_text
+    from oscine.behaviour.page import JoinPage, write_join
+    from oscine.behaviour.showing import evidence_of, page_log, page_sessions
+    from oscine.behaviour.words import findings, limits, name_warnings, verdict
+
+    names = sound_type_names(catalogue)
+    evidence = evidence_of(
+        found.joined,
+        found.association,
+        tolerance_ms=analysis.join.tolerance_ms,
+        clocks=[told.state for told in found.clocks],
+        at_offsets=found.at_offsets,
+        names=names,
+    )
+    pages = [page_log(kept.log, found.joined) for kept in logs]
+    behaviours = sorted({pair.behaviour for pair in evidence.pairs})
+    notes = [*notes, *name_warnings(names, behaviours), *found.association.notes]
+    windows = Windows(**{key: getattr(analysis.join, key) for key in _windows()})
+    methods = methods_text(evidence, pages, windows, version=__version__)
+    files = _write_tables(workspace, found, evidence)
+    exemplars, band_hz = _exemplars(workspace, catalogue, config, evidence)
+    page = JoinPage(
+        title=f"What goes with what in {workspace.folder.name}",
+        evidence=evidence,
+        logs=pages,
+        sessions=page_sessions(
+            found.joined, {page.name: page.timezone or config.clock.timezone for page in pages}
+        ),
+        methods=methods,
+        clocks=[told.page for told in found.clocks],
+        exemplars=exemplars,
+        band_hz=band_hz,
+        files=files,
+        notes=notes,
+    )
+    write_join(workspace.reports / PAGE, page)
+    statuses = dict(found.joined.calls.group_by("status").len().iter_rows())
+    report = JoinReport(
+        workspace=str(workspace.folder),
+        logs=[
+            JoinedLog(
+                name=page.name,
+                file=kept.about.file,
+                kind=page.kind,
+                rows=page.n_rows,
+                points=page.n_points,
+                states=page.n_states,
+                sessions=page.n_sessions,
+                subjects=page.n_subjects,
+                hours=round(page.hours, 4),
+                calls=page.n_calls,
+                timezone=page.timezone,
+            )
+            for kept, page in zip(logs, pages, strict=True)
+        ],
+        calls=len(found.joined.calls),
+        observed=statuses.get("observed", 0),
+        unobserved=statuses.get("unobserved", 0),
+        without_time=statuses.get("no time", 0),
+        sessions=len(found.joined.sessions),
+        hours=round(found.association.hours, 4),
+        tested=found.association.n_tested,
+        found=found.association.n_found,
+        verdict=verdict(evidence),
+        findings=[" ".join([one.sentence, *one.warnings]) for one in findings(evidence)],
+        limits=[one.sentence for one in limits(evidence)],
+        clocks=[f"{told.page.log}: {said}" for told in found.clocks for said in told.page.said],
+        guessed=guessed,
+        problems=list(found.problems),
+        notes=notes,
+        report=str(workspace.reports / PAGE),
+        table=str(workspace.reports / TABLE),
+    )
+    facts = asdict(report) | {
+        "analysis": to_mapping(analysis),
+        "settings": {kept.log.name: to_mapping(kept.about) for kept in logs},
+        "association": asdict(found.association),
+        "at_offsets_ms": {f"{by:g}": asdict(one) for by, one in found.at_offsets.items()},
+        "names": names,
+        "methods": methods,
+    }
+    with NewFile(workspace.reports / FACTS) as path:
+        path.write_text(_json(facts) + "\n", encoding="utf-8")
+    return report
+
+
+def _write_tables(
+    workspace: Workspace, found: Analysed, evidence: Evidence
+) -> list[tuple[str, str]]:
+    """Write the tables for R and the like, and what their columns mean; return what they hold."""
+    import polars as pl
+
+    from oscine.behaviour import readme
+
+    joined = found.joined
+    pairs = pl.DataFrame([asdict(pair) for pair in evidence.pairs], infer_schema_length=None)
+    tables = {
+        TABLE: (joined.calls, "a call, with what holds at its time", readme.CALLS),
+        COUNTERPARTS: (joined.pairs, "a call and an observation", readme.PAIRS),
+        OBSERVED: (found.observations, "an observation", readme.OBSERVATIONS),
+        PAIRS: (pairs, "a sound type and a behaviour", readme.ASSOCIATION),
+        EFFORT: (joined.effort, "a session of a log", readme.EFFORT),
+    }
+    for name, (table, _, _) in tables.items():
+        with NewFile(workspace.reports / name) as path:
+            if name.endswith(".csv"):
+                table.write_csv(path)
+            else:
+                table.write_parquet(path)
+    described = {name: (what, columns) for name, (_, what, columns) in tables.items()}
+    with NewFile(workspace.reports / COLUMNS) as path:
+        path.write_text(readme.readme_text(described), encoding="utf-8")
+    return [
+        *((name, f"one row {what}") for name, (what, _) in described.items()),
+        (COLUMNS, "what their columns mean"),
+    ]
+
+
+def _exemplars(
+    workspace: Workspace, catalogue: Catalogue, config: OscineConfig, evidence: Evidence
+) -> tuple[dict[int, tuple[PageExemplar, Box | None]], np.ndarray]:
+    """Return a sound of each type that something can be said of."""
+    from oscine.atlas.pictures import Box
+    from oscine.embedding.intervals import frame_intervals
+    from oscine.picture.mel import band_edges_hz
+
+    types = list(dict.fromkeys(pair.sound_type for pair in evidence.found))[:MOST_EXEMPLARS]
+    exemplars = needed(catalogue, "cluster").facts["exemplars"]
+    tape, _ = open_tape(workspace, catalogue, config)
+    shown: dict[int, tuple[PageExemplar, Box | None]] = {}
+    for number in types:
+        row = catalogue.some_events(exemplars[number][:1])[exemplars[number][0]]
+        recordings = catalogue.some_recordings([row.recording_id])
+        (interval,) = frame_intervals([row], recordings)
+        rate_hz = interval.recording.sample_rate_hz
+        box = Box(
+            start_s=row.start_sample / rate_hz,
+            stop_s=row.stop_sample / rate_hz,
+            low_hz=row.low_hz,
+            high_hz=row.high_hz,
+        )
+        sound = pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
+        shown[number] = sound, box
+    return shown, band_edges_hz(config.picture)[1:-1]
+
+
+def _windows() -> tuple[str, ...]:
+    return ("tolerance_ms", "before_ms", "after_ms", "by_subject")
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    """Write facts as JSON, which knows no infinity: those become null."""
+    return json.dumps(_finite(facts), indent=1, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
