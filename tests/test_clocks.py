@@ -169,6 +169,13 @@ def test_any_pairs_of_times_are_told_of(pairs):
     assert corrected(frame_of([0], [0]), fit.clock).height == 1
 
 
+def test_what_runs_apart_faster_than_clocks_do_is_no_drift():
+    observer = START + np.arange(6) * HOUR
+    fit = fit_clock(observer, START + np.arange(6) * (HOUR + 90_001))
+    assert not fit.has_drift
+    assert any("faster than any clock" in said for said in fit.words())
+
+
 def test_no_marker_and_unpaired_times_are_refused():
     for columns in (([], []), ([1, 2], [1])):
         with pytest.raises(ValueError, match="pairs"):

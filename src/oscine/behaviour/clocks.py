@@ -264,6 +264,8 @@ class ClockFit:
             if abs(self.drift_ppm) > SUSPICIOUS_PPM:
                 return said + ", more than clocks do: was one set in between, or a video's rate?"
             return said + "."
+        if low > 0 or high < 0:
+            return "The markers run apart faster than any clock drifts: some must be wrong."
         return (
             f"No drift is told from none (95 % interval {low:+.1f} to {high:+.1f} ppm), and none "
             "is corrected; the intervals at both ends hold what drift there may be."
