@@ -903,7 +903,7 @@ def test_twenty_sparrow_clips_cannot_say_much(real_data):
         LogConfig(time=("date", "time"), timezone="Europe/London", marker="audio_marker"),
     )
     one = join(calls, recordings, log.observations, log.effort, log.context, JoinConfig())
-    pairs = marker_pairs(log.observations, recordings)
+    pairs = marker_pairs(log.stated, recordings)
     observer, recorder = pairs["observer_ms"].to_numpy(), pairs["recorder_ms"].to_numpy()
     fit = fit_clock(observer, recorder)
     state, _ = clock_of_markers(

@@ -184,7 +184,7 @@ def tell_clock(
     is_needed = not log.observations.filter(
         pl.col("timeline").str.starts_with(SITE) & ~pl.col("row").is_in(named.implode())
     ).is_empty()
-    pairs = marker_pairs(log.observations, recordings)
+    pairs = marker_pairs(log.stated, recordings)
     marks = pl.concat(
         [
             kept.markers.with_columns(row=pl.lit(0, pl.Int64)),

@@ -21,12 +21,12 @@ from oscine.behaviour.clocks import Clock
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.join import JoinConfig
 from oscine.behaviour.log import Log
-from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS, Problem, empty
+from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS, STATED, Problem, empty
 from oscine.config import WrongArgument, from_mapping, read_config, to_toml
 from oscine.workspace.arrays import NewFile
 
 SETTINGS, ABOUT, SAID = "analysis.toml", "join.toml", "said.json"
-_TABLES = {"observations": OBSERVATIONS, "effort": EFFORT, "context": CONTEXT}
+_TABLES = {"observations": OBSERVATIONS, "effort": EFFORT, "context": CONTEXT, "stated": STATED}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +186,7 @@ def kept_logs(folder: Path) -> list[KeptLog]:
             observations=observations,
             effort=tables["effort"],
             context=tables["context"],
+            stated=tables["stated"],
             problems=problems,
         )
         found.append(KeptLog(about=about, log=log, markers=markers))

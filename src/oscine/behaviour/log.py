@@ -80,7 +80,7 @@ class Log:
         What was declared and what was guessed: nothing is left open.
     guessed : tuple of str
         What was guessed and why, a sentence each.
-    observations, effort, context : pl.DataFrame
+    observations, effort, context, stated : pl.DataFrame
         As in :mod:`oscine.behaviour.tables`.
     problems : tuple of Problem
         In the order of the rows.
@@ -92,6 +92,7 @@ class Log:
     observations: pl.DataFrame
     effort: pl.DataFrame
     context: pl.DataFrame
+    stated: pl.DataFrame
     problems: tuple[Problem, ...]
 
 
@@ -156,6 +157,7 @@ def read_log(
         observations=parts.observations,
         effort=parts.effort,
         context=parts.context,
+        stated=parts.stated,
         problems=parts.problems,
     )
     return _renamed(log, name) if name else log
@@ -255,7 +257,7 @@ def _read(
 def _renamed(log: Log, name: str) -> Log:
     tables = {
         one: getattr(log, one).with_columns(log=pl.lit(name))
-        for one in ("observations", "effort", "context")
+        for one in ("observations", "effort", "context", "stated")
     }
     problems = tuple(replace(one, log=name) for one in log.problems)
     return replace(log, name=name, problems=problems, **tables)
@@ -334,6 +336,17 @@ class _TableReader:
         self._watched(seen)
         self._keep(seen)
         self._hold_context()
+        if not self.is_in_file:
+            self.gathered.stated += [
+                {
+                    "log": self.gathered.log,
+                    "row": row.line,
+                    "key": row.marker,
+                    "observer_ms": row.start_ms,
+                }
+                for row in self._timed_rows()
+                if row.marker
+            ]
         if not self.gathered.observations:
             self.gathered.problem(0, "suspicious", "nothing in it says that something was seen")
 

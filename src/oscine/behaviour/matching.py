@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from oscine.behaviour.tables import FILE, SITE
-
 RECORDINGS: Mapping[str, pl.DataType] = {
     "recording": pl.Int64(),
     "path": pl.String(),  # below the archive's folder, with / between names
@@ -135,14 +133,13 @@ def _begun(text: str, stems: list[tuple[str, int]]) -> list[int]:
     return sorted(numbers)
 
 
-def marker_pairs(observations: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
+def marker_pairs(stated: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     """Return where a log states the time of a recording that it names.
 
     Parameters
     ----------
-    observations : pl.DataFrame
-        As :data:`~oscine.behaviour.tables.OBSERVATIONS`: a line with a marker has observations on
-        the timeline ``file:KEY``, and its own time on that of the site.
+    stated : pl.DataFrame
+        As :data:`~oscine.behaviour.tables.STATED`.
     recordings : pl.DataFrame
         As :data:`RECORDINGS`.
 
@@ -152,25 +149,14 @@ def marker_pairs(observations: pl.DataFrame, recordings: pl.DataFrame) -> pl.Dat
         As :data:`MARKER_PAIRS`, in the order of log and row. Keys that no recording or several go
         by are left out, and recordings without a time.
     """
-    is_file = pl.col("timeline").str.starts_with(FILE)
-    named = observations.filter(is_file).select(
-        "log", "row", key=pl.col("timeline").str.strip_prefix(FILE)
-    )
-    stated = (
-        observations.filter(pl.col("timeline").str.starts_with(SITE))
-        .group_by("log", "row")
-        .agg(observer_ms=pl.col("start_ms").min())
-    )
-    matches = match_keys(named["key"].unique(maintain_order=True), recordings["path"].to_list())
+    matches = match_keys(stated["key"].unique(maintain_order=True), recordings["path"].to_list())
     numbers = pl.DataFrame(
         {"key": list(matches.found), "number": list(matches.found.values())},
         schema={"key": pl.String, "number": pl.Int64},
     )
     numbered = recordings.with_columns(number=pl.int_range(pl.len(), dtype=pl.Int64))
     return (
-        named.unique()
-        .join(stated, on=["log", "row"])
-        .join(numbers, on="key")
+        stated.join(numbers, on="key")
         .join(numbered.rename({"start_ms": "recorder_ms"}), on="number")
         .drop_nulls(["observer_ms", "recorder_ms"])
         .sort("log", "row", "key")

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from oscine.behaviour.raw import NAMED, number
-from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS, Problem, ProblemKind
+from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS, STATED, Problem, ProblemKind
 
 FOREVER = 1 << 60
 """Later than anything, in milliseconds."""
@@ -32,7 +32,7 @@ class LogParts:
 
     Attributes
     ----------
-    observations, effort, context : pl.DataFrame
+    observations, effort, context, stated : pl.DataFrame
         See :mod:`oscine.behaviour.tables`.
     problems : tuple of Problem
     guessed : tuple of str
@@ -42,6 +42,7 @@ class LogParts:
     observations: pl.DataFrame
     effort: pl.DataFrame
     context: pl.DataFrame
+    stated: pl.DataFrame
     problems: tuple[Problem, ...]
     guessed: tuple[str, ...]
 
@@ -99,6 +100,7 @@ class Gathered:
     observations: list[dict[str, Any]] = field(default_factory=list)
     effort: list[dict[str, Any]] = field(default_factory=list)
     context: list[dict[str, Any]] = field(default_factory=list)
+    stated: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     said: dict[str, list[str]] = field(default_factory=dict)
     """What was taken for granted, and in which observations."""
@@ -181,6 +183,7 @@ class Gathered:
             observations=pl.DataFrame(rows, schema=dict(OBSERVATIONS)),
             effort=pl.DataFrame(self.effort, schema=dict(EFFORT)),
             context=pl.DataFrame(self.context, schema=dict(CONTEXT)),
+            stated=pl.DataFrame(self.stated, schema=dict(STATED)),
             problems=tuple(sorted(self.problems, key=lambda one: one.row)),
             guessed=tuple(_spoken(sentence, names) for sentence, names in self.said.items()),
         )

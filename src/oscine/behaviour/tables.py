@@ -69,6 +69,14 @@ CONTEXT: Mapping[str, pl.DataType] = {
 }
 """What was measured beside behaviour (temperature, group size): a value and how long it holds."""
 
+STATED: Mapping[str, pl.DataType] = {
+    "log": pl.String(),
+    "row": pl.Int64(),
+    "key": pl.String(),  # of the recording
+    "observer_ms": pl.Int64(),  # UTC since 1970, by the observer's clock
+}
+"""One row a line that names a recording and states a time, whatever was seen then."""
+
 ProblemKind = Literal["unread", "ambiguous", "suspicious"]
 
 
