@@ -1,0 +1,375 @@
+"""`oscine join` from a workspace to its report: what is written, kept, said and refused."""
+
+import csv
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+import tiny
+
+from oscine import steps
+from oscine.behaviour import kept
+from oscine.behaviour.analysis import analyse
+from oscine.behaviour.config import LogConfig
+from oscine.behaviour.kept import AnalysisConfig, KeptLog
+from oscine.behaviour.log import read_log
+from oscine.behaviour.markers import MARKERS, read_markers
+from oscine.behaviour.matching import RECORDINGS
+from oscine.behaviour.recorded import applied, read_recorded
+from oscine.behaviour.tables import CALLS, empty
+from oscine.cli import run
+from oscine.config import WrongArgument, read_config
+from oscine.synth import SynthConfig
+
+FEW = ["permutations=199"]
+TABLES = (
+    *("join.parquet", "join_counterparts.parquet", "join_observations.parquet"),
+    *("join_pairs.csv", "join_effort.csv", "join_columns.md", "join.html"),
+)
+
+
+def to_ms(text):
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive") / "forest"
+    steps.synth(folder, SynthConfig(minutes=2, recording_s=10))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, archive):
+    """A workspace whose recorders ran on the clocks of London."""
+    return tiny.learned(tmp_path_factory.mktemp("learned") / "crows.oscine", archive)
+
+
+@pytest.fixture
+def workspace(tmp_path, learned):
+    return shutil.copytree(learned, tmp_path / "crows.oscine")
+
+
+@pytest.fixture(scope="module")
+def truth(archive):
+    with (archive / "truth.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def log(tmp_path, truth):
+    """What an observer saw from 1 s before each true call to 1 s after it, by his own clock."""
+    rows = [("start", "stop", "behaviour", "individual", "site")]
+    for one in truth:
+        began = datetime.fromisoformat(one["recorded_at"])
+        start, stop = (
+            began + timedelta(seconds=float(one[name]) + by)
+            for name, by in (("start_s", -1), ("stop_s", 1))
+        )
+        times = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (start, stop))
+        rows.append((*times, one["context"], one["individual"], one["site"]))
+    file = tmp_path / "seen.csv"
+    with file.open("w", newline="") as opened:
+        csv.writer(opened).writerows(rows)
+    return file
+
+
+@pytest.fixture
+def joined(workspace, log):
+    return steps.join(workspace, log, settings=FEW)
+
+
+def reports(workspace):
+    return {name: (workspace / "reports" / name).read_bytes() for name in TABLES}
+
+
+def test_a_log_is_joined_and_reported_on(workspace, joined, truth):
+    assert [(one.name, one.states) for one in joined.logs] == [("seen", len(truth))]
+    calls = pl.read_parquet(workspace / "reports" / "join.parquet")
+    assert len(calls) == joined.calls == steps.status(workspace).events
+    assert dict(calls.group_by("status").len().iter_rows()) == {"observed": joined.observed} | (
+        {"unobserved": joined.unobserved} if joined.unobserved else {}
+    )
+    assert joined.observed > 0
+    seen = calls.filter(pl.col("n_during") > 0)
+    assert len(seen) > joined.observed / 2  # a state around each true call
+    assert any("London" in sentence for sentence in joined.guessed)
+    facts = json.loads((workspace / "reports" / "join.json").read_bytes())
+    assert facts["verdict"] == joined.verdict
+    assert facts["association"]["n_permutations"] == 199
+    assert "means" not in " ".join([joined.verdict, *joined.findings, *joined.limits])
+    page = (workspace / "reports" / "join.html").read_text(encoding="utf-8")
+    assert "goes with" in page.lower()
+
+
+def test_calls_lie_within_the_states_of_their_own_context(workspace, joined, truth):
+    calls = pl.read_parquet(workspace / "reports" / "join.parquet")
+    began = {one["path"]: to_ms(one["recorded_at"]) for one in truth}
+    for call in calls.filter(pl.col("n_during") > 0).iter_rows(named=True):
+        if not call["path"].endswith(tuple(began)):
+            continue
+        start, stop = call["file_start_ms"], call["file_stop_ms"]
+        near = {
+            one["context"]
+            for one in truth
+            if one["path"] == call["path"]
+            # The log was written to whole seconds.
+            and 1000 * float(one["start_s"]) - 2000 < stop
+            and start < 1000 * float(one["stop_s"]) + 2000
+        }
+        assert set(call["behaviours"]) <= near
+
+
+def test_the_report_can_be_made_again_with_the_same_bytes(workspace, joined):
+    before = reports(workspace)
+    again = steps.join(workspace)
+    assert reports(workspace) == before
+    assert again.verdict == joined.verdict
+    assert again.guessed == []
+
+
+def test_a_log_read_by_its_join_toml_gives_the_same_rows(workspace, joined, log):
+    about = workspace / "behaviour" / "seen" / "join.toml"
+    rows = pl.read_parquet(about.parent / "observations.parquet")
+    steps.join(workspace, log, name="again", config=about)
+    others = pl.read_parquet(workspace / "behaviour" / "again" / "observations.parquet")
+    assert others.drop("log").equals(rows.drop("log"))
+    assert read_config(about, kept.AboutLog).file == "seen.csv"
+    assert not read_config(about, kept.AboutLog).log.guess
+
+
+def test_a_log_of_the_same_name_is_replaced_and_can_be_forgotten(workspace, joined, log):
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[:10]) + "\n")
+    assert [one.rows for one in steps.join(workspace, log).logs] == [9]
+    assert [one.name for one in steps.join(workspace, log, name="more").logs] == ["more", "seen"]
+    assert [one.name for one in steps.join(workspace, forget="seen").logs] == ["more"]
+    with pytest.raises(WrongArgument, match="no log 'seen' was joined; there are: more"):
+        steps.join(workspace, forget="seen")
+
+
+def test_a_log_that_was_not_kept_whole_is_not_there(workspace, joined):
+    (workspace / "behaviour" / "seen" / "join.toml").unlink()
+    with pytest.raises(WrongArgument, match="no log was joined yet"):
+        steps.join(workspace)
+
+
+def test_an_offset_moves_the_log_and_is_said(workspace, joined, log):
+    where = workspace / "reports" / "join_observations.parquet"
+    before = pl.read_parquet(where)
+    clock = steps.ClockAsked(offset_s=2.5, uncertainty_s=0.1)
+    moved = steps.join(workspace, log, clock=clock)
+    assert (before["start_ms"] - pl.read_parquet(where)["start_ms"]).unique().to_list() == [2500]
+    facts = json.loads((workspace / "reports" / "join.json").read_bytes())
+    assert sorted(facts["at_offsets_ms"]) == ["-100", "100"]
+    assert facts["settings"]["seen"]["clock"]["offset_ms"] == 2500
+    assert moved.logs[0].states == joined.logs[0].states
+
+
+def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_path):
+    markers = tmp_path / "claps.csv"
+    begin = datetime(2024, 5, 6, 5, 0, tzinfo=UTC)
+    rows = ["observer,recorder"]
+    for minutes, error_ms in ((0, 10), (20, -15), (40, 5), (60, -5), (80, 12)):
+        at = begin + timedelta(minutes=minutes)
+        seen = at + timedelta(milliseconds=4000 + error_ms)
+        rows.append(f"{seen:%Y-%m-%d %H:%M:%S.%f},{at:%Y-%m-%d %H:%M:%S.%f}")
+    markers.write_text("\n".join(rows) + "\n")
+    told = steps.join(workspace, log, clock=steps.ClockAsked(markers=markers), settings=FEW)
+    about = workspace / "behaviour" / "seen" / "join.toml"
+    assert not read_config(about, kept.AboutLog).clock.is_corrected  # never in silence
+    assert any("5 of 5 markers" in said for said in told.clocks)
+    steps.join(workspace, log, clock=steps.ClockAsked(markers=markers, use_estimate=True))
+    clock = read_config(about, kept.AboutLog).clock
+    assert clock.is_corrected
+    assert clock.offset_ms == pytest.approx(4001, abs=20)
+    assert 0 < clock.uncertainty_ms < 100
+
+
+def test_a_clock_of_which_nothing_is_known_is_not_corrected(workspace, log):
+    log.write_text("\n".join(log.read_text().splitlines()[:4]) + "\n")
+    with pytest.raises(WrongArgument, match="cannot be corrected"):
+        steps.join(workspace, log, clock=steps.ClockAsked(use_estimate=True))
+
+
+def test_names_of_sound_types_that_are_behaviours_are_warned_of(workspace, joined):
+    steps.name_sound_type(workspace, 0, "territory caw")
+    assert any("territory" in note for note in steps.join(workspace).notes)
+    steps.name_sound_type(workspace, 0, "low double caw")
+    assert not any("caw" in note for note in steps.join(workspace).notes)
+    with pytest.raises(WrongArgument, match="there is no sound type 999"):
+        steps.name_sound_type(workspace, 999, "x")
+    with pytest.raises(WrongArgument, match="at most 80"):
+        steps.name_sound_type(workspace, 0, "x" * 81)
+
+
+def test_names_belong_to_a_grouping(workspace):
+    steps.name_sound_type(workspace, 0, "  low   caw ")
+    assert steps.name_sound_type(workspace, 1, "click").names == {0: "low caw", 1: "click"}
+    assert steps.name_sound_type(workspace, 0, "").names == {1: "click"}
+    steps.cluster(workspace, settings=["cluster.min_samples=2"])
+    assert steps.name_sound_type(workspace, 0, "").names == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "name a log, or give --report"),
+        (("--report",), 2, "no log was joined yet"),
+        (("nowhere.csv",), 2, "nowhere.csv cannot be read"),
+        (("{log}", "--time", "hour"), 2, "hour"),
+        (("{log}", "--offset-s", "1", "--correct-clock"), 2, "not both"),
+        (("{log}", "--drift-ppm", "3"), 2, "go with --offset-s"),
+        (("{log}", "--set", "permutations=-1"), 2, "permutations must not be negative"),
+        (("{log}", "--set", "tolerance_ms=3"), 2, "there is no setting tolerance_ms"),
+        (("{log}", "--name", "../x"), 2, "a log cannot be called '../x'"),
+        (("{log}", "--recorded", "{log}"), 2, "--recorded needs a column path"),
+        (("{log}", "--markers", "{log}"), 2, "markers need a column observer"),
+        (("{log}", "--forget", "x"), 2, "no log 'x' was joined"),
+        (("{log}", "--timezone", "Europe/Lundon"), 2, "did you mean Europe/London"),
+    ],
+)
+def test_wrong_use_is_told_apart_and_leaves_nothing(workspace, log, capsys, arguments, code, words):
+    words_given = [str(one).format(log=log) for one in arguments]
+    assert run(["join", *words_given, "-w", str(workspace)]) == code
+    said = capsys.readouterr().err
+    assert words in " ".join(said.split())
+    assert "Traceback" not in said
+    assert not list((workspace / "reports").glob("join*"))
+
+
+def test_the_command_says_what_can_be_said(workspace, log, capsys):
+    settings = ["--set", "permutations=199"]
+    assert run(["join", str(log), "-w", str(workspace), *settings]) == 0
+    said = capsys.readouterr().out
+    assert "How the log was read" in said
+    assert "join.html" in said
+    assert "goes with" in said or "an be said" in said or "stood out" in said
+    assert run(["join", "--report", "--json", "-w", str(workspace)]) == 0
+    assert json.loads(capsys.readouterr().out)["calls"] > 0
+
+
+def test_without_sound_types_there_is_nothing_to_join(tmp_path, archive, log, capsys):
+    folder = tmp_path / "new.oscine"
+    steps.index([archive], folder, workers=1, settings=tiny.SETTINGS)
+    assert run(["join", str(log), "-w", str(folder)]) == 1
+    assert "run `oscine cluster` first" in capsys.readouterr().err
+
+
+def test_a_table_of_recordings_gives_times_sites_and_callers(tmp_path):
+    file = tmp_path / "when.csv"
+    file.write_text(
+        "path,recorded_at,site,caller,label\n"
+        "a/1.wav,2024-05-01T12:00:00,north,Ann,crow\n"
+        "b\\2.wav,2024-05-01T12:00:00+02:00,,,jay\n"
+        "a/3.wav,,south,,\n"
+        "a/4.wav,noon,,,\n"
+        "a/none.wav,2024-05-01T13:00:00,,,\n"
+    )
+    told = read_recorded(file, "Europe/London")
+    assert any("1 of its times cannot be used (line 5)" in said for said in told.said)
+    known = pl.DataFrame(
+        [(n, f"x/{'b' if n == 2 else 'a'}/{n}.wav", "old", 5, 1000) for n in range(1, 5)],
+        schema=dict(RECORDINGS),
+        orient="row",
+    )
+    recordings, n_missing = applied(known, told.recordings)
+    assert n_missing == 1
+    assert recordings["start_ms"].to_list() == [
+        to_ms("2024-05-01T11:00:00+00:00"),
+        to_ms("2024-05-01T10:00:00+00:00"),
+        5,
+        5,
+    ]
+    assert recordings["site"].to_list() == ["north", "old", "south", "old"]
+    assert recordings["caller"].to_list() == ["Ann", "", "", ""]
+    with pytest.raises(WrongArgument, match="state no zone"):
+        read_recorded(file, "")
+
+
+def test_a_marker_that_cannot_be_read_is_refused(tmp_path):
+    file = tmp_path / "claps.csv"
+    rows = ["2024-05-01 12:00:01,2024-05-01 12:00:00", "2024-05-01 12:30:01,2024-05-01 12:30:00"]
+    file.write_text("\n".join(["Observer,Recorder", *rows]) + "\n")
+    table = read_markers(file, "Europe/London")
+    assert (table["observer_ms"] - table["recorder_ms"]).to_list() == [1000, 1000]
+    assert table["marker"].to_list() == ["line 2", "line 3"]
+    file.write_text("\n".join(["Observer,Recorder", *rows, "2024-05-01 13:00:01,"]) + "\n")
+    with pytest.raises(WrongArgument, match="line 4, Recorder: it has no time"):
+        read_markers(file, "Europe/London")
+
+
+# The house sparrows: their times were taken from the log
+
+
+@pytest.fixture(scope="module")
+def sparrows(real_data):
+    """The log's lines, and calls and recordings of the 20 clips, two calls each."""
+    file = real_data / "behaviour" / "house_sparrow_observations.csv"
+    with (real_data / "labels.csv").open(newline="") as opened:
+        clips = [one for one in csv.DictReader(opened) if "house_sparrow/" in one["path"]]
+    starts = [to_ms(f"{one['recorded_at']}+01:00") for one in clips]
+    recordings = pl.DataFrame(
+        [
+            (n, one["path"], "", start, 7000)
+            for n, (one, start) in enumerate(zip(clips, starts, strict=True))
+        ],
+        schema=dict(RECORDINGS),
+        orient="row",
+    ).with_columns(caller=pl.lit(""))
+    rows = [
+        (2 * n + again, n, one["path"], "", "", again, start + at, start + at + 300, at, at + 300)
+        for n, (one, start) in enumerate(zip(clips, starts, strict=True))
+        for again, at in enumerate((500, 4000))
+    ]
+    calls = pl.DataFrame(rows, schema=dict(CALLS), orient="row")
+    with file.open(newline="", encoding="utf-8-sig") as opened:
+        return list(csv.reader(opened)), calls, recordings
+
+
+def analysed(lines, calls, recordings, folder):
+    file = folder / "sparrows.csv"
+    with file.open("w", newline="") as opened:
+        csv.writer(opened).writerows(lines)
+    log = read_log(file, LogConfig(time=("date", "time"), timezone="Europe/London"))
+    about = kept.AboutLog(file=file.name, content_hash="", log=log.config)
+    logs = [KeptLog(about=about, log=log, markers=empty(MARKERS))]
+    config = AnalysisConfig(permutations=199)
+    return analyse(logs, calls, recordings, config, lambda *_: None)
+
+
+def test_times_that_agree_to_the_second_are_said_to_agree_by_construction(sparrows, tmp_path):
+    found = analysed(*sparrows, tmp_path)
+    (told,) = found.clocks
+    assert told.state.is_by_construction
+    assert told.state.n_markers == 20
+    assert any("20 of 20" in said for said in told.page.said)
+    assert told.problems == ()
+    assert (found.joined.calls["status"] == "observed").all()
+    assert found.association.n_found == 0
+
+
+def test_five_planted_errors_are_found_and_listed(sparrows, tmp_path):
+    lines, calls, recordings = sparrows
+    lines = [list(line) for line in lines]
+    marker, date, time = (lines[0].index(name) for name in ("audio_marker", "date", "time"))
+    of = {line[marker]: number for number, line in enumerate(lines) if line[marker]}
+    named = [
+        key
+        for key in of
+        if any(path.rpartition("/")[2].startswith(f"{key}_") for path in recordings["path"])
+    ]
+    hour, day, minute, one, other = (of[key] for key in named[3:8])
+    lines[hour][time] = str(int(lines[hour][time]) + 10_000)
+    lines[day][date] = f"{int(lines[day][date][:2]) + 1:02}{lines[day][date][2:]}"
+    lines[minute][time] = str(int(lines[minute][time]) - 200)
+    for column in (date, time):  # of two rows that were exchanged
+        lines[one][column], lines[other][column] = lines[other][column], lines[one][column]
+    (told,) = analysed(lines, calls, recordings, tmp_path).clocks
+    found = {problem.row: problem.what for problem in told.problems}
+    assert sorted(found) == sorted(number + 1 for number in (hour, day, minute, one, other))
+    assert "an hour" in found[hour + 1] or "1 h" in found[hour + 1]
+    assert "day" in found[day + 1]
+    assert f"row {other + 1}" in found[one + 1]
