@@ -64,7 +64,7 @@ WRAPPED, UNTESTED = ' class="text"', ' class="untested"'
 COUNTS = ("Calls", "Sessions", "Individuals", "Hours")
 """What every row of pairs, logs and sessions rests on."""
 MOST = "Most of one session, individual"
-NUMBER = re.compile(r"[\d.,<∞–]+( ?%)?")
+NUMBER = re.compile(r"(<b>)?[-+−\d.,<∞–e ]+(</b>)?")
 SIGN = Sign(shape="circle", tint="blue")
 
 
@@ -153,6 +153,76 @@ class PageClock:
     correlogram: Correlogram | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageContext:
+    """A sound type and a value that was measured: what it is when the type is heard.
+
+    Attributes
+    ----------
+    sound_type : int
+    value : str
+        What was measured.
+    mean : float or None
+        At calls of the type, in the unit of the log.
+    difference, low, high : float or None
+        From what it is at other times, and the 95 % interval. None where not tested.
+    deviations : float or None
+        The difference in standard deviations of the value.
+    p, q : float or None
+    why : str
+        Why it was not tested; else empty.
+    n_calls, n_sessions, n_subjects : int
+    hours : float
+        For which the value is known.
+    """
+
+    sound_type: int
+    value: str
+    mean: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    deviations: float | None
+    p: float | None
+    q: float | None
+    why: str
+    n_calls: int
+    n_sessions: int
+    n_subjects: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageNeighbourhood:
+    """Whether calls that sound alike have a behaviour or a value in common, without sound types.
+
+    Attributes
+    ----------
+    value : str
+        A behaviour, or what was measured.
+    agreement : float or None
+        How alike neighbours are in it; None where not tested.
+    times_chance : float or None
+        Beside that of the arrangements.
+    p, q : float or None
+    why : str
+        Why it was not tested; else empty.
+    n_calls, n_sessions, n_subjects : int
+    hours : float
+    """
+
+    value: str
+    agreement: float | None
+    times_chance: float | None
+    p: float | None
+    q: float | None
+    why: str
+    n_calls: int
+    n_sessions: int
+    n_subjects: int
+    hours: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JoinPage:
     """Everything that the page shows.
@@ -163,6 +233,8 @@ class JoinPage:
     evidence : Evidence
     logs : sequence of PageLog
     clocks : sequence of PageClock
+    context : sequence of PageContext
+    neighbourhood : sequence of PageNeighbourhood
     sessions : sequence of PageSession
         In the order in which they are shown.
     methods : str
@@ -183,6 +255,8 @@ class JoinPage:
     sessions: Sequence[PageSession]
     methods: str
     clocks: Sequence[PageClock] = ()
+    context: Sequence[PageContext] = ()
+    neighbourhood: Sequence[PageNeighbourhood] = ()
     exemplars: Mapping[int, tuple[PageExemplar, Box | None]] = field(default_factory=dict)
     band_hz: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
     files: Sequence[tuple[str, str]] = ()
@@ -206,6 +280,8 @@ def write_join(path: str | os.PathLike[str], page: JoinPage) -> None:
         ("logs", "What was joined", _logs(page)),
         ("pairs", "Sound types and behaviours", _pairs(page.evidence)),
         ("reverse", "Given the behaviour: which sound", _reverse(page.evidence)),
+        ("context", "What was measured when a sound is heard", _context(page)),
+        ("neighbourhood", "Without sound types: do calls that sound alike go alike", _alike(page)),
         ("clocks", "Clocks", _clocks(page)),
         ("sessions", "Sessions", _sessions(page)),
         ("problems", "Rows to look at", _problems(page)),
@@ -282,7 +358,7 @@ def _answer(page: JoinPage) -> str:
         + "</div><div><h3>What cannot be said, and why</h3>"
         + (_list(cannot, "reasons") or "<p>No rule speaks against what is said.</p>")
         + "</div></div>"
-        + (f'<div class="exemplars">{sounds}</div>' if sounds else "")
+        + (f'<div class="alike"><div class="exemplars">{sounds}</div></div>' if sounds else "")
         + (
             f"<h3>Look at</h3>{_list([_sentence(one) for one in cautions], 'notes')}"
             if cautions
@@ -573,6 +649,61 @@ def _by_behaviour(evidence: Evidence) -> dict[str, list[Pair]]:
     return groups
 
 
+# --- Measured values, and neighbours -------------------------------------------------------
+
+
+def _context(page: JoinPage) -> str:
+    if not page.context:
+        return ""
+    alpha = page.evidence.alpha
+    ordered = sorted(page.context, key=lambda row: (_order(row.q), row.value, row.sound_type))
+    rows = [
+        [
+            _type(row.sound_type, page.evidence),
+            escape(row.value),
+            _measure(row.mean),
+            _strong(_signed(row.difference), is_below(row.q, alpha)),
+            escape(row.why) if row.q is None else f"[{_signed(row.low)}, {_signed(row.high)}]",
+            _signed(row.deviations),
+            p_text(row.p),
+            p_text(row.q),
+            *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
+        ]
+        for row in ordered
+    ]
+    columns = ["Sound", "Measured", "Mean at its calls", "More than at other times",
+               "95 % interval", "In standard deviations", "p", "q", *COUNTS]  # fmt: skip
+    return (
+        '<p class="hint">In the units of the log. Bold: found. Hours are those for which the value '
+        f"is known.</p>{_long_table('Measured values', columns, rows, 'rows')}"
+    )
+
+
+def _alike(page: JoinPage) -> str:
+    if not page.neighbourhood:
+        return ""
+    alpha = page.evidence.alpha
+    ordered = sorted(page.neighbourhood, key=lambda row: (_order(row.q), row.value))
+    rows = [
+        [
+            _name(row.value),
+            _strong(_measure(row.agreement), is_below(row.q, alpha)) if not row.why
+            else f"not tested: {escape(row.why)}",
+            ratio_text(row.times_chance),
+            p_text(row.p),
+            p_text(row.q),
+            *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
+        ]
+        for row in ordered
+    ]  # fmt: skip
+    columns = ["Behaviour or value", "Agreement", "Times chance", "p", "q", *COUNTS]
+    table = _long_table("Agreement of neighbours", columns, rows, "rows")
+    return (
+        '<p class="hint">Do the calls that sound most like a call go with the same as it does, '
+        f"more often than by chance? Bold: found.</p>{table}"
+    )
+
+
 # --- Clocks --------------------------------------------------------------------------------
 
 
@@ -798,6 +929,27 @@ def _name(name: str) -> str:
 def _hours(hours: float) -> str:
     """Write hours for a column: two significant digits at least."""
     return f"{hours:,.1f}" if hours >= 0.95 else f"{hours:.2g}"
+
+
+def _order(q: float | None) -> float:
+    """Put what is surest first, and what was not tested last."""
+    return math.inf if q is None else q
+
+
+def _measure(value: float | None, sign: str = "") -> str:
+    """Write a value of any size to three significant digits at least."""
+    if value is None:
+        return NONE
+    said = f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}.3g}"
+    return said.replace("-", "−")
+
+
+def _signed(value: float | None) -> str:
+    return _measure(value, "+")
+
+
+def _strong(text: str, is_found: bool) -> str:
+    return f"<b>{text}</b>" if is_found else text
 
 
 def _share(share: float | None) -> str:
