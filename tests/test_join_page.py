@@ -29,8 +29,8 @@ from oscine.behaviour.page import (
     JoinPage,
     PageClock,
     PageContext,
+    PageLikeness,
     PageLog,
-    PageNeighbourhood,
     write_join,
 )
 from oscine.behaviour.sessions import Session
@@ -681,22 +681,27 @@ def test_a_pair_shows_its_effect_and_an_untested_one_its_reason(tmp_path):
 CONTEXT = PageContext(
     sound_type=7,
     value="temperature",
-    mean=1234.5,
+    at_calls=1234.5,
+    over_effort=1235.0,
     difference=-0.5,
     low=-0.9,
     high=-0.1,
     deviations=-0.25,
     p=0.01,
     q=0.03,
+    from_calls=-0.4,
+    from_calls_q=0.2,
     why="",
     n_calls=34,
     n_sessions=8,
     n_subjects=0,
     hours=6.2,
 )
-ALIKE = PageNeighbourhood(
-    value="feeding",
-    agreement=0.31,
+ALIKE = PageLikeness(
+    behaviour="feeding",
+    n_pairs=900,
+    both=0.31,
+    by_chance=0.22,
     times_chance=1.4,
     p=0.01,
     q=0.02,
@@ -717,7 +722,7 @@ def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_pat
         CONTEXT,
     ]
     alike = [
-        replace(ALIKE, value=HOSTILE, agreement=None, times_chance=None, q=None, why="too few"),
+        replace(ALIKE, behaviour=HOSTILE, both=None, times_chance=None, q=None, why="too few"),
         ALIKE,
     ]
     html = written(tmp_path, page(context=context, neighbourhood=alike))
@@ -727,15 +732,16 @@ def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_pat
     measured = next(table for table in parsed.tables if "Measured" in table[0])
     counts = ["34", "8", "–", "6.2"]
     assert measured[1] == [
-        "type 7 'low double caw'", "temperature", "1,234", "−0.5", "[−0.9, −0.1]", "−0.25",
-        ".010", ".030", *counts,
+        "type 7 'low double caw'", "temperature", "1,234, 1,235", "−0.5", "[−0.9, −0.1]",
+        "−0.25", ".010", ".030", "−0.4", *counts,
     ]  # fmt: skip
     assert [row[1] for row in measured[2:]] == ["group size", HOSTILE, "wind"]
     assert [row[4] for row in measured[3:]] == [HOSTILE, "never measured"]
     assert "<b>−0.5</b>" in html
-    near = next(table for table in parsed.tables if "Agreement" in table[0])
-    assert near[1] == ["feeding", "0.31", "1.4", ".010", ".020", "400", "8", "3", "6.2"]
-    assert near[2][:2] == [HOSTILE, "not tested: too few"]
+    near = next(table for table in parsed.tables if "Pairs of neighbours" in table[0])
+    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2"]
+    assert near[1] == found
+    assert (near[2][0], near[2][6]) == (HOSTILE, "not tested: too few")
 
 
 def test_a_sound_that_is_spoken_of_can_be_heard(tmp_path):

@@ -162,13 +162,16 @@ class PageContext:
     sound_type : int
     value : str
         What was measured.
-    mean : float or None
-        At calls of the type, in the unit of the log.
+    at_calls, over_effort : float or None
+        Its mean at calls of the type, and over all time for which it is known, in the unit of the
+        log.
     difference, low, high : float or None
-        From what it is at other times, and the 95 % interval. None where not tested.
+        Within sessions, and the 95 % interval. None where not tested.
     deviations : float or None
         The difference in standard deviations of the value.
     p, q : float or None
+    from_calls, from_calls_q : float or None
+        The difference from calls of all types.
     why : str
         Why it was not tested; else empty.
     n_calls, n_sessions, n_subjects : int
@@ -178,13 +181,16 @@ class PageContext:
 
     sound_type: int
     value: str
-    mean: float | None
+    at_calls: float | None
+    over_effort: float | None
     difference: float | None
     low: float | None
     high: float | None
     deviations: float | None
     p: float | None
     q: float | None
+    from_calls: float | None
+    from_calls_q: float | None
     why: str
     n_calls: int
     n_sessions: int
@@ -193,17 +199,17 @@ class PageContext:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PageNeighbourhood:
-    """Whether calls that sound alike have a behaviour or a value in common, without sound types.
+class PageLikeness:
+    """Whether calls that sound alike have a behaviour in common, without sound types.
 
     Attributes
     ----------
-    value : str
-        A behaviour, or what was measured.
-    agreement : float or None
-        How alike neighbours are in it; None where not tested.
+    behaviour : str
+    n_pairs : int
+        Of a call and a neighbour from another session.
+    both, by_chance : float or None
+        Share of the pairs in which both go with it, and what that would be by chance.
     times_chance : float or None
-        Beside that of the arrangements.
     p, q : float or None
     why : str
         Why it was not tested; else empty.
@@ -211,8 +217,10 @@ class PageNeighbourhood:
     hours : float
     """
 
-    value: str
-    agreement: float | None
+    behaviour: str
+    n_pairs: int
+    both: float | None
+    by_chance: float | None
     times_chance: float | None
     p: float | None
     q: float | None
@@ -234,7 +242,7 @@ class JoinPage:
     logs : sequence of PageLog
     clocks : sequence of PageClock
     context : sequence of PageContext
-    neighbourhood : sequence of PageNeighbourhood
+    neighbourhood : sequence of PageLikeness
     sessions : sequence of PageSession
         In the order in which they are shown.
     methods : str
@@ -256,7 +264,7 @@ class JoinPage:
     methods: str
     clocks: Sequence[PageClock] = ()
     context: Sequence[PageContext] = ()
-    neighbourhood: Sequence[PageNeighbourhood] = ()
+    neighbourhood: Sequence[PageLikeness] = ()
     exemplars: Mapping[int, tuple[PageExemplar, Box | None]] = field(default_factory=dict)
     band_hz: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
     files: Sequence[tuple[str, str]] = ()
@@ -661,21 +669,24 @@ def _context(page: JoinPage) -> str:
         [
             _type(row.sound_type, page.evidence),
             escape(row.value),
-            _measure(row.mean),
+            f"{_measure(row.at_calls)}, {_measure(row.over_effort)}",
             _strong(_signed(row.difference), is_below(row.q, alpha)),
-            escape(row.why) if row.q is None else f"[{_signed(row.low)}, {_signed(row.high)}]",
+            f"[{_signed(row.low)}, {_signed(row.high)}]" if row.q is not None else escape(row.why),
             _signed(row.deviations),
             p_text(row.p),
             p_text(row.q),
+            _strong(_signed(row.from_calls), is_below(row.from_calls_q, alpha)),
             *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
         ]
         for row in ordered
     ]
-    columns = ["Sound", "Measured", "Mean at its calls", "More than at other times",
-               "95 % interval", "In standard deviations", "p", "q", *COUNTS]  # fmt: skip
+    columns = ["Sound", "Measured", "Mean at its calls, at all times", "Difference",
+               "95 % interval", "In standard deviations", "p", "q", "From all calls",
+               *COUNTS]  # fmt: skip
     return (
-        '<p class="hint">In the units of the log. Bold: found. Hours are those for which the value '
-        f"is known.</p>{_long_table('Measured values', columns, rows, 'rows')}"
+        '<p class="hint">In the units of the log; differences are those within sessions. ‘From all '
+        "calls’: the difference from calls of all types. Bold: found. Hours are those for which "
+        f"the value is known.</p>{_long_table('Measured values', columns, rows, 'rows')}"
     )
 
 
@@ -683,24 +694,26 @@ def _alike(page: JoinPage) -> str:
     if not page.neighbourhood:
         return ""
     alpha = page.evidence.alpha
-    ordered = sorted(page.neighbourhood, key=lambda row: (_order(row.q), row.value))
+    ordered = sorted(page.neighbourhood, key=lambda row: (_order(row.q), row.behaviour))
     rows = [
         [
-            _name(row.value),
-            _strong(_measure(row.agreement), is_below(row.q, alpha)) if not row.why
-            else f"not tested: {escape(row.why)}",
-            ratio_text(row.times_chance),
+            _name(row.behaviour),
+            f"{row.n_pairs:,}",
+            _share(row.both),
+            _share(row.by_chance),
+            _strong(ratio_text(row.times_chance), is_below(row.q, alpha)),
             p_text(row.p),
-            p_text(row.q),
+            f"not tested: {escape(row.why)}" if row.q is None else p_text(row.q),
             *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
         ]
         for row in ordered
-    ]  # fmt: skip
-    columns = ["Behaviour or value", "Agreement", "Times chance", "p", "q", *COUNTS]
+    ]
+    columns = ["Behaviour", "Pairs of neighbours", "Both with it", "By chance", "Times chance",
+               "p", "q", *COUNTS]  # fmt: skip
     table = _long_table("Agreement of neighbours", columns, rows, "rows")
     return (
-        '<p class="hint">Do the calls that sound most like a call go with the same as it does, '
-        f"more often than by chance? Bold: found.</p>{table}"
+        '<p class="hint">Do the calls that sound most like a call, in other sessions, go with the '
+        f"same behaviour as it does more often than by chance? Bold: found.</p>{table}"
     )
 
 
