@@ -1,6 +1,8 @@
 """The page of the join and its words: what is said has its numbers, what is not its reason."""
 
+import base64
 import csv
+import hashlib
 import re
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
@@ -11,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from oscine.atlas.pictures import PageExemplar
 from oscine.behaviour import readme, words
 from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association, Pair, associate
@@ -21,7 +24,15 @@ from oscine.behaviour.join import PAIRS, JoinConfig, join
 from oscine.behaviour.log import read_log
 from oscine.behaviour.matching import RECORDINGS, marker_pairs
 from oscine.behaviour.methods import Windows, methods_text
-from oscine.behaviour.page import Correlogram, JoinPage, PageClock, PageLog, write_join
+from oscine.behaviour.page import (
+    Correlogram,
+    JoinPage,
+    PageClock,
+    PageContext,
+    PageLikeness,
+    PageLog,
+    write_join,
+)
 from oscine.behaviour.sessions import Session
 from oscine.behaviour.showing import (
     clock_of_activity,
@@ -665,6 +676,91 @@ def test_a_pair_shows_its_effect_and_an_untested_one_its_reason(tmp_path):
     assert 'title="not tested: 2 calls (5 needed)"' in html
     assert re.search(r'<td class="more found"[^>]*><b>2.3</b><i>, found</i></td>', html)
     assert re.search(r'<td class="less" [^>]*>0.41</td>', html)
+
+
+CONTEXT = PageContext(
+    sound_type=7,
+    value="temperature",
+    at_calls=1234.5,
+    over_effort=1235.0,
+    difference=-0.5,
+    low=-0.9,
+    high=-0.1,
+    deviations=-0.25,
+    p=0.01,
+    q=0.03,
+    from_calls=-0.4,
+    from_calls_q=0.2,
+    why="",
+    n_calls=34,
+    n_sessions=8,
+    n_subjects=0,
+    hours=6.2,
+)
+ALIKE = PageLikeness(
+    behaviour="feeding",
+    n_pairs=900,
+    both=0.31,
+    by_chance=0.22,
+    times_chance=1.4,
+    p=0.01,
+    q=0.02,
+    why="",
+    n_calls=400,
+    n_sessions=8,
+    n_subjects=3,
+    hours=6.2,
+)
+
+
+def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_path):
+    nothing = {"difference": None, "low": None, "high": None, "deviations": None}
+    context = [
+        replace(CONTEXT, value=HOSTILE, p=None, q=None, why=HOSTILE, **nothing),
+        replace(CONTEXT, value="wind", p=None, q=None, why="never measured", **nothing),
+        replace(CONTEXT, value="group size", q=0.5),
+        CONTEXT,
+    ]
+    alike = [
+        replace(ALIKE, behaviour=HOSTILE, both=None, times_chance=None, q=None, why="too few"),
+        ALIKE,
+    ]
+    html = written(tmp_path, page(context=context, neighbourhood=alike))
+    parsed = Parsed(html)
+    assert parsed.open == []
+    assert parsed.tags.count("script") == 1
+    measured = next(table for table in parsed.tables if "Measured" in table[0])
+    counts = ["34", "8", "–", "6.2"]
+    assert measured[1] == [
+        "type 7 'low double caw'", "temperature", "1,234, 1,235", "−0.5", "[−0.9, −0.1]",
+        "−0.25", ".010", ".030", "−0.4", *counts,
+    ]  # fmt: skip
+    assert [row[1] for row in measured[2:]] == ["group size", HOSTILE, "wind"]
+    assert [row[4] for row in measured[3:]] == [HOSTILE, "never measured"]
+    assert "<b>−0.5</b>" in html
+    near = next(table for table in parsed.tables if "Pairs of neighbours" in table[0])
+    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2"]
+    assert near[1] == found
+    assert (near[2][0], near[2][6]) == (HOSTILE, "not tested: too few")
+
+
+def test_a_sound_that_is_spoken_of_can_be_heard(tmp_path):
+    exemplar = PageExemplar(
+        event_id="e1",
+        recording="north/a.flac",
+        start_s=1.0,
+        stop_s=2.0,
+        spectrogram=np.zeros((20, 8)),
+        audio=b"ID3",
+    )
+    shown = {7: (exemplar, None), 3: (exemplar, None)}
+    band_hz = np.geomspace(200, 8000, 8)
+    html = written(tmp_path, page(exemplars=shown, band_hz=band_hz))
+    assert html.count('<figure class="exemplar"') == 1
+    assert "<b>type 7 &#x27;low double caw&#x27;</b>" in html
+    script = re.search(r'<script type="module">(.*?)</script>', html, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
 
 
 def test_what_can_be_said_comes_first_and_what_cannot_beside_it(tmp_path):

@@ -17,7 +17,10 @@ LONGEST_NAME = 24
 NOTE_WIDTH = 108
 AXIS_HEIGHT = 44
 MOST_STEPS = 4
-LARGE_STEPS = tuple(n * 10**power for power in range(9) for n in (1, 2, 5))
+STEPS = (
+    *(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5),
+    *(n * 10**power for power in range(9) for n in (1, 2, 5)),
+)
 PANEL_LEFT, PANEL_HEIGHT = 62, 370
 
 
@@ -91,10 +94,12 @@ SHAPES = {
 def axis_from(name: str, low: float, high: float, *, reference: float | None = None) -> Axis:
     """Make an axis with round ticks, widened to the next tick."""
     high = max(high, low + 0.01)
-    for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, *LARGE_STEPS):
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        if last - first <= MOST_STEPS:
-            break
+
+    def ends(step: float) -> tuple[int, int]:
+        return math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+
+    step = next((one for one in STEPS if ends(one)[1] - ends(one)[0] <= MOST_STEPS), STEPS[-1])
+    first, last = ends(step)
     numbers = [number * step for number in range(first, last + 1)]
     ticks = [(number, f"{number:,.9g}".replace("-", "−")) for number in numbers]
     return Axis(name=name, low=numbers[0], high=numbers[-1], ticks=ticks, reference=reference)

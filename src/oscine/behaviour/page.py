@@ -64,7 +64,7 @@ WRAPPED, UNTESTED = ' class="text"', ' class="untested"'
 COUNTS = ("Calls", "Sessions", "Individuals", "Hours")
 """What every row of pairs, logs and sessions rests on."""
 MOST = "Most of one session, individual"
-NUMBER = re.compile(r"[\d.,<∞–]+( ?%)?")
+NUMBER = re.compile(r"(<b>)?[-+−\d.,<∞–e ]+(</b>)?")
 SIGN = Sign(shape="circle", tint="blue")
 
 
@@ -153,6 +153,84 @@ class PageClock:
     correlogram: Correlogram | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageContext:
+    """A sound type and a value that was measured: what it is when the type is heard.
+
+    Attributes
+    ----------
+    sound_type : int
+    value : str
+        What was measured.
+    at_calls, over_effort : float or None
+        Its mean at calls of the type, and over all time for which it is known, in the unit of the
+        log.
+    difference, low, high : float or None
+        Within sessions, and the 95 % interval. None where not tested.
+    deviations : float or None
+        The difference in standard deviations of the value.
+    p, q : float or None
+    from_calls, from_calls_q : float or None
+        The difference from calls of all types.
+    why : str
+        Why it was not tested; else empty.
+    n_calls, n_sessions, n_subjects : int
+    hours : float
+        For which the value is known.
+    """
+
+    sound_type: int
+    value: str
+    at_calls: float | None
+    over_effort: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    deviations: float | None
+    p: float | None
+    q: float | None
+    from_calls: float | None
+    from_calls_q: float | None
+    why: str
+    n_calls: int
+    n_sessions: int
+    n_subjects: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageLikeness:
+    """Whether calls that sound alike have a behaviour in common, without sound types.
+
+    Attributes
+    ----------
+    behaviour : str
+    n_pairs : int
+        Of a call and a neighbour from another session.
+    both, by_chance : float or None
+        Share of the pairs in which both go with it, and what that would be by chance.
+    times_chance : float or None
+    p, q : float or None
+    why : str
+        Why it was not tested; else empty.
+    n_calls, n_sessions, n_subjects : int
+    hours : float
+    """
+
+    behaviour: str
+    n_pairs: int
+    both: float | None
+    by_chance: float | None
+    times_chance: float | None
+    p: float | None
+    q: float | None
+    why: str
+    n_calls: int
+    n_sessions: int
+    n_subjects: int
+    hours: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JoinPage:
     """Everything that the page shows.
@@ -163,6 +241,8 @@ class JoinPage:
     evidence : Evidence
     logs : sequence of PageLog
     clocks : sequence of PageClock
+    context : sequence of PageContext
+    neighbourhood : sequence of PageLikeness
     sessions : sequence of PageSession
         In the order in which they are shown.
     methods : str
@@ -183,6 +263,8 @@ class JoinPage:
     sessions: Sequence[PageSession]
     methods: str
     clocks: Sequence[PageClock] = ()
+    context: Sequence[PageContext] = ()
+    neighbourhood: Sequence[PageLikeness] = ()
     exemplars: Mapping[int, tuple[PageExemplar, Box | None]] = field(default_factory=dict)
     band_hz: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
     files: Sequence[tuple[str, str]] = ()
@@ -206,6 +288,8 @@ def write_join(path: str | os.PathLike[str], page: JoinPage) -> None:
         ("logs", "What was joined", _logs(page)),
         ("pairs", "Sound types and behaviours", _pairs(page.evidence)),
         ("reverse", "Given the behaviour: which sound", _reverse(page.evidence)),
+        ("context", "What was measured when a sound is heard", _context(page)),
+        ("neighbourhood", "Without sound types: do calls that sound alike go alike", _alike(page)),
         ("clocks", "Clocks", _clocks(page)),
         ("sessions", "Sessions", _sessions(page)),
         ("problems", "Rows to look at", _problems(page)),
@@ -282,7 +366,7 @@ def _answer(page: JoinPage) -> str:
         + "</div><div><h3>What cannot be said, and why</h3>"
         + (_list(cannot, "reasons") or "<p>No rule speaks against what is said.</p>")
         + "</div></div>"
-        + (f'<div class="exemplars">{sounds}</div>' if sounds else "")
+        + (f'<div class="alike"><div class="exemplars">{sounds}</div></div>' if sounds else "")
         + (
             f"<h3>Look at</h3>{_list([_sentence(one) for one in cautions], 'notes')}"
             if cautions
@@ -573,6 +657,66 @@ def _by_behaviour(evidence: Evidence) -> dict[str, list[Pair]]:
     return groups
 
 
+# --- Measured values, and neighbours -------------------------------------------------------
+
+
+def _context(page: JoinPage) -> str:
+    if not page.context:
+        return ""
+    alpha = page.evidence.alpha
+    ordered = sorted(page.context, key=lambda row: (_order(row.q), row.value, row.sound_type))
+    rows = [
+        [
+            _type(row.sound_type, page.evidence),
+            escape(row.value),
+            f"{_measure(row.at_calls)}, {_measure(row.over_effort)}",
+            _strong(_signed(row.difference), is_below(row.q, alpha)),
+            f"[{_signed(row.low)}, {_signed(row.high)}]" if row.q is not None else escape(row.why),
+            _signed(row.deviations),
+            p_text(row.p),
+            p_text(row.q),
+            _strong(_signed(row.from_calls), is_below(row.from_calls_q, alpha)),
+            *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
+        ]
+        for row in ordered
+    ]
+    columns = ["Sound", "Measured", "Mean at its calls, at all times", "Difference",
+               "95 % interval", "In standard deviations", "p", "q", "From all calls",
+               *COUNTS]  # fmt: skip
+    return (
+        '<p class="hint">In the units of the log; differences are those within sessions. ‘From all '
+        "calls’: the difference from calls of all types. Bold: found. Hours are those for which "
+        f"the value is known.</p>{_long_table('Measured values', columns, rows, 'rows')}"
+    )
+
+
+def _alike(page: JoinPage) -> str:
+    if not page.neighbourhood:
+        return ""
+    alpha = page.evidence.alpha
+    ordered = sorted(page.neighbourhood, key=lambda row: (_order(row.q), row.behaviour))
+    rows = [
+        [
+            _name(row.behaviour),
+            f"{row.n_pairs:,}",
+            _share(row.both),
+            _share(row.by_chance),
+            _strong(ratio_text(row.times_chance), is_below(row.q, alpha)),
+            p_text(row.p),
+            f"not tested: {escape(row.why)}" if row.q is None else p_text(row.q),
+            *_counts(row.n_calls, row.n_sessions, row.n_subjects, row.hours),
+        ]
+        for row in ordered
+    ]
+    columns = ["Behaviour", "Pairs of neighbours", "Both with it", "By chance", "Times chance",
+               "p", "q", *COUNTS]  # fmt: skip
+    table = _long_table("Agreement of neighbours", columns, rows, "rows")
+    return (
+        '<p class="hint">Do the calls that sound most like a call, in other sessions, go with the '
+        f"same behaviour as it does more often than by chance? Bold: found.</p>{table}"
+    )
+
+
 # --- Clocks --------------------------------------------------------------------------------
 
 
@@ -798,6 +942,27 @@ def _name(name: str) -> str:
 def _hours(hours: float) -> str:
     """Write hours for a column: two significant digits at least."""
     return f"{hours:,.1f}" if hours >= 0.95 else f"{hours:.2g}"
+
+
+def _order(q: float | None) -> float:
+    """Put what is surest first, and what was not tested last."""
+    return math.inf if q is None else q
+
+
+def _measure(value: float | None, sign: str = "") -> str:
+    """Write a value of any size to three significant digits at least."""
+    if value is None:
+        return NONE
+    said = f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}.3g}"
+    return said.replace("-", "−")
+
+
+def _signed(value: float | None) -> str:
+    return _measure(value, "+")
+
+
+def _strong(text: str, is_found: bool) -> str:
+    return f"<b>{text}</b>" if is_found else text
 
 
 def _share(share: float | None) -> str:

@@ -205,7 +205,7 @@ def pair_sentence(pair: Pair, names: Mapping[int, str], hours: float) -> str:
         f"{ratio_text(pair.rate_ratio)} times as often as at other times (95 % interval "
         f"{ratio_text(pair.low)} to {ratio_text(pair.high)}; "
         f"{pair.n_together:,} of {count_text(pair.n_calls, 'call')} together with it, "
-        f"{pair.expected:.1f} expected; {count_text(pair.n_sessions, 'session')}, {subjects}, "
+        f"{pair.expected:,.1f} expected; {count_text(pair.n_sessions, 'session')}, {subjects}, "
         f"{hours_text(pair.hours_on + pair.hours_off)} watched, {hours_text(pair.hours_on)} of it "
         f"with {pair.behaviour}; q {p_text(pair.q)})."
     )
