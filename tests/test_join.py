@@ -1,22 +1,18 @@
 """Calls joined with observations: held against the rules written out, one pair and one ms each."""
 
-import csv
 from collections import defaultdict
-from datetime import datetime
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oscine.behaviour.join import JoinConfig, join
-from oscine.behaviour.matching import RECORDINGS, marker_pairs, match_keys
+from oscine.behaviour.matching import RECORDINGS
 from oscine.behaviour.sessions import overlaps
 from oscine.behaviour.sites import SLACK_MS
 from oscine.behaviour.spans import cut, merged, merged_by_group, sharing
 from oscine.behaviour.tables import CALLS, CONTEXT, EFFORT, OBSERVATIONS
-from oscine.sound.clock import ClockReading, to_utc_ms
 
 WHOLE = 2**62  # where a state that lasts as long as the recording ends
 HOUR = 3_600_000

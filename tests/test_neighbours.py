@@ -21,7 +21,7 @@ from oscine.embedding.readout import READOUT
 from oscine.search import exact as exact_module
 from oscine.search import index as index_module
 from oscine.search import survey as survey_module
-from oscine.search.exact import exact
+from oscine.search.exact import NOBODY, exact, exact_elsewhere
 from oscine.search.index import DESCRIPTION, open_index, refresh_index
 from oscine.search.survey import Events, survey
 from oscine.steps import comparing
@@ -169,6 +169,21 @@ def combined(inner):
 
 
 predicates = st.recursive(field_tests(), combined, max_leaves=5)
+
+
+def test_the_nearest_elsewhere_are_those_that_brute_force_finds(rng):
+    vectors = rng.standard_normal((60, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    places = rng.integers(0, 4, 60)
+    places[:3] = [7, 7, 8]
+    found = exact_elsewhere(vectors, places, 8)
+    for row, (vector, place) in enumerate(zip(vectors, places, strict=True)):
+        others = np.flatnonzero(places != place)
+        best = others[np.argsort(-(vectors[others] @ vector), kind="stable")][:8]
+        assert found[row].tolist() == best.tolist()
+    assert exact_elsewhere(vectors[:2], places[:2], 3).tolist() == [[NOBODY] * 3] * 2
+    assert exact_elsewhere(vectors[:3], places[:3], 3)[0].tolist() == [2, NOBODY, NOBODY]
+    assert exact_elsewhere(vectors[:0], places[:0], 3).shape == (0, 3)
 
 
 @pytest.fixture(scope="module")

@@ -9,24 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from oscine.behaviour.activity_offset import offset_from_activity
 from oscine.behaviour.association import Association, associate
 from oscine.behaviour.clocks import Clock, corrected, disagreements, fit_clock
+from oscine.behaviour.context import Contexts, stand
 from oscine.behaviour.join import Joined, join
 from oscine.behaviour.kept import AnalysisConfig, KeptLog, together
 from oscine.behaviour.matching import marker_pairs
+from oscine.behaviour.neighbourhood import Neighbourhood, agree
 from oscine.behaviour.page import PageClock
+from oscine.behaviour.sessions import Whole
 from oscine.behaviour.showing import clock_of_activity, clock_of_markers
 from oscine.behaviour.tables import FILE, SITE, Problem
 from oscine.behaviour.words import ClockState
+from oscine.sound.clock import offset_minutes_at
 
 UNKNOWN_MS = 2000.0
 """By how much observations are moved to see what depends on the clocks, where nothing tells how far
 they were apart: two watches set by hand."""
 
+MOST_NEIGHBOURS = 20_000
+"""Calls whose neighbours are looked at; of more, so many drawn at random."""
+
 Tell = Callable[[int, int, str], None]
+Nearest = Callable[[Whole], Whole]
+"""Takes numbers of calls [shape=(N,)] and returns, for each, rows of the most alike of other
+recordings among them [shape=(N, k)], -1 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,6 +75,9 @@ class Analysed:
     association : Association
     at_offsets : mapping of float to Association
         The same, had observations been so many ms later.
+    contexts : Contexts
+    neighbourhood : Neighbourhood or None
+        None where the calls have no vectors.
     clocks : list of ToldClock
         One a log.
     problems : tuple of Problem
@@ -74,6 +88,8 @@ class Analysed:
     observations: pl.DataFrame
     association: Association
     at_offsets: Mapping[float, Association]
+    contexts: Contexts
+    neighbourhood: Neighbourhood | None
     clocks: list[ToldClock]
     problems: tuple[Problem, ...]
 
@@ -84,6 +100,7 @@ def analyse(
     recordings: pl.DataFrame,
     config: AnalysisConfig,
     tell: Tell,
+    nearest: Nearest | None = None,
 ) -> Analysed:
     """Join all logs with all calls and ask what goes with what.
 
@@ -97,12 +114,13 @@ def analyse(
     config : AnalysisConfig
     tell : callable
         Told how far it is, how far it goes, and what is at hand.
+    nearest : callable, optional
 
     Returns
     -------
     Analysed
     """
-    tell(0, 5, "clocks")
+    tell(0, 6, "clocks")
     clocks = [tell_clock(kept, calls, recordings, config.seed) for kept in logs]
     uncertain_ms = max(
         (
@@ -112,25 +130,46 @@ def analyse(
         ),
         default=0.0,
     )
-    tell(1, 5, "joining")
+    tell(1, 6, "joining")
     tables = _corrected(logs)
     joined = join(calls, recordings, *tables, config.join)
-    tell(2, 5, "what goes with what")
+    tell(2, 6, "what goes with what")
     association = _associated(joined, config)
+    tell(3, 6, "what was measured, and neighbours")
+    contexts = stand(
+        joined.sessions,
+        utc_offset_min=_utc_offsets(joined, logs),
+        n_permutations=config.permutations,
+        seed=config.seed,
+        alpha=config.false_discovery_rate,
+    )
+    neighbourhood = None
+    if nearest is not None:
+        heard = _some_calls(joined, config.seed)
+        neighbourhood = agree(
+            joined.sessions,
+            heard,
+            nearest(heard),
+            n_permutations=config.permutations or 999,
+            seed=config.seed,
+            alpha=config.false_discovery_rate,
+        )
     at_offsets: dict[float, Association] = {}
     by_ms = float(round(uncertain_ms))
     for number, offset_ms in enumerate((-by_ms, by_ms) if by_ms else ()):
-        tell(3 + number, 5, f"the same with observations {abs(offset_ms):g} ms off")
+        tell(4 + number, 6, f"the same with observations {abs(offset_ms):g} ms off")
         by = Clock(offset_ms=-offset_ms)
         observations, effort, context = (corrected(table, by) for table in tables)
         again = join(calls, recordings, observations, effort, context, config.join)
         at_offsets[offset_ms] = _associated(again, config)
-    tell(5, 5, "")
+    tell(6, 6, "")
     return Analysed(
         joined=joined,
         observations=tables[0],
         association=association,
         at_offsets=at_offsets,
+        contexts=contexts,
+        neighbourhood=neighbourhood,
         clocks=clocks,
         problems=(
             *(problem for kept in logs for problem in kept.log.problems),
@@ -138,6 +177,28 @@ def analyse(
             *joined.unmatched,
         ),
     )
+
+
+def _some_calls(joined: Joined, seed: int) -> Whole:
+    """Return the numbers of the observed calls, or of so many of them that are drawn."""
+    numbers = [session.calls for session in joined.sessions]
+    known = np.unique(np.concatenate([np.zeros(0, np.int64), *numbers]))
+    if len(known) <= MOST_NEIGHBOURS:
+        return known
+    return np.sort(np.random.default_rng(seed).choice(known, MOST_NEIGHBOURS, replace=False))
+
+
+def _utc_offsets(joined: Joined, logs: Sequence[KeptLog]) -> dict[str, float]:
+    """Return how far the clocks of each session are ahead of UTC, in minutes."""
+    zones = {kept.log.name: kept.log.config.timezone for kept in logs}
+    offsets: dict[str, float] = {}
+    for number, log in (
+        joined.effort.drop_nulls("joined_session").select("joined_session", "log").iter_rows()
+    ):
+        session = joined.sessions[number]
+        if session.is_dated and zones[log]:
+            offsets[session.name] = offset_minutes_at(int(session.segments[0, 0]), zones[log])
+    return offsets
 
 
 def _corrected(logs: Sequence[KeptLog]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -17,12 +17,20 @@ from numpy.typing import ArrayLike
 from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association
 from oscine.behaviour.clocks import ClockFit
+from oscine.behaviour.context import Contexts
 from oscine.behaviour.drawings import PageSession
 from oscine.behaviour.join import Joined
 from oscine.behaviour.log import Log
-from oscine.behaviour.page import Correlogram, PageClock, PageLog
+from oscine.behaviour.neighbourhood import Neighbourhood
+from oscine.behaviour.page import (
+    Correlogram,
+    PageClock,
+    PageContext,
+    PageLikeness,
+    PageLog,
+)
 from oscine.behaviour.parts import FIRST_TO_LAST
-from oscine.behaviour.sessions import Whole
+from oscine.behaviour.sessions import Session, Whole
 from oscine.behaviour.sites import folded
 from oscine.behaviour.words import ClockState, Evidence
 from oscine.sound.clock import zone_of
@@ -115,6 +123,70 @@ def page_log(log: Log, joined: Joined) -> PageLog:
         ],
         problems=[*log.problems, *(one for one in joined.unmatched if one.log == log.name)],
     )
+
+
+def page_contexts(contexts: Contexts) -> list[PageContext]:
+    """Say what was measured when a sound is heard; callers are not known."""
+    return [
+        PageContext(
+            sound_type=one.sound_type,
+            value=one.context,
+            at_calls=one.mean_at_calls,
+            over_effort=one.mean_over_effort,
+            difference=one.difference,
+            low=one.low,
+            high=one.high,
+            deviations=(
+                None
+                if one.difference is None or not one.deviation
+                else one.difference / one.deviation
+            ),
+            p=one.p,
+            q=one.q,
+            from_calls=one.from_calls,
+            from_calls_q=one.from_calls_q,
+            why=one.why,
+            n_calls=one.n_calls,
+            n_sessions=one.n_sessions,
+            n_subjects=0,
+            hours=one.hours,
+        )
+        for one in contexts.standings
+    ]
+
+
+def page_likenesses(
+    neighbourhood: Neighbourhood, sessions: Sequence[Session]
+) -> list[PageLikeness]:
+    """Say how alike neighbours are with each behaviour, over the hours it was watched for."""
+    return [
+        PageLikeness(
+            behaviour=one.behaviour,
+            n_pairs=one.n_pairs,
+            both=one.both,
+            by_chance=one.by_chance,
+            times_chance=one.times_chance,
+            p=one.p,
+            q=one.q,
+            why=one.why,
+            n_calls=one.n_calls,
+            n_sessions=one.n_sessions,
+            n_subjects=len(
+                {
+                    subject
+                    for session in sessions
+                    for behaviour, subject in session.of_subjects
+                    if behaviour == one.behaviour and subject
+                }
+            ),
+            hours=sum(
+                session.duration_ms / _HOUR_MS
+                for session in sessions
+                if one.behaviour in session.behaviours
+            ),
+        )
+        for one in neighbourhood.likenesses
+    ]
 
 
 def page_sessions(joined: Joined, timezones: Mapping[str, str]) -> list[PageSession]:

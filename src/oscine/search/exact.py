@@ -97,6 +97,34 @@ def exact_among(
     )
 
 
+def exact_elsewhere(vectors: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:
+    """Return, for each of some vectors, the most alike of the others that have another place.
+
+    Parameters
+    ----------
+    vectors : np.ndarray of float32 [shape=(N, D)]
+        Of unit length.
+    places : np.ndarray of int64 [shape=(N,)]
+        Such as numbers of recordings.
+    k : int
+
+    Returns
+    -------
+    np.ndarray of int64 [shape=(N, k)]
+        Rows, the most alike first; -1 where there are no more.
+    """
+    found = np.full((len(vectors), k), NOBODY)
+    for first in range(0, len(vectors), QUERIES_AT_ONCE):
+        likeness = vectors[first : first + QUERIES_AT_ONCE] @ vectors.T
+        likeness[places[first : first + QUERIES_AT_ONCE, None] == places] = -np.inf
+        best = np.argpartition(-likeness, min(k, len(vectors) - 1), axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(likeness, best, axis=1), axis=1, kind="stable")
+        best = np.take_along_axis(best, order, axis=1)
+        is_there = np.isfinite(np.take_along_axis(likeness, best, axis=1))
+        found[first : first + len(best), : best.shape[1]] = np.where(is_there, best, NOBODY)
+    return found
+
+
 def _nearest(
     vectors: ArrayReader, queries: np.ndarray, k: int, rows: np.ndarray | range
 ) -> Neighbours:

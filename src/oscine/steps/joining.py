@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from oscine.config import OscineConfig, WrongArgument, from_mapping, to_mapping,
 from oscine.steps.naming import sound_type_names
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
-from oscine.workspace.arrays import NewFile
+from oscine.workspace.arrays import ArrayReader, NewFile
 from oscine.workspace.catalogue import MODIFICATION, Catalogue
 from oscine.workspace.folder import Workspace
 
@@ -40,6 +41,8 @@ COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
     "join_columns.md",
 )
 EFFORT = "join_effort.csv"
+NEIGHBOURS = 10
+"""Most alike calls that a call is compared with."""
 MOST_EXEMPLARS = 12
 """Sound types that can be heard on the page."""
 RECORDED, RECORDED_SAID = "recorded.parquet", "recorded.json"
@@ -222,7 +225,9 @@ def join(
         calls = _calls(catalogue, recordings)
         if log is not None and clock is not None and clock.use_estimate:
             logs = _with_estimate(home, logs, name or log.stem, calls, recordings, analysis)
-        found = analyse(logs, calls, recordings, analysis, telling(progress, "join") or _silent)
+        nearest = partial(_nearest, workspace, catalogue, calls)
+        tell = telling(progress, "join") or _silent
+        found = analyse(logs, calls, recordings, analysis, tell, nearest)
         return _written(workspace, catalogue, known, logs, found, analysis, guessed, notes)
 
 
@@ -398,6 +403,34 @@ def _calls(catalogue: Catalogue, recordings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _nearest(
+    workspace: Workspace, catalogue: Catalogue, calls: pl.DataFrame, numbers: np.ndarray
+) -> np.ndarray:
+    """Return the most alike of some calls, of other recordings, as rows of these."""
+    import numpy as np
+    import polars as pl
+
+    from oscine.search.exact import NOBODY, exact_elsewhere
+
+    facts = needed(catalogue, "embed").facts
+    found = np.full((len(numbers), NEIGHBOURS), NOBODY)
+    has_vector = np.flatnonzero(numbers <= facts["events"])  # newer ones are not embedded yet
+    shape = (facts["dimensions"],)
+    folder = workspace.embeddings() / "events"
+    vectors = ArrayReader(folder, np.dtype(np.float32), shape, facts["events"])
+    asked = numbers[has_vector]
+    recordings = (
+        pl.DataFrame({"call": asked})
+        .join(calls.select("call", "recording"), on="call", how="left", maintain_order="left")[
+            "recording"
+        ]
+        .to_numpy()
+    )
+    rows = exact_elsewhere(vectors.take(asked - 1), recordings, NEIGHBOURS)
+    found[has_vector] = np.where(rows == NOBODY, NOBODY, has_vector[rows])
+    return found
+
+
 def _written(
     workspace: Workspace,
     catalogue: Catalogue,
@@ -411,7 +444,13 @@ def _written(
     """Write the page and the tables, and return what they say."""
     from oscine.behaviour.methods import Windows, methods_text
     from oscine.behaviour.page import JoinPage, write_join
-    from oscine.behaviour.showing import evidence_of, page_log, page_sessions
+    from oscine.behaviour.showing import (
+        evidence_of,
+        page_contexts,
+        page_likenesses,
+        page_log,
+        page_sessions,
+    )
     from oscine.behaviour.words import findings, limits, name_warnings, verdict
 
     names = sound_type_names(catalogue)
@@ -439,6 +478,10 @@ def _written(
         ),
         methods=methods,
         clocks=[told.page for told in found.clocks],
+        context=page_contexts(found.contexts),
+        neighbourhood=[]
+        if found.neighbourhood is None
+        else page_likenesses(found.neighbourhood, found.joined.sessions),
         exemplars=exemplars,
         band_hz=band_hz,
         files=files,
@@ -487,6 +530,8 @@ def _written(
         "settings": {kept.log.name: to_mapping(kept.about) for kept in logs},
         "association": asdict(found.association),
         "at_offsets_ms": {f"{by:g}": asdict(one) for by, one in found.at_offsets.items()},
+        "contexts": asdict(found.contexts),
+        "neighbourhood": None if found.neighbourhood is None else asdict(found.neighbourhood),
         "names": names,
         "methods": methods,
     }
