@@ -173,7 +173,7 @@ def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_pa
     begin = datetime(2024, 5, 6, 5, 0, tzinfo=UTC)
     rows = ["observer,recorder"]
     for hours, error_ms in ((0, 10), (7, -15), (12, 5), (18, -5), (25, 12)):
-        at = begin + timedelta(hours=hours)
+        at = begin + timedelta(hours=hours, milliseconds=1234 * hours + 567)
         seen = at + timedelta(milliseconds=4000 + error_ms)
         rows.append(f"{seen:%Y-%m-%d %H:%M:%S.%f},{at:%Y-%m-%d %H:%M:%S.%f}")
     markers.write_text("\n".join(rows) + "\n")
