@@ -67,148 +67,187 @@ class Coded:
         return "|".join(";".join(f"{s:.3f}" for _, s in player) for player in players if player)
 
 
-def _three(time_s):
-    return f"{time_s:.3f}"
-
-
-def tabular_to_7(coded, *, knows_length=True, with_category=True):
+def tabular_to_7(coded, *, knows_length=True):
     """One observation; what concerns all of it stands above the header (versions 2 to 7)."""
-    kind = "Media file(s)" if coded.media else "Live observation"
-    rows = [["Observation id", coded.name], [""], [kind], [""]]
+    rows = [["Observation id", coded.name], [""]]
+    rows += [["Media file(s)" if coded.media else "Live observation"], [""]]
     for player, media in (("Player #1", coded.media), ("Player #2", coded.second_player)):
         rows += [[player, file] for file, _ in media]
     rows += [[""], ["Observation date", coded.date], [""], ["Description", ""], [""]]
     rows += [["Time offset (s)", str(coded.offset_s)], [""]]
     rows += [["independent variables"], ["variable", "value"], *map(list, coded.variables), [""]]
-    n_modifiers = max((len(one.modifiers) for one in coded.seen), default=0)
-    rows.append(
-        ["Time", "Media file path", "Total length", "FPS", "Subject", "Behavior"]
-        + ["Behavioral category"] * with_category
-        + [f"Modifier {at + 1}" for at in range(n_modifiers)]
-        + ["Comment", "Status"]
-    )
+    names = _modifiers_named("Modifier {}", coded)
+    header = ["Time", "Media file path", "Total length", "FPS", "Subject", "Behavior"]
+    header += ["Behavioral category", *names, "Comment", "Status"]
     last = max((row[0] for row in coded.rows), default=0)
     total = _three(max(sum(length for _, length in coded.media), last))
-    for time_s, _, status, one in coded.rows:
-        if not coded.media:
-            about = ["LIVE", total, NA]
-        elif knows_length:
-            about = [coded.media_at(time_s), total, "25.0"]
-        else:
-            about = [NA, NA]
-        subject = "" if one.subject == "No focal subject" else one.subject
-        modifiers = [*one.modifiers, *[""] * n_modifiers][:n_modifiers]
-        rows.append(
-            [_three(time_s), *about, subject, one.behaviour]
-            + [""] * with_category
-            + [*modifiers, "a comment, of words", status]
-        )
+    lines = [
+        dict(zip(names, one.modifiers, strict=False))
+        | {
+            "Time": _three(time_s),
+            "Media file path": coded.media_at(time_s) if coded.media else "LIVE",
+            "Total length": total,
+            "FPS": "25.0" if coded.media else NA,
+            "Subject": _or_empty(one.subject),
+            "Behavior": one.behaviour,
+            "Comment": "a comment, of words",
+            "Status": status,
+        }
+        for time_s, _, status, one in coded.rows
+    ]
+    table = _table(header, lines)
+    if not knows_length:  # of three cells two are written, and both are NA
+        table[1:] = [[row[0], NA, NA, *row[4:], ""] for row in table[1:]]
+    rows += table
     width = max(map(len, rows))
     return [row + [""] * (width - len(row)) for row in rows]
 
 
 def tabular_status(coded):
-    """One observation, repeated in every row, as some releases between 7 and 8.9 wrote it."""
-    rows = [
-        ["Observation id", "Observation date", "Description", "Media file", "Total length", "FPS"]
-        + [name for name, _ in coded.variables]
-        + ["Subject", "Behavior", "Behavioral category", "Modifiers", "Time", "Comment", "Status"]
+    """One observation, its id in every row, and still a column Status."""
+    header = ["Observation id", "Observation date", "Description", "Media file", "Total length"]
+    header += ["FPS", *(name for name, _ in coded.variables), "Subject", "Behavior"]
+    header += ["Behavioral category", "Modifiers", "Time", "Comment", "Status"]
+    lines = [
+        dict(coded.variables)
+        | {
+            "Observation id": coded.name,
+            "Observation date": coded.date,
+            "Media file": coded.media_at(time_s),
+            "Total length": _three(sum(length for _, length in coded.media)),
+            "Subject": one.subject,
+            "Behavior": one.behaviour,
+            "Modifiers": "|".join(one.modifiers),
+            "Time": _three(time_s),
+            "Status": status,
+        }
+        for time_s, _, status, one in coded.rows
     ]
-    total = _three(sum(length for _, length in coded.media))
-    for time_s, _, status, one in coded.rows:
-        rows.append(
-            [coded.name, coded.date, "", coded.media_at(time_s), total, "25.0"]
-            + [value for _, value in coded.variables]
-            + [one.subject, one.behaviour, "", "|".join(one.modifiers), _three(time_s), "", status]
-        )
-    return rows
+    return _table(header, lines)
 
 
 def tabular_from_8(coded):
     """One observation, repeated in every row (version 8.9.4 to 9)."""
-    n_modifiers = max((len(one.modifiers) for one in coded.seen), default=0)
-    rows = [
-        ["Observation id", "Observation date", "Description", "Observation duration"]
-        + ["Observation type", "Source", "Time offset (s)", "Media duration (s)", "FPS"]
-        + [name for name, _ in coded.variables]
-        + ["Subject", "Behavior", "Behavioral category"]
-        + [f"Modifier #{at + 1}" for at in range(n_modifiers)]
-        + ["Behavior type", "Time", "Media file name", "Image index", "Image file path", "Comment"]
-    ]
+    names = _modifiers_named("Modifier #{}", coded)
+    header = ["Observation id", "Observation date", "Description", "Observation duration"]
+    header += ["Observation type", "Source", "Time offset (s)", "Media duration (s)", "FPS"]
+    header += [*(name for name, _ in coded.variables), "Subject", "Behavior"]
+    header += ["Behavioral category", *names, "Behavior type", "Time", "Media file name"]
+    header += ["Image index", "Image file path", "Comment"]
     times = [row[0] for row in coded.rows] or [0]
-    for time_s, _, status, one in coded.rows:
-        kind = "Media file(s)" if coded.media else "Live observation"
-        rows.append(
-            [coded.name, coded.date, "", _three(max(times) - min(times)), kind, coded.source]
-            + [str(coded.offset_s), coded.durations or NA, "25.000" if coded.media else NA]
-            + [value for _, value in coded.variables]
-            + ["" if one.subject == "No focal subject" else one.subject, one.behaviour, ""]
-            + [*one.modifiers, *[""] * n_modifiers][:n_modifiers]
-            + [status, _three(time_s), coded.media_at(time_s), NA, NA, ""]
-        )
-    return rows
+    lines = [
+        _about_from_8(coded)
+        | dict(zip(names, one.modifiers, strict=False))
+        | {
+            "Observation duration": _three(max(times) - min(times)),
+            "Observation type": "Media file(s)" if coded.media else "Live observation",
+            "FPS": "25.000" if coded.media else NA,
+            "Subject": _or_empty(one.subject),
+            "Behavior": one.behaviour,
+            "Behavior type": status,
+            "Time": _three(time_s),
+            "Media file name": coded.media_at(time_s),
+            "Image index": NA,
+            "Image file path": NA,
+        }
+        for time_s, _, status, one in coded.rows
+    ]
+    return _table(header, lines)
 
 
 def aggregated_to_7(*observations, point_stops=True):
     """Many observations (versions 2 to 7; the first ones say no stop of points)."""
-    variables = [name for name, _ in observations[0].variables]
-    rows = [
-        ["Observation id", "Observation date", "Description", "Media file", "Total length", "FPS"]
-        + [*variables, "Subject", "Behavior", "Behavioral category", "Modifiers", "Behavior type"]
-        + ["Start (s)", "Stop (s)", "Duration (s)", "Comment start", "Comment stop"]
+    header = ["Observation id", "Observation date", "Description", "Media file", "Total length"]
+    header += ["FPS", *(name for name, _ in observations[0].variables), "Subject", "Behavior"]
+    header += ["Behavioral category", "Modifiers", "Behavior type", "Start (s)", "Stop (s)"]
+    header += ["Duration (s)", "Comment start", "Comment stop"]
+    lines = [
+        dict(coded.variables)
+        | {
+            "Observation id": coded.name,
+            "Observation date": coded.date,
+            "Media file": coded.media_at(one.start_s) if coded.media else "LIVE",
+            "Total length": _three(sum(length for _, length in coded.media)),
+            "FPS": "25.0" if coded.media else NA,
+            "Subject": one.subject,
+            "Behavior": one.behaviour,
+            "Modifiers": "|".join(one.modifiers),
+        }
+        | _ends(one, point_stops)
+        for coded in observations
+        for one in sorted(coded.seen, key=lambda one: one.start_s)
     ]
-    for coded in observations:
-        media = coded.media
-        total = _three(sum(length for _, length in media)) if media else NA
-        for one in sorted(coded.seen, key=lambda one: one.start_s):
-            rows.append(
-                [coded.name, coded.date, "", coded.media_at(one.start_s) if media else "LIVE"]
-                + [total, "25.0" if media else NA, *[value for _, value in coded.variables]]
-                + [
-                    one.subject,
-                    one.behaviour,
-                    "",
-                    "|".join(one.modifiers),
-                    *_ends(one, point_stops),
-                ]
-                + ["", ""]
-            )
-    return rows
+    return _table(header, lines)
 
 
 def aggregated_from_8(*observations):
     """Many observations (version 8.22.20 to 9)."""
-    every = [one for coded in observations for one in coded.seen]
-    n_modifiers = max((len(one.modifiers) for one in every), default=0)
-    rows = [
-        ["Observation id", "Observation date", "Description", "Observation type", "Source"]
-        + ["Time offset (s)", "Coding duration", "Media duration (s)", "FPS (frame/s)"]
-        + [name for name, _ in observations[0].variables]
-        + ["Subject", "Observation duration by subject by observation", "Behavior"]
-        + ["Behavioral category", *[f"Modifier #{at + 1}" for at in range(n_modifiers)]]
-        + ["Behavior type", "Start (s)", "Stop (s)", "Duration (s)", "Media file name"]
-        + ["Image index start", "Image index stop", "Image file path start"]
-        + ["Image file path stop", "Comment start", "Comment stop"]
+    names = _modifiers_named("Modifier #{}", *observations)
+    header = ["Observation id", "Observation date", "Description", "Observation type", "Source"]
+    header += ["Time offset (s)", "Coding duration", "Media duration (s)", "FPS (frame/s)"]
+    header += [*(name for name, _ in observations[0].variables), "Subject"]
+    header += ["Observation duration by subject by observation", "Behavior"]
+    header += ["Behavioral category", *names, "Behavior type", "Start (s)", "Stop (s)"]
+    header += ["Duration (s)", "Media file name", "Image index start", "Image index stop"]
+    header += ["Image file path start", "Image file path stop", "Comment start", "Comment stop"]
+    lines = [
+        _about_from_8(coded)
+        | dict(zip(names, one.modifiers, strict=False))
+        | {
+            "Observation type": "Media file" if coded.media else "Live observation",
+            "Coding duration": "12.000",
+            "FPS (frame/s)": "25.000" if coded.media else NA,
+            "Subject": one.subject,
+            "Observation duration by subject by observation": "12.0",
+            "Behavior": one.behaviour,
+            "Behavioral category": "Not defined",
+            "Media file name": coded.media_at(one.start_s),
+            "Image index start": NA,
+            "Image index stop": NA,
+        }
+        | _ends(one, True)
+        for coded in observations
+        for one in sorted(coded.seen, key=lambda one: one.start_s)
     ]
-    for coded in observations:
-        kind = "Media file" if coded.media else "Live observation"
-        for one in sorted(coded.seen, key=lambda one: one.start_s):
-            rows.append(
-                [coded.name, coded.date, "", kind, coded.source, str(coded.offset_s), "12.000"]
-                + [coded.durations or NA, "25.000" if coded.media else NA]
-                + [value for _, value in coded.variables]
-                + [one.subject, "12.0", one.behaviour, "Not defined"]
-                + [*one.modifiers, *[""] * n_modifiers][:n_modifiers]
-                + [*_ends(one, True), coded.media_at(one.start_s), NA, NA, "", "", "", ""]
-            )
-    return rows
+    return _table(header, lines)
+
+
+def _about_from_8(coded):
+    return dict(coded.variables) | {
+        "Observation id": coded.name,
+        "Observation date": coded.date,
+        "Source": coded.source,
+        "Time offset (s)": str(coded.offset_s),
+        "Media duration (s)": coded.durations or NA,
+    }
 
 
 def _ends(one, point_stops):
-    if one.stop_s is None:
-        return ["POINT", _three(one.start_s), _three(one.start_s) if point_stops else NA, NA]
-    lasts = _three(one.stop_s - one.start_s)
-    return ["STATE", _three(one.start_s), _three(one.stop_s), lasts]
+    start, stop = one.start_s, one.start_s if one.stop_s is None else one.stop_s
+    is_point = one.stop_s is None
+    return {
+        "Behavior type": "POINT" if is_point else "STATE",
+        "Start (s)": _three(start),
+        "Stop (s)": NA if is_point and not point_stops else _three(stop),
+        "Duration (s)": NA if is_point else _three(stop - start),
+    }
+
+
+def _table(header, lines):
+    return [header, *([line.get(name, "") for name in header] for line in lines)]
+
+
+def _modifiers_named(pattern, *observations):
+    numbers = [len(one.modifiers) for coded in observations for one in coded.seen]
+    return [pattern.format(at + 1) for at in range(max(numbers, default=0))]
+
+
+def _or_empty(subject):
+    return "" if subject == "No focal subject" else subject
+
+
+def _three(time_s):
+    return f"{time_s:.3f}"
 
 
 def write_text(file, rows, *, separator="\t", decimal="."):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.log import read_effort, read_log
+from oscine.behaviour.orders import read_times
 from oscine.behaviour.parts import FOREVER
 from oscine.behaviour.raw import number, read_table
 from oscine.behaviour.slips import DAY_MS, _longest_forward, slips_of_year
@@ -29,7 +30,6 @@ from oscine.behaviour.times import (
     as_order,
     parse_clock,
     parse_date,
-    read_times,
     to_utc_ms,
 )
 from oscine.config import WrongArgument, from_mapping, read_config, to_mapping, to_toml
@@ -534,6 +534,14 @@ def test_hours_that_daylight_saving_leaves_out_or_repeats_are_listed(tmp_path):
     ]
 
 
+def test_a_zone_in_the_name_of_the_column_counts_unless_another_is_declared(tmp_path):
+    file = write(tmp_path, "Date,Time (UTC),Behaviour\n2024-06-21,10:00,a\n")
+    log = read_log(file, LogConfig(), default_timezone="Europe/London")
+    assert log.observations["start_ms"].to_list() == [ms("2024-06-21 10:00")]
+    assert "times that state no zone are of UTC (another: --timezone)" in log.guessed
+    assert read_log(file, LONDON).observations["start_ms"].to_list() == [ms("2024-06-21 09:00")]
+
+
 # Numbers
 
 
@@ -704,6 +712,17 @@ def test_times_of_day_that_start_and_stop_share_the_date(tmp_path):
     assert log.observations["stop_ms"].to_list() == [ms("2024-04-21 10:05"), ms("2024-04-21 10:09")]
 
 
+def test_marks_in_a_form_of_stretches_are_states(tmp_path):
+    log = read(
+        tmp_path,
+        "date,from,to,peck,fly\n21.04.2024,10:00,10:05,1,\n21.04.2024,10:05,10:10,,3\n",
+    )
+    assert rows(log.observations, "behaviour", "is_state", "stop_ms", "count") == [
+        ("peck", True, ms("2024-04-21 09:05"), 1.0),
+        ("fly", True, ms("2024-04-21 09:10"), 3.0),
+    ]
+
+
 def test_rows_of_start_and_stop_are_paired_by_subject_and_behaviour(tmp_path):
     log = read(
         tmp_path,
@@ -757,6 +776,17 @@ def test_rows_of_sync_are_observations_as_others(tmp_path):
     [
         ("time,who\n2024-04-21 10:00,x\n", {"format": "table"}, "no column says what was seen"),
         ("day,behaviour\n21.04.24,a\n22.04.24,b\n", {}, "has no time of day: 'day' .21.04.24."),
+        ("date,dawn,behaviour\n2024-04-21,5:10,a\n", {}, "looks like it is dawn.*--time date,dawn"),
+        (
+            "entered,seen,time,behaviour\n2024-06-01,2024-04-21,5:10,a\n",
+            {},
+            "several columns hold dates .entered, seen.: say which, as --time entered,time",
+        ),
+        (
+            "date,time,hour,behaviour\n2024-04-21,5:10,5:20,a\n",
+            {},
+            "several columns hold times of day .time, hour.",
+        ),
         ("where,behaviour\nhere,a\n", {}, "no column that says when .where, behaviour."),
         ("a,b,behaviour\n2024-04-21 10:00,2024-04-21 10:00,x\n", {}, "several columns hold times"),
         ("time,behaviour\n2024-04-21 10:00,a\n", {"subject": "brid"}, "no column 'brid'"),
@@ -978,6 +1008,49 @@ def test_an_export_of_boris_goes_to_its_own_reader(tmp_path):
     assert rows(log.observations, "behaviour", "timeline", "start_ms") == [
         ("peck", "file:clip", 1500)
     ]
+
+
+DATES = ("21.04.24", "22.04.24", "21.04.25", "31.12.9999", "2024-03-31", "45403", "")
+CLOCKS = ("10:00", "01:30", "102845", "1028", "0.5", "noon", "")
+MARKS = ("START", "STOP", "1", "0", "x", "?", "-", "NA", "5+", "-3", "1e308", "²", "r1.wav", "")
+LINE = st.tuples(
+    *(st.sampled_from(one) for one in (DATES, CLOCKS, MARKS, MARKS, MARKS, ("r1.wav", "r2", "")))
+)
+DECLARED = {
+    "behaviour": "behaviour",
+    "behaviours": ("peck",),
+    "context": ("wind",),
+    "marker": "file",
+    "media_start": "2024-04-25T12:58:00+01:00",
+    "date_format": "dmy",
+    "status": "peck",
+    "format": "form",
+}
+
+
+@with_settings(max_examples=60)
+@given(
+    cells=st.lists(LINE, min_size=1, max_size=6),
+    declared=st.sets(st.sampled_from(sorted(DECLARED)), max_size=3),
+)
+def test_whatever_stands_in_a_log_is_read_the_same_again_or_refused_in_words(
+    tmp_path_factory, cells, declared
+):
+    lines = ["date;time;behaviour;peck;wind;file", *map(";".join, cells)]
+    file = write(tmp_path_factory.getbasetemp(), "\n".join(lines), name="any.csv")
+    config = replace(LONDON, time=("date", "time"), **{name: DECLARED[name] for name in declared})
+    try:
+        log = read_log(file, config)
+    except WrongArgument:
+        return
+    again = read_log(file, log.config)
+    assert again.config == log.config
+    assert again.problems == log.problems
+    assert again.observations.equals(log.observations)
+    assert again.effort.equals(log.effort)
+    assert again.context.equals(log.context)
+    assert (log.observations["start_ms"] <= log.observations["stop_ms"]).all()
+    assert (log.effort["start_ms"] < log.effort["stop_ms"]).all()
 
 
 # Real logs

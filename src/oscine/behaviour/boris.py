@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.parts import (
     FOREVER,
+    MEDIA,
     Bout,
     Gathered,
     LogParts,
@@ -108,7 +109,6 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
     Parameters
     ----------
     table
-        One that :func:`boris_shape` knows.
     config
         Its `media_start`, `timezone`, `site`, `session`, `context`, `modifiers`, `tolerance_ms`.
         Columns may also be independent variables that stand above the header.
@@ -116,10 +116,18 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
     Raises
     ------
     WrongArgument
-        A column is not there; `media_start` cannot be read, or is one instant for several media.
+        The table is no export of BORIS, or a column is not there; `media_start` cannot be read, or
+        is one instant for several media.
     """
+    shape = boris_shape(table)
+    if not shape:
+        raise WrongArgument(
+            f"{shown(table.file)} is no export of BORIS: its columns are "
+            f"{', '.join(table.columns)[:80]}. Export tabular or aggregated events, or read it as "
+            "a table (--format table)"
+        )
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
-    gathered.say(boris_shape(table))
+    gathered.say(shape)
     watched = _observations(_Sheet(table), config, gathered)
     starts = media_starts(config, {one.head for one in watched})
     for one in watched:
@@ -129,6 +137,8 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
             known = _within(bouts, stretches, gathered)
             effort = gathered.place(one.session, known, stretches)
             gathered.hold(one.row, one.context, effort)
+    if any(one["source"] == MEDIA for one in gathered.effort):
+        gathered.say("media are taken to have been watched from end to end (else: --effort)")
     if not config.modifiers and any(event.modifiers for one in watched for event in one.events):
         gathered.say("modifiers are not used: behaviours are not told apart by them")
     return gathered.parts()
@@ -262,6 +272,9 @@ def _observations(sheet: _Sheet, config: LogConfig, gathered: Gathered) -> list[
         if not one.media and not one.is_live:
             by_time = sorted(one.events, key=lambda event: event.start_ms)
             one.media = tuple(dict.fromkeys(event.media for event in by_time if event.media))
+        last_ms = max((event.start_ms for event in one.events), default=0)
+        if one.offset_ms and one.total_ms is not None and one.total_ms <= last_ms:
+            one.total_ms = None  # it is no less than the last time, which the offset is added to
         if len(one.media) == 1 and not one.lengths_ms and one.total_ms:
             one.lengths_ms = (one.total_ms,)
         if one.n_players > 1:
@@ -592,20 +605,23 @@ def _live(
     """Lay an observation without media at the date when its coding started."""
     try:
         began = datetime.fromisoformat(one.date)
-        midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
-        of_day_ms = (began - midnight) // timedelta(milliseconds=1)
-        is_day_time = of_day_ms >= DAY_TIME_FROM_MS and first_ms >= of_day_ms - BEGUN_EARLY_MS
-        if is_day_time:
-            gathered.say("times of live observations are times of the day", one.name)
-            first = midnight + timedelta(milliseconds=first_ms)
-            shift_ms = local_ms(first, timezone) - first_ms
-        else:
-            gathered.say("live observations begin at their date", one.name)
-            shift_ms = local_ms(began, timezone) - one.offset_ms
-    except ValueError as error:
-        gathered.refuse(one.row, one.name, f"is live, and its date cannot be used: {error}")
+    except ValueError:
+        reason = f"is live, and its date {one.date!r} is not as 2024-04-25 12:58:00"
+        gathered.refuse(one.row, one.name, f"{reason}: give --media-start")
         return []
-    return [Stretch(timeline=site, shift_ms=shift_ms)]
+    midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
+    of_day_ms = (began - midnight) // timedelta(milliseconds=1)
+    if of_day_ms >= DAY_TIME_FROM_MS and first_ms >= of_day_ms - BEGUN_EARLY_MS:
+        gathered.say("times of live observations are times of the day", one.name)
+        local, clock_of_local_ms = midnight + timedelta(milliseconds=first_ms), first_ms
+    else:
+        gathered.say("live observations begin at their date", one.name)
+        local, clock_of_local_ms = began, one.offset_ms
+    try:
+        return [Stretch(timeline=site, shift_ms=local_ms(local, timezone) - clock_of_local_ms)]
+    except ValueError as error:
+        gathered.refuse(one.row, one.name, f"is live, and {error}")
+        return []
 
 
 def _within(

@@ -6,8 +6,9 @@ they do not write: the log itself is taken to be called like the recording.
 
 * **Solomon Coder** (solomon.andraspeter.com; an example of its files is
   ``misc/solomon_example.csv`` of github.com/sgoldenlab/simba) writes a row for each time step and a
-  column for each channel, which holds the name of the behaviour as long as it lasts. Tables of 0 and 1, a column a behaviour, as
-  BORIS exports them ("behaviors binary table"), are read in the same way.
+  column for each channel, which holds the name of the behaviour as long as it lasts. Tables of 0
+  and 1, a column a behaviour, as BORIS exports them ("behaviors binary table"), are read in the
+  same way.
 * **JWatcher** (jwatcher.ucla.edu) writes ``milliseconds, key`` below a line ``#BEGIN DATA``, and
   ``EOF`` where the watching ended. What keys are called is in a focal master file (``.fmf``,
   ``Behaviour.name.KEY=``), and which key ends which state in a focal analysis master file
@@ -67,7 +68,6 @@ def read_solomon(table: RawTable, config: LogConfig) -> LogParts:
     Parameters
     ----------
     table
-        One that :func:`is_solomon` knows.
     config
         Its `media_start`, `timezone`, and `site`, `session` and `subject` where they are values
         (``=north``). Channels among its `context` name their states ``channel=value``.
@@ -75,8 +75,14 @@ def read_solomon(table: RawTable, config: LogConfig) -> LogParts:
     Raises
     ------
     WrongArgument
-        `media_start` cannot be read, or site, session or subject is a column.
+        The rows are no even steps, `media_start` cannot be read, or site, session or subject is a
+        column.
     """
+    if not is_solomon(table):
+        raise WrongArgument(
+            f"{shown(table.file)} is no table of Solomon Coder: that has a first column Time, in "
+            f"even steps of {LONGEST_STEP_MS // 1000} s or less, and names below its other columns"
+        )
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
     gathered.say("Solomon Coder: a row each time step, states last as long as their name stands")
     rows = [(row, clock_ms(cells[0]) or 0) for row, cells in table.rows]

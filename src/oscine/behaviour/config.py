@@ -1,7 +1,8 @@
 """What is declared, or was guessed, of one log: the settings of ``join.toml``.
 
-In come options of the command line or a file; :mod:`oscine.behaviour.log` completes them by what
-it guesses, so that the log can be read again in the same way.
+In come options of the command line or a file; out goes what the readers of logs are told.
+:mod:`oscine.behaviour.log` completes it by what it guesses, so that the log can be read again in
+the same way.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ _DATES = _words("date day datum fecha data jour pvm dato")
 _TIMES = _words(
     "time clock hour datetime timestamp when utc local uhrzeit zeit hora heure tijd aika tid"
 )
-_STARTS = _words("start begin onset from beginning started")
-_STOPS = _words("stop end offset to until finish ending stopped")
+_STARTS = _words("start begin onset from beginning started beginn anfang von début inicio")
+_STOPS = _words("stop end offset to until finish ending stopped ende bis fin")
+_LENGTHS = _words("length duration dauer durée latency interval")
 _NEUTRAL = _DATES | _TIMES | _words("s sec seconds ms at of state event behaviour behavior")
 _BEHAVIOURS = _words(
     "behaviour behavior behaviours behaviors verhalten comportement conducta comportamiento "
@@ -47,7 +48,8 @@ _BEHAVIOURS = _words(
 )
 _STATUSES = _words("status type startstop modifier phase kind event")
 _SUBJECTS = _words(
-    "subject individual animal bird focal ring name actor caller tier individuum sujet sujeto"
+    "subject individual animal bird focal ring name actor caller tier individuum sujet sujeto "
+    "vogel oiseau ave"
 )
 _SITES = _words(
     "site location place station plot territory nest aviary standort ort lieu sitio lugar"
@@ -74,13 +76,18 @@ _FEW_WORDS = 12
 """A column of more different words than this is no context."""
 
 
+def words_of(name: str) -> frozenset[str]:
+    """Return the words and numbers in the name of a column, in small letters."""
+    return frozenset(re.findall(r"[^\W\d_]+|\d+", _CAMEL.sub(" ", name).lower()))
+
+
 class Look:
     """A column, as it looks."""
 
     def __init__(self, name: str, cells: Sequence[str]) -> None:
         self.name = name
         self.cells = cells
-        self.words = frozenset(re.findall(r"[^\W\d_]+|\d+", _CAMEL.sub(" ", name).lower()))
+        self.words = words_of(name)
         self.filled = [at for at, cell in enumerate(cells) if cell.lower() not in NOTHING - {"0"}]
         self.values = [cells[at] for at in self.filled]
         self.distinct = set(self.values)
@@ -316,7 +323,11 @@ class _Guesser:
         free = self._free()
         moments = [look for look in free if look.is_moment]
         dates = [look for look in free if look.is_date and not look.is_moment]
-        clocks = [look for look in free if look.is_clock and not look.is_moment]
+        clocks = [
+            look
+            for look in free
+            if look.is_clock and not look.is_moment and not look.words & _LENGTHS
+        ]
         named_dates = [look for look in dates if look.words & _DATES] or dates
         day = named_dates[0].name if len(named_dates) == 1 else ""
         starts = [look for look in moments + clocks if _says(look, _STARTS)]
@@ -359,13 +370,20 @@ class _Guesser:
                 f"no column says when: what was seen goes with the recordings in {config.marker!r}"
             )
             return config
-        raise WrongArgument(self._no_time(when, named_dates, hours))
+        raise WrongArgument(self._no_time(when, named_dates, hours, clocks))
 
     def _with_taken(self, config: LogConfig) -> LogConfig:
         self._take((*config.time, *config.start, *config.stop))
         return config
 
-    def _no_time(self, when: Sequence[Look], dates: Sequence[Look], hours: Sequence[Look]) -> str:
+    def _no_time(
+        self,
+        when: Sequence[Look],
+        dates: Sequence[Look],
+        hours: Sequence[Look],
+        clocks: Sequence[Look],
+    ) -> str:
+        """Say why no column could be taken for the time, and the way out."""
         file = shown(self.table.file)
         marker = "or name the recording in a column and declare it with --marker"
         if len(when) > 1:
@@ -377,12 +395,23 @@ class _Guesser:
                 f"{file}: several columns hold times of day ({several}): say which, as --time "
                 f"{dates[0].name},{hours[0].name}"
             )
-        if hours:
-            which = f"several columns hold dates ({', '.join(one.name for one in dates)})"
+        if hours and dates:
+            several = ", ".join(look.name for look in dates)
             return (
-                f"{file}: {hours[0].name!r} is a time of day, and "
-                f"{which if dates else 'no column holds the date'}: declare both, as --time "
-                f"date,{hours[0].name}, or one date for all: --time =2024-04-25,{hours[0].name}"
+                f"{file}: several columns hold dates ({several}): say which, as --time "
+                f"{dates[0].name},{hours[0].name}"
+            )
+        if hours:
+            return (
+                f"{file}: {hours[0].name!r} is a time of day, and no column holds the date: "
+                f"declare both, as --time date,{hours[0].name}, or one date for all: --time "
+                f"=2024-04-25,{hours[0].name}"
+            )
+        if dates and clocks:
+            several = ", ".join(look.name for look in clocks)
+            return (
+                f"{file}: no column is called as one that says the time of day; what looks like it "
+                f"is {several}: say which, as --time {dates[0].name},{clocks[0].name}"
             )
         if dates:
             return (
@@ -421,6 +450,8 @@ class _Guesser:
                 look.words & _IDS and look.is_number and len(look.distinct) == len(look.values) > 1
             ):
                 why = "numbers of the rows"
+            elif look.words & _MARKERS and self._is_label(look) and look.share(_is_like_word) > 0:
+                why = "names recordings, but not one a row (--marker to use it)"
             elif marked and len(filled & marked) >= _MOSTLY * max(len(filled), len(marked)):
                 why = f"filled only where {config.marker!r} is"
             elif (

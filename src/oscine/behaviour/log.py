@@ -22,7 +22,7 @@ import polars as pl
 
 from oscine.behaviour.boris import boris_shape, read_boris
 from oscine.behaviour.coders import is_jwatcher, is_solomon, read_jwatcher, read_solomon
-from oscine.behaviour.config import LogConfig, LogFormat
+from oscine.behaviour.config import LogConfig
 from oscine.behaviour.guess import (
     MISSING,
     NOTHING,
@@ -33,7 +33,9 @@ from oscine.behaviour.guess import (
     Look,
     completed,
     values_of,
+    words_of,
 )
+from oscine.behaviour.orders import Reading, read_times, suspicious_pace
 from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER, Gathered, LogParts
 from oscine.behaviour.raw import RawTable, number, read_table
 from oscine.behaviour.tables import FILE, SITE, Problem
@@ -43,13 +45,10 @@ from oscine.behaviour.times import (
     FROM_START_S,
     ORDERS,
     Moment,
-    Reading,
     Trouble,
     day_of,
     parse_date,
     read_instant,
-    read_times,
-    suspicious_pace,
     to_utc_ms,
     written_ms,
 )
@@ -60,6 +59,11 @@ from oscine.sound.clock import check_clock
 DECLARED, WHOLE_RECORDING = "declared", "whole recording"
 """Sources of effort, beside `FIRST_TO_LAST`."""
 
+_CODERS: Mapping[str, str] = {
+    "boris": "BORIS",
+    "solomon": "Solomon Coder",
+    "jwatcher": "JWatcher",
+}
 _IN_FILE_YEARS = range(1970, 1971)
 """Times from the first sample of a recording, counted as if from 1970."""
 
@@ -125,14 +129,13 @@ def read_log(
         check_clock(zone, "")
     except ValueError as error:
         raise WrongArgument(str(error)) from error
-    if zone and not config.timezone:
-        said.append(f"times that state no zone are of {zone} (another: --timezone)")
+    is_declared = bool(config.timezone)
     config = replace(config, timezone=zone, latest_year=config.latest_year or _next_year())
     if config.latest_year < config.earliest_year:
         raise WrongArgument(
             f"latest_year ({config.latest_year}) lies before earliest_year ({config.earliest_year})"
         )
-    if config.format == "jwatcher" or (not _is_plain(config) and is_jwatcher(file)):
+    if config.format in ("", "jwatcher") and not _is_plain(config) and is_jwatcher(file):
         config, parts = replace(config, format="jwatcher"), read_jwatcher(file, config)
     else:
         table = read_table(
@@ -143,7 +146,9 @@ def read_log(
             header_line=config.header_line,
         )
         said.insert(0, f"{table.described}; line {table.header_line} names the columns")
-        config, parts = _read(table, config)
+        config, parts = _read(table, config, is_zone_declared=is_declared)
+    if config.timezone and not is_declared:
+        said.append(f"times that state no zone are of {config.timezone} (another: --timezone)")
     log = Log(
         name=file.stem,
         config=replace(config, guess=False),
@@ -218,21 +223,27 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
 def _is_plain(config: LogConfig) -> bool:
     """Tell whether what is declared is of a table or form of people's own."""
     is_told = config.time or config.start or config.behaviour or config.behaviours
-    return bool(is_told) or config.format in ("table", "form")
+    return config.format in ("table", "form") or (not config.format and bool(is_told))
 
 
-def _read(table: RawTable, config: LogConfig) -> tuple[LogConfig, LogParts]:
+def _read(
+    table: RawTable, config: LogConfig, *, is_zone_declared: bool
+) -> tuple[LogConfig, LogParts]:
     """Read a table by the reader for its kind."""
-    is_plain = _is_plain(config)
-    shape: LogFormat = config.format
-    if not shape and not is_plain and boris_shape(table):
-        shape = "boris"
-    elif not shape and not is_plain and is_solomon(table):
-        shape = "solomon"
-    if shape in ("boris", "solomon"):
-        read = read_boris if shape == "boris" else read_solomon
-        return replace(config, format=shape), read(table, config)
+    if not _is_plain(config):
+        if config.format in ("", "boris") and boris_shape(table):
+            return replace(config, format="boris"), read_boris(table, config)
+        if config.format in ("", "solomon") and is_solomon(table):
+            return replace(config, format="solomon"), read_solomon(table, config)
+    if config.format in _CODERS:
+        raise WrongArgument(
+            f"{shown(table.file)} is not laid out as {_CODERS[config.format]} writes its logs: "
+            "leave the format out, and it is found"
+        )
     guess = completed(table, config)
+    names = (*guess.config.time, *guess.config.start)
+    if not is_zone_declared and any(words_of(name) & {"utc", "gmt"} for name in names):
+        guess = replace(guess, config=replace(guess.config, timezone="UTC"))
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
     for sentence in guess.said:
         gathered.say(sentence)
@@ -449,7 +460,7 @@ class _TableReader:
     # What
 
     def _seen_in_form(self) -> list[tuple[_Row, str, bool, float | None]]:
-        """Return row, behaviour, False and count of each mark in a form."""
+        """Return row, behaviour, whether it is a state, and count of each mark in a form."""
         columns = {name: values_of(self.table, name) for name in self.config.behaviours}
         seen: list[tuple[_Row, str, bool, float | None]] = []
         for row in self.rows:
@@ -457,7 +468,7 @@ class _TableReader:
                 cell = cells[row.at]
                 is_seen, count = self._marked(row, name, cell)
                 if is_seen:
-                    seen.append((row, name, False, count))
+                    seen.append((row, name, row.has_stop, count))
         return seen
 
     def _marked(self, row: _Row, name: str, cell: str) -> tuple[bool, float | None]:

@@ -21,7 +21,8 @@ from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS, Problem, Prob
 
 FOREVER = 1 << 60
 """Later than anything, in milliseconds."""
-FIRST_TO_LAST = "first to last row"
+FIRST_TO_LAST, MEDIA = "first to last row", "media"
+"""Sources of effort."""
 _CLOCK = re.compile(r"([-+]?)(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?)")
 
 
@@ -79,7 +80,7 @@ class Stretch:
     start_ms: int = -FOREVER
     stop_ms: int = FOREVER
     watched_ms: tuple[int, int] | None = None
-    source: str = "media"
+    source: str = MEDIA
 
     def holds(self, bout: Bout) -> bool:
         """Tell whether a bout lies in it, at least in part."""

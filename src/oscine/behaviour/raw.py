@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -114,8 +115,9 @@ def read_table(
 
 
 def number(text: str) -> float | None:
-    """Read a number, with a decimal point or comma; None if it is none."""
-    return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
+    """Read a finite number, with a decimal point or comma; None if it is none."""
+    value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
 
 
 def lines_of(rows: Sequence[int]) -> str:

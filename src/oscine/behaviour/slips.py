@@ -2,7 +2,7 @@
 
 In come the times of the rows, in the order of the log; out come those of which the year alone falls
 out of that order, as where a cell was dragged down in a spreadsheet, which counts the year up, or
-where January still has the old year. :mod:`oscine.behaviour.times` calls.
+where January still has the old year. :mod:`oscine.behaviour.orders` calls.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from oscine.behaviour.parts import media_key
 from oscine.behaviour.raw import read_table
 from oscine.config import WrongArgument
 from oscine.sound.archive import shown
-from oscine.sound.clock import ClockReading, epoch_ms, to_utc_ms
+from oscine.sound.clock import epoch_ms, in_zone, written
 
 COLUMNS = ("media", "start")
 """Of a table of starts; `media` holds names of files, with or without folder and suffix, or of
@@ -86,20 +86,12 @@ def local_ms(local: datetime, timezone: str) -> int:
     ValueError
         The zone is not known, or the time occurs twice or never in it.
     """
-    reading = ClockReading(
-        local=local,
-        utc_offset_min=None,
-        source="",
-        is_weak=False,
-        site="",
-        recorder="",
-        facts={},
-        notes=(),
-    )
-    utc_ms, _, note = to_utc_ms(reading, timezone or None)
-    if utc_ms is None:
+    if not timezone:
+        raise ValueError(f"the zone of {written(local)} is not known: give it with --timezone")
+    possible, note = in_zone(local, timezone)
+    if len(possible) != 1:
         raise ValueError(note)
-    return utc_ms
+    return possible[0]
 
 
 def _instant_ms(text: str, timezone: str, where: str) -> int:
