@@ -1,16 +1,16 @@
-"""Is the offset of the observer's clock where the clocks that were made put it?
+"""How often offsets of clocks, and their intervals, are right where the truth is known.
 
-**Markers**: five in an hour, good to 20 ms, with and without drift. Counted are offsets within 50 ms
-of the truth and 95 % intervals that hold it, in the middle of the markers and at the worse end of
-the log.
+**Markers**: five in an hour, good to 20 ms, with and without drift. Counted are offsets within
+50 ms of the truth and 95 % intervals that hold it, at the middle of the markers and at the worse
+end of the log.
 
 **Activity**: logs without markers. Animals call in bouts, one individual far more than the others;
-some give a call within 2 s after an alarm, as often as `strength` says; observers watch some hours
-of the day, write down alarms, feeding and preening half a second late or early, to the second, by a
+`strength` is the share of alarms that a call follows within 2 s. Observers watch one hour in four
+and write down alarms, feeding and preening, half a second late or early and cut to the second, by a
 clock that is up to five minutes wrong. Counted are runs in which an offset is given, and those of
-them whose 95 % interval holds the truth (bar: 90 %). At strength 0 none should be given.
+them whose 95 % interval holds the truth (bar: 90 %). At strength 0 hardly any should be given.
 
-An interval beside a share is Wilson's.
+The interval beside a share is Wilson's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=2000, help="of markers, for each case")
-    parser.add_argument("--runs", type=int, default=10, help="of activity, for each strength")
+    parser.add_argument("--runs", type=int, default=40, help="of activity, for each strength")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.15, 0.3, 0.6])
     parser.add_argument("--sessions", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)

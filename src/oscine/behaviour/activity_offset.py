@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
 
 from oscine.behaviour.clocks import (
     HOUR_MS,
@@ -418,7 +417,7 @@ def _scan(
         pairs[pair],
         KERNELS_MS[best],
         float((by_chance >= by_chance[0]).mean()),
-        np.arange(-reach, reach + 1) * float(bin_ms),
+        np.arange(-reach, reach + 1).astype(float) * bin_ms,
         curves[best][pair],
         float(np.quantile(by_chance[1:], 1 - LEVEL)),
     )
@@ -487,48 +486,35 @@ def _locate(
     seed: int,
 ) -> _Found:
     """Read the offset from the finer correlogram, with calls from beyond the effort as well."""
-    sound_type, what = pair
     # The flanks of a peak and its surroundings may lie beyond the longest lag.
     margin_ms = 3 * SURROUNDINGS * kernel_ms
     reach_ms = (max_lag_ms + margin_ms) // FINE_MS * FINE_MS
-    effort_ms = sum(block.n_ms for block in blocks)
-    piece_ms = max(PIECE_MS, effort_ms // MOST_PIECES)
-    rows = []
-    for block in blocks:
-        calls = heard.get((block.timeline, sound_type), _NO_TIMES)
-        spans = _seen_in(block, seen, what)
-        piece = (spans.starts - block.start_ms) // piece_ms
-        for number in np.unique(piece):
-            of_piece = piece == number
-            chosen = _Spans(spans.starts[of_piece], spans.stops[of_piece])
-            rows.append(correlogram(calls, *chosen, reach_ms, FINE_MS, what.is_during))
-    n_lags = 2 * reach_ms // FINE_MS
-    n_padded = next_fast_len(n_lags + margin_ms // FINE_MS, real=True)
-    factors = _excess(n_padded, kernel_ms / FINE_MS)
-    spectrum = np.fft.rfft(np.stack(rows), n_padded)
-    excess = np.fft.irfft(spectrum * factors, n_padded)[:, :n_lags]
-    lags_ms = (np.arange(n_lags) + 0.5) * FINE_MS - reach_ms
-    peak, left, right = _peak(excess.sum(axis=0), lags_ms, max_lag_ms)
-    if len(rows) < FEWEST_PIECES:
-        return _Found(
-            lags_ms[peak],
-            None,
-            f"{what.words} was seen in {len(rows)} stretches of {length(piece_ms)} only; "
-            f"{FEWEST_PIECES} are needed",
-        )
-    rng = np.random.default_rng((seed, 1))
-    drawn = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), N_DRAWS)
-    sides = np.array([_peak(weights @ excess, lags_ms, max_lag_ms)[1:] for weights in drawn])
-    widened_ms = kernel_ms + FINE_MS
-    low_ms = float(np.quantile(lags_ms[sides[:, 0]], 0.025)) - widened_ms
-    high_ms = float(np.quantile(lags_ms[sides[:, 1]], 0.975)) + widened_ms
-    # A percentile interval may, rarely, leave the peak out.
+    pieces, piece_ms = _pieces(blocks, heard, seen, pair, reach_ms)
+    n_lags = pieces.shape[1]
+    n_padded = -(-(n_lags + margin_ms // FINE_MS) // 1000) * 1000  # of small factors
+    spectrum = np.fft.rfft(pieces, n_padded) * _excess(n_padded, kernel_ms / FINE_MS)
+    pieces = np.fft.irfft(spectrum, n_padded)[:, :n_lags].astype(float)
+    lags_ms = ((np.arange(n_lags) + 0.5) * FINE_MS - reach_ms).astype(float)
+    curve = pieces.sum(axis=0)
+    peak, left, right = _peak(curve, lags_ms, max_lag_ms)
     peak_ms = float(lags_ms[peak])
-    interval_ms = min(low_ms, peak_ms), max(high_ms, peak_ms)
-    curve = excess.sum(axis=0)
-    others = np.abs(lags_ms) <= max_lag_ms
-    others[max(0, left - 2 * kernel_ms // FINE_MS) : right + 2 * kernel_ms // FINE_MS] = False
-    second = int(np.argmax(np.where(others, curve, -np.inf)))
+    if len(pieces) < FEWEST_PIECES:
+        reason = (
+            f"{pair[1].words} was seen in {len(pieces)} stretches of {length(piece_ms)} only; an "
+            f"interval takes {FEWEST_PIECES}"
+        )
+        return _Found(peak_ms, None, reason)
+    rng = np.random.default_rng((seed, 1))
+    drawn = rng.multinomial(len(pieces), np.full(len(pieces), 1 / len(pieces)), N_DRAWS)
+    sides = np.array([_peak(weights @ pieces, lags_ms, max_lag_ms)[1:] for weights in drawn])
+    widened_ms = kernel_ms + FINE_MS
+    # A percentile interval may, rarely, leave the peak out.
+    low_ms = min(peak_ms, float(np.quantile(lags_ms[sides[:, 0]], 0.025)) - widened_ms)
+    high_ms = max(peak_ms, float(np.quantile(lags_ms[sides[:, 1]], 0.975)) + widened_ms)
+    is_elsewhere = np.abs(lags_ms) <= max_lag_ms
+    apart = 2 * kernel_ms // FINE_MS
+    is_elsewhere[max(0, left - apart) : right + apart] = False
+    second = int(np.argmax(np.where(is_elsewhere, curve, -np.inf)))
     reason = ""
     if abs(peak_ms) > max_lag_ms - 2 * kernel_ms:
         reason = "the peak lies at the end of the searched lags: search further"
@@ -537,12 +523,32 @@ def _locate(
             f"two peaks are of like height, at {peak_ms / SECOND_MS:+.1f} and "
             f"{lags_ms[second] / SECOND_MS:+.1f} s"
         )
-    elif interval_ms[1] - interval_ms[0] > WIDEST * 2 * max_lag_ms:
+    elif high_ms - low_ms > WIDEST * 2 * max_lag_ms:
         reason = (
-            f"the peak is too wide: the offset may be {interval_ms[0] / SECOND_MS:+.1f} to "
-            f"{interval_ms[1] / SECOND_MS:+.1f} s"
+            f"the peak is too wide: the offset may be {low_ms / SECOND_MS:+.1f} to "
+            f"{high_ms / SECOND_MS:+.1f} s"
         )
-    return _Found(peak_ms, interval_ms, reason)
+    return _Found(peak_ms, (low_ms, high_ms), reason)
+
+
+def _pieces(
+    blocks: Sequence[_Block], heard: _Heard, seen: _Seen, pair: _Pair, reach_ms: int
+) -> tuple[Floats, int]:
+    """Return the correlogram of each stretch of effort with observations, and its length in ms."""
+    sound_type, what = pair
+    piece_ms = max(PIECE_MS, sum(block.n_ms for block in blocks) // MOST_PIECES)
+    pieces: dict[int, Floats] = {}
+    before_ms = 0
+    for block in blocks:
+        calls = heard.get((block.timeline, sound_type), _NO_TIMES)
+        spans = _seen_in(block, seen, what)
+        number = (spans.starts - block.start_ms + before_ms) // piece_ms
+        for piece in np.unique(number).tolist():
+            starts, stops = (times[number == piece] for times in spans)
+            counts = correlogram(calls, starts, stops, reach_ms, FINE_MS, what.is_during)
+            pieces[piece] = pieces.get(piece, 0) + counts
+        before_ms += block.n_ms
+    return np.stack(list(pieces.values())), piece_ms
 
 
 def _peak(curve: Floats, lags_ms: Floats, max_lag_ms: int) -> tuple[int, int, int]:

@@ -207,8 +207,13 @@ class ClockFit:
     def words(self) -> list[str]:
         """Say it in sentences."""
         n_used = self.n_pairs - len(self.left_out)
-        pairs = f"{n_used} of {self.n_pairs} markers" if n_used > 1 else "1 marker"
-        said = [f"From {pairs}: {offset_words(self.middle)} at their middle."]
+        if n_used == 1:
+            said = [f"From 1 marker: {offset_words(self.middle)}."]
+        else:
+            said = [
+                f"From {n_used} of {self.n_pairs} markers: {offset_words(self.middle)} at their "
+                "middle."
+            ]
         if self.is_by_construction:
             same = "differ by the same" if self.middle.offset_ms else "agree"
             said.append(
@@ -227,7 +232,7 @@ class ClockFit:
             if self.resolution_ms >= 10:
                 said.append(
                     f"Times are given to {length(self.resolution_ms)}: they may be cut or rounded, "
-                    "so that half of it is added to the interval on both sides."
+                    "so that half of it or more is added to the intervals on both sides."
                 )
         if self.scatter_ms is not None and self.scatter_ms > SECOND_MS:
             said.append(
@@ -247,7 +252,7 @@ class ClockFit:
         if self.drift_interval_ppm is None:
             return (
                 f"A drift can be told from {FEWEST_FOR_DRIFT} markers over {length(LEAST_SPAN_MS)} "
-                f"or more; as there are fewer, {QUARTZ_PPM:g} ppm, as any quartz may have, are "
+                f"or more; as there are fewer, {QUARTZ_PPM:g} ppm, which any quartz may have, is "
                 "reckoned with away from them."
             )
         low, high = self.drift_interval_ppm
@@ -259,6 +264,8 @@ class ClockFit:
             if abs(self.drift_ppm) > SUSPICIOUS_PPM:
                 return said + ", more than clocks do: was one set in between, or a video's rate?"
             return said + "."
+        if low > 0 or high < 0:
+            return "The markers run apart faster than any clock drifts: some must be wrong."
         return (
             f"No drift is told from none (95 % interval {low:+.1f} to {high:+.1f} ppm), and none "
             "is corrected; the intervals at both ends hold what drift there may be."
@@ -279,7 +286,8 @@ def fit_clock(
     Where a drift could be told but was not, the interval at a place holds both that of the mean and
     that of the line: not to have found a drift does not show that there is none. Where none could
     be told, that of the mean grows by 100 ppm of the distance from the markers. Half of the step in
-    which the times are given is added, as one column may be cut and the other rounded.
+    which the times are given is added, as one column may be cut and the other rounded; a drift must
+    exceed what such steps at both ends of the markers make, and its interval is widened by that.
 
     Parameters
     ----------
@@ -305,7 +313,7 @@ def fit_clock(
         )
     resolution_ms = max(_resolution_ms(observer), _resolution_ms(recorder))
     is_used = _agreeing(observer, observer - recorder, resolution_ms)
-    line = _Line.through(observer[is_used], (observer - recorder)[is_used])
+    line = _Line.through(observer[is_used], (observer - recorder)[is_used], resolution_ms)
     n_used = int(is_used.sum())
     is_by_construction = (
         n_used >= FEWEST_BY_CONSTRUCTION
@@ -315,13 +323,8 @@ def fit_clock(
     has_interval = n_used > 1 and not is_by_construction
 
     def offset_at(at_ms: int) -> Offset:
-        low, high = line.interval_ms(at_ms)
-        widened = low - resolution_ms / 2, high + resolution_ms / 2
-        return Offset(
-            at_ms=at_ms,
-            offset_ms=line.offset_ms(at_ms),
-            interval_ms=widened if has_interval else None,
-        )
+        interval_ms = line.interval_ms(at_ms) if has_interval else None
+        return Offset(at_ms=at_ms, offset_ms=line.offset_ms(at_ms), interval_ms=interval_ms)
 
     first, last = int(observer[is_used].min()), int(observer[is_used].max())
     start, stop = log_ms or (first, last)
@@ -431,6 +434,8 @@ def disagreements(
 def slip(said_ms: int, true_ms: int, tolerance_ms: float) -> str:
     """Say which common slip turns one time into another; empty if none does."""
     off_ms = said_ms - true_ms
+    if abs(off_ms) <= tolerance_ms:
+        return ""
     hours = round(2 * off_ms / HOUR_MS) / 2
     days = round(off_ms / DAY_MS)
     if 0 < abs(hours) <= WIDEST_ZONE_H and abs(off_ms - hours * HOUR_MS) <= tolerance_ms:
@@ -462,6 +467,7 @@ def length(length_ms: float) -> str:
     rest = round(abs(length_ms))
     if rest < MINUTE_MS:
         return f"{rest} ms" if rest < SECOND_MS else f"{rest / SECOND_MS:.3g} s"
+    rest = round(rest / SECOND_MS) * SECOND_MS
     parts = []
     for unit_ms, unit in ((DAY_MS, "days"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s")):
         number, rest = divmod(rest, unit_ms)
@@ -504,16 +510,18 @@ class _Line:
     """Differences of two clocks over the time of one: their mean, and a line through them."""
 
     n: int
+    step_ms: int
+    """In which times are given; 0 for milliseconds, which are in the scatter."""
+    span_ms: float
     at_ms: float
     mean_ms: float
     mean_scatter_ms: float
     squares: float
     slope: float
     line_scatter_ms: float
-    can_drift: bool
 
     @staticmethod
-    def through(times_ms: Times, ahead_ms: Times) -> _Line:
+    def through(times_ms: Times, ahead_ms: Times, step_ms: int) -> _Line:
         n = len(times_ms)
         # Distances from the first, so that nothing is lost of numbers like 1,700,000,000,000.
         since_ms = (times_ms - times_ms[0]).astype(float)
@@ -526,22 +534,28 @@ class _Line:
         around_line = rest - slope * apart
         return _Line(
             n,
+            step_ms if step_ms > 1 else 0,
+            float(np.ptp(since_ms)),
             float(times_ms[0] + since_mean),
             float(mean_ms),
             math.sqrt(float(rest @ rest) / max(1, n - 1)),
             squares,
             slope,
             math.sqrt(float(around_line @ around_line) / max(1, n - 2)),
-            n >= FEWEST_FOR_DRIFT and bool(np.ptp(times_ms) >= LEAST_SPAN_MS),
         )
 
     @property
+    def can_drift(self) -> bool:
+        return self.n >= FEWEST_FOR_DRIFT and self.span_ms >= LEAST_SPAN_MS
+
+    @property
     def slope_half(self) -> float:
-        return self._t(2) * self.line_scatter_ms / math.sqrt(self.squares)
+        by_steps = self.step_ms / self.span_ms
+        return self._t(2) * self.line_scatter_ms / math.sqrt(self.squares) + by_steps
 
     @property
     def has_drift(self) -> bool:
-        return self.can_drift and abs(self.slope) > self.slope_half
+        return self.can_drift and self.slope_half < abs(self.slope) <= MOST_DRIFT_PPM * 1e-6
 
     @property
     def scatter_ms(self) -> float:
@@ -551,15 +565,15 @@ class _Line:
         return self.mean_ms + self.has_drift * self.slope * (at_ms - self.at_ms)
 
     def interval_ms(self, at_ms: float) -> tuple[float, float]:
-        """Return the interval of the offset, without that of the steps of the times."""
         distance = at_ms - self.at_ms
-        mean_half = self._t(1) * self.mean_scatter_ms / math.sqrt(self.n)
+        mean_half = self._t(1) * self.mean_scatter_ms / math.sqrt(self.n) + self.step_ms / 2
         if not self.can_drift:
             half = mean_half + QUARTZ_PPM * 1e-6 * abs(distance)
             return self.mean_ms - half, self.mean_ms + half
         by_line = self.mean_ms + self.slope * distance
-        line_half = self._t(2) * self.line_scatter_ms
-        line_half *= math.sqrt(1 / self.n + distance**2 / self.squares)
+        response = math.sqrt(1 / self.n + distance**2 / self.squares)
+        line_half = self._t(2) * self.line_scatter_ms * response
+        line_half += self.step_ms * max(0.5, abs(distance) / self.span_ms)
         low, high = by_line - line_half, by_line + line_half
         if self.has_drift:
             return low, high
@@ -597,7 +611,7 @@ def _agreeing(times_ms: Times, ahead_ms: Times, resolution_ms: int) -> NDArray[n
     is_bulk = off[best] <= limit_ms
     if is_bulk.all():
         return is_bulk
-    line = _Line.through(times_ms[is_bulk], ahead_ms[is_bulk])
+    line = _Line.through(times_ms[is_bulk], ahead_ms[is_bulk], resolution_ms)
     n_fitted = 2 if line.can_drift else 1
     distance = times_ms - line.at_ms
     missed = ahead_ms - line.mean_ms - (line.slope * distance if line.can_drift else 0.0)
