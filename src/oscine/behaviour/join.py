@@ -247,17 +247,16 @@ def join(
 
 def _heard(calls: pl.DataFrame, layout: Layout) -> _Heard:
     """Find the timeline of each call, and its times there."""
-    known = layout.recordings["recording"].to_numpy()
-    order = np.argsort(known)
-    wanted = calls["recording"].to_numpy()
-    numbers = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
-    if len(calls) and not (len(known) and (known[numbers] == wanted).all()):
-        raise ValueError("there are calls of recordings that are not in the table of recordings")
-    lines = layout.recordings["line"].fill_null(-1).to_numpy()[numbers]
-    is_dated = layout.timelines["is_dated"].to_numpy()[lines] & (lines >= 0)
+    known = layout.recordings.select(
+        "recording", "number", "is_dated", pl.col("line").fill_null(-1)
+    )
+    of = calls.select("recording").join(known, on="recording", how="left", maintain_order="left")
+    if unknown := of["number"].null_count():
+        raise ValueError(f"{unknown} calls are of recordings that are not in the table of these")
+    lines = of["line"].to_numpy()
     times = [
         np.where(
-            is_dated,
+            of["is_dated"].to_numpy(),
             calls[name].fill_null(_UNKNOWN).to_numpy(),
             calls[f"file_{name}"].fill_null(_UNKNOWN).to_numpy(),
         )
@@ -267,7 +266,7 @@ def _heard(calls: pl.DataFrame, layout: Layout) -> _Heard:
     starts = times[0][rows]
     return _Heard(
         rows=rows,
-        recordings=numbers[rows],
+        recordings=of["number"].to_numpy()[rows],
         lines=lines[rows],
         starts=starts,
         stops=np.maximum(times[1][rows], starts + 1),  # a call lasts a millisecond at least

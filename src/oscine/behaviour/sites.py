@@ -19,7 +19,8 @@ from oscine.behaviour.spans import cut, length_ms, merged
 from oscine.behaviour.tables import SITE, Problem, ProblemKind
 
 SLACK_MS = 2000
-"""Recordings that follow each other may overlap by so much: their times are often whole seconds."""
+"""Recordings that follow each other may overlap by so much, and by half of the later one: their
+times are often whole seconds."""
 
 _NO_SPANS = np.zeros((0, 2), np.int64)
 

@@ -22,6 +22,7 @@ from oscine.behaviour.spans import sharing
 from oscine.behaviour.tables import FILE, Problem
 
 _WITH_ITS_SITE, _NOWHERE = -1, -2  # beside numbers of recordings that have their own timelines
+_BY_START = [False, False, False, True, False]  # the longest first of those that begin together
 _SHOWN = 5
 _BLOCK = 1_000_000
 _END = 2**63 - 1
@@ -38,8 +39,8 @@ class Layout:
         for a site), `is_dated` (whether it counts in UTC; otherwise from the first sample), and
         `beside`: for a dated one of a recording, the line of its site.
     recordings : pl.DataFrame
-        As they came, with `line` (null where neither time nor log tells where it belongs), and with
-        times on it: `start_ms`, `stop_ms`.
+        As they came, with `number` (row), `is_dated`, `line` (null where neither time nor log tells
+        where it belongs), and with times on it: `start_ms`, `stop_ms`.
     lies_on : pl.DataFrame
         Where a timeline of a log is found: `log`, `timeline`, `line`, and for that of a recording
         its `number` (row), `shift_ms` and `limit_ms` (length).
@@ -160,7 +161,7 @@ def lay_out(
     )
     return Layout(
         timelines=timelines.select("line", "site", "path", "is_dated", "beside"),
-        recordings=numbered.select(*recordings.columns, "stop_ms", "line"),
+        recordings=numbered.select(*recordings.columns, "stop_ms", "number", "is_dated", "line"),
         lies_on=lies_on.select("log", "timeline", "line", "number", "shift_ms", "limit_ms"),
         problems=(*_key_problems(keyed, matches, paths), *problems),
     )
@@ -174,7 +175,9 @@ def _numbered(recordings: pl.DataFrame, named: Iterable[int]) -> pl.DataFrame:
     sites = recordings["site"].fill_null("")
     places = {site: folded(site) for site in sites.unique()}
     start, stop, is_dated = pl.col("start_ms"), pl.col("stop_ms"), pl.col("is_dated")
-    follows = start >= stop.cum_max().shift(1).over("place") - SLACK_MS
+    reached = stop.cum_max().shift(1).over("place")
+    most = pl.min_horizontal(SLACK_MS, pl.col("duration_ms") // 2)
+    follows = pl.min_horizontal(stop, reached) - start <= most
     is_named = pl.col("number").is_in(list(named))
     return (
         recordings.with_columns(
@@ -185,8 +188,8 @@ def _numbered(recordings: pl.DataFrame, named: Iterable[int]) -> pl.DataFrame:
             is_dated=start.is_not_null(),
             stop_ms=start.fill_null(0) + pl.col("duration_ms").clip(1),
         )
-        .sort("is_dated", "place", "start_ms", "number")
-        .with_columns(chain=(follows.fill_null(True) | ~is_dated).cum_sum())
+        .sort("is_dated", "place", "start_ms", "stop_ms", "number", descending=_BY_START)
+        .with_columns(chain=(reached.is_null() | follows | ~is_dated).cum_sum())
         .with_columns(is_beside=pl.len().over("is_dated", "place", "chain") > 1)
         .with_columns(
             own=pl.when(is_named & (~is_dated | pl.col("is_beside")))

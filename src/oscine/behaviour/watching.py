@@ -310,9 +310,9 @@ def _behaviours(
 def _united(groups: Whole, spans: Whole) -> Iterator[tuple[int, Whole]]:
     """Yield each group and the union of its intervals."""
     groups, spans = merged_by_group(groups, spans)
-    known, first = np.unique(groups, return_index=True)
-    for group, start, stop in zip(known, first, np.append(first[1:], len(groups)), strict=True):
-        yield int(group), spans[start:stop]
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    for start, stop in zip(first, np.append(first, len(groups))[1:], strict=True):
+        yield int(groups[start]), spans[start:stop]
 
 
 def _contexts(watch: Watch, values: Mapping[str, Values]) -> list[dict[str, Held]]:
