@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from oscine.behaviour.columns import Column, Test, behaviour_column, shuffled
 from oscine.behaviour.ratios import (
@@ -31,10 +30,13 @@ from oscine.behaviour.ratios import (
 )
 from oscine.behaviour.sessions import Session, overlaps
 from oscine.behaviour.shifts import (
-    PRIOR,
+    Shifts,
     Tallied,
     Tally,
     draw_shifts,
+    effective,
+    enough,
+    false_discovery,
     in_order,
     kept_lengths,
     sound_types,
@@ -48,8 +50,6 @@ MIN_CALLS = 5
 """Calls of a type, and of other types, that a test needs."""
 MIN_EXPECTED = 1.0
 """Calls that by chance must be expected during a behaviour, and as many at other times."""
-FEWEST, MOST = 999, 9_999
-"""Permutations, where their number is not given."""
 MOST_OF_ONE = 0.5
 """A larger share of one session or one subject is said to rest on it."""
 _HOUR_MS = 3_600_000
@@ -194,7 +194,9 @@ def associate(
     names = sorted({name for session in sessions for name in session.behaviours})
     columns = [behaviour_column(name, sessions, alpha) for name in names]
     as_seen = draw_shifts(sessions, 0, seed, 1)
-    margins = [tally(sessions, column.tracks, as_seen, types) for column in columns]
+    margins = [
+        tally(sessions, column.tracks, as_seen, types, column.turnover) for column in columns
+    ]
     shape = (2, len(names), len(types))  # by time, then among calls
     whys = np.full(shape, "", object)
     for place, (column, margin) in enumerate(zip(columns, margins, strict=True)):
@@ -211,7 +213,7 @@ def associate(
         elif column.test == "not tested":
             both = margin.by_time, margin.among_calls
         else:
-            tallied = tally(sessions, column.tracks, shifts, types)
+            tallied = tally(sessions, column.tracks, shifts, types, column.turnover)
             both = tallied.by_time, tallied.among_calls
         tallies.append(both)
     p = np.array([[one[side].p for one in tallies] for side in range(2)]).reshape(shape)
@@ -221,6 +223,7 @@ def associate(
     pairs: list[Pair] = []
     for place, column in enumerate(columns):
         subjects = _by_subject(sessions, column.name, types)
+        echoes = _echoes(sessions, column, shifts)
         for kind, sound_type in enumerate(types.tolist()):
             evidence = _Evidence(
                 column=column, margin=margins[place], tallies=tallies[place], kind=kind
@@ -232,7 +235,7 @@ def associate(
                 n_allowed = _n_allowed(alpha, others, n_tested, n_permutations)
                 pair = replace(
                     pair,
-                    **evidence.by_time(n_allowed),
+                    **evidence.by_time(n_allowed, echoes),
                     p=float(p[0, place, kind]),
                     q=float(q[0, place, kind]),
                 )
@@ -259,29 +262,6 @@ def associate(
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
         notes=tuple(_notes(sessions, n_tested, n_permutations, alpha)),
     )
-
-
-def enough(n_tested: int, alpha: float) -> int:
-    """Return how many permutations let one pair among so many be found, from 999 to 9,999."""
-    return min(MOST, max(FEWEST, math.ceil(2 * n_tested / alpha)))
-
-
-def false_discovery(p: Floats, is_tested: NDArray[np.bool_]) -> Floats:
-    """Return q by Benjamini and Hochberg (1995), of the tested alone; NaN for the others.
-
-    Parameters
-    ----------
-    p : np.ndarray of float64
-    is_tested : np.ndarray of bool [shape of `p`]
-
-    Returns
-    -------
-    np.ndarray of float64 [shape of `p`]
-    """
-    q = np.full(p.shape, np.nan)
-    if is_tested.any():
-        q[is_tested] = stats.false_discovery_control(p[is_tested])
-    return q
 
 
 def _why_not(column: Column, margin: Tallied, kind: int) -> tuple[str, str]:
@@ -313,8 +293,10 @@ def _rests_on_one(pair: Pair) -> bool:
     shares = (pair.share_of_one_session, pair.share_of_one_subject)
     if any(share is not None and share > MOST_OF_ONE for share in shares):
         return True
-    bounds = (pair.low, pair.high), (pair.low_without_it, pair.high_without_it)
-    holds_one = [None in each or each[0] <= 1 <= each[1] for each in bounds]
+    holds_one = [
+        low is None or high is None or low <= 1 <= high
+        for low, high in ((pair.low, pair.high), (pair.low_without_it, pair.high_without_it))
+    ]
     return holds_one == [False, True]
 
 
@@ -423,7 +405,7 @@ class _Evidence:
             odds_why=odds_why,
         )
 
-    def by_time(self, n_allowed: int) -> dict[str, float | None]:
+    def by_time(self, n_allowed: int, echoes: Floats) -> dict[str, float | None]:
         """Return how strong it is, with all sessions and without one, and what could be found."""
         names = ("rate_ratio", "low", "high")
         strength = self._strength(None)
@@ -431,15 +413,21 @@ class _Evidence:
         without = self._strength(one) or (None, None, None)
         strata = _Strata.of(self.column, self.margin, self.kind)
         tally = self.tallies[0]
+        if self.column.test == "shuffled sessions":
+            echo = np.zeros((len(strata.n_calls), tally.deviation.shape[1] - 1))
+        else:
+            echo = echoes[strata.label >= 0, 1:]
         least = [
             detectable(
                 tally.deviation[self.kind, 1:],
-                tally.squares[self.kind, 1:],
-                typical=float(tally.typical[self.kind]),
-                n_effective=float(tally.n_effective[self.kind]),
-                n_calls=strata.n_calls,
-                share=strata.share,
-                n_allowed=n_allowed,
+                tally.misfit[self.kind, 1:],
+                echo,
+                strata.n_calls,
+                strata.share,
+                float(tally.spread[self.kind]),
+                float(tally.n_effective[self.kind]),
+                tally.turnover,
+                n_allowed,
                 is_above=is_above,
             )
             for is_above in (True, False)
@@ -464,9 +452,9 @@ class _Evidence:
         else:
             has = strata.label >= 0
             variance = self.tallies[0].variance[has, self.kind]
-            n_effective = float(variance.sum() ** 2 / (variance**2).sum())
-            dispersion = rate_dispersion(n, share, strata.together, variance, n_effective)
-            n_free = PRIOR + n_effective - 1
+            n_effective, turnover = float(effective(variance)), self.column.turnover
+            dispersion = rate_dispersion(n, share, strata.together, variance, n_effective, turnover)
+            n_free = max(1.0, turnover + n_effective - 1)
         return (
             rate_ratio(n, share, together, dispersion),
             *rate_interval(n, share, together, dispersion, n_free),
@@ -492,14 +480,28 @@ class _Evidence:
         cells = np.stack([_sums(label, one) for one in (*cells, margin.n_all - sum(cells))])
         if self.column.test == "shuffled sessions":
             during = strata.share * cells.sum(axis=0)
-            variance = float(tally.typical[self.kind])
-            n_prior, n_effective = float((label >= 0).sum() - len(during)), 0.0
+            variance = float(tally.spread[self.kind])
+            turnover, n_effective = float((label >= 0).sum() - len(during)), 0.0
         else:
             during = _sums(label, margin.expected_all)
-            variance = float(tally.variance[:, self.kind].sum())
-            n_prior, n_effective = PRIOR, float(tally.n_effective[self.kind])
-        values = odds_ratio(cells, during, variance, n_effective, n_prior)
+            variance = float(tally.spread[self.kind])
+            turnover, n_effective = self.column.turnover, float(tally.n_effective[self.kind])
+        values = odds_ratio(cells, during, variance, n_effective, turnover)
         return dict(zip(("odds_ratio", "odds_low", "odds_high"), values, strict=True))
+
+
+def _echoes(sessions: Sequence[Session], column: Column, shifts: Shifts) -> Floats:
+    """Return how a behaviour correlates with itself in each arrangement, (S, R)."""
+    if column.test != "shifts within sessions":
+        return np.zeros((len(sessions), 1))
+    return np.stack(
+        [
+            np.zeros(len(pick)) if track is None else track.echo(pool, session.duration_ms)[pick]
+            for session, track, pool, pick in zip(
+                sessions, column.tracks, shifts.pools, shifts.picks, strict=True
+            )
+        ]
+    )
 
 
 def _by_subject(sessions: Sequence[Session], name: str, types: Whole) -> dict[str, Whole]:

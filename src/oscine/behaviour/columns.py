@@ -44,6 +44,10 @@ class Column:
         How long it was watched for; 0 where it was not.
     levels : np.ndarray of float64 [shape=(S,)]
         Its mean over that time: of a behaviour, the share of time that it is on.
+    deviation : float
+        Standard deviation over the effort.
+    turnover : float
+        How often it changes within a session, of those in which it does; at least 1.
     groups : np.ndarray of int64 [shape=(S,)]
         Sessions among which whole ones are shuffled; -1 where nobody watched for it.
     test : str
@@ -55,6 +59,8 @@ class Column:
     tracks: list[Track | None]
     effort_ms: Whole
     levels: Floats
+    deviation: float
+    turnover: float
     groups: Whole
     test: Test
     why: str
@@ -96,18 +102,17 @@ def behaviour_column(name: str, sessions: Sequence[Session], alpha: float) -> Co
         why = f"never seen in {hours:.3g} h"
     elif sum(on) == sum(effort):
         why = f"on for all of {hours:.3g} h"
-    changes = sum(
-        int((one > 0).sum() - (one >= length).sum())
+    changes = [
+        0 if one is None else int((one > 0).sum() - (one >= length).sum())
         for one, length in zip(spans, effort, strict=True)
-        if one is not None
-    )
+    ]
     return column(
         name,
         [None if one is None else Track(spans=one) for one in spans],
         effort_ms=np.array(effort, np.int64),
         total=np.array(on, np.float64),
         squares=float(sum(on)),
-        n_changes=changes,
+        n_changes=np.array(changes),
         sites=[session.site for session in sessions],
         alpha=alpha,
         why=why,
@@ -121,7 +126,7 @@ def column(
     effort_ms: Whole,
     total: Floats,
     squares: float,
-    n_changes: int,
+    n_changes: Whole,
     sites: Sequence[str],
     alpha: float,
     why: str = "",
@@ -136,8 +141,8 @@ def column(
         Integral of the column over the effort of each session.
     squares : float
         Integral of its square over all effort.
-    n_changes : int
-        How often it changes within sessions.
+    n_changes : np.ndarray of int64 [shape=(S,)]
+        How often it changes within each session.
     sites : sequence of S str
     why : str
         Why there can be no test, where that is known.
@@ -157,15 +162,15 @@ def column(
         why = "the same throughout"
     if not why:
         ways = _rearrangements(levels / math.sqrt(overall / effort_ms.sum()), groups)
-        if n_changes >= MIN_CHANGES and within >= MIN_WITHIN * overall:
+        if n_changes.sum() >= MIN_CHANGES and within >= MIN_WITHIN * overall:
             test = "shifts within sessions"
         elif ways * alpha >= 1:
             test = "shuffled sessions"
         else:
             why = (
-                f"within sessions it changes {n_changes} times ({MIN_CHANGES} needed) and makes "
-                f"{max(0.0, within / overall):.0%} of the variance ({MIN_WITHIN:.0%} needed); "
-                f"{int(watched.sum())} whole sessions can be rearranged in {ways:.0f} ways, so "
+                f"it changes {n_changes.sum()} times within sessions ({MIN_CHANGES} needed), with "
+                f"{max(0.0, within / overall):.0%} of its variance ({MIN_WITHIN:.0%} needed), "
+                f"and the {int(watched.sum())} sessions can be rearranged in {ways:.0f} ways, so "
                 f"that p cannot be less than {1 / ways:.2g}"
             )
     return Column(
@@ -173,6 +178,8 @@ def column(
         tracks=tracks,
         effort_ms=effort_ms,
         levels=levels,
+        deviation=math.sqrt(max(0.0, overall) / max(1, effort_ms.sum())),
+        turnover=float(n_changes.sum() / max(1, (n_changes > 0).sum())) or 1.0,
         groups=groups,
         test=test,
         why=why,
@@ -225,7 +232,7 @@ def shuffled(
         keys = np.stack(
             [
                 np.random.default_rng((seed, number, 1)).random(1 + n_permutations)
-                for number in members
+                for number in members.tolist()
             ]
         )
         keys[:, 0] = np.arange(len(members))
@@ -234,12 +241,17 @@ def shuffled(
         for deviation, weights in zip(deviations, (column.effort_ms, n_all), strict=True):
             share = weights[members] / max(1, weights[members].sum())
             deviation += (of_type - share[:, None] * of_type.sum(axis=0)).T @ given
+    spreads = (deviations**2).mean(axis=2)
     tallies = [
         Tally(
             deviation=deviation,
-            squares=np.broadcast_to((deviation**2).mean(axis=1, keepdims=True), deviation.shape),
+            misfit=np.zeros_like(deviation),
             variance=np.zeros(n_calls.shape),
+            weight=np.zeros(n_calls.shape),
+            spread=spread,
+            n_effective=np.ones(len(spread)),
+            turnover=1.0,
         )
-        for deviation in deviations
+        for deviation, spread in zip(deviations, spreads, strict=True)
     ]
     return tallies[0], tallies[1]

@@ -12,12 +12,13 @@ from the arrangements (bouts) and from how far strata disagree, weighted as in
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from oscine.behaviour.shifts import PRIOR, studentised
+from oscine.behaviour.shifts import studentised
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +113,12 @@ def rate_interval(
 
 
 def rate_dispersion(
-    n_calls: Floats, share: Floats, together: Floats, variance: Floats, n_effective: float
+    n_calls: Floats,
+    share: Floats,
+    together: Floats,
+    variance: Floats,
+    n_effective: float,
+    turnover: float,
 ) -> float:
     """Return how many times as large as that of independent calls the variance is.
 
@@ -121,7 +127,8 @@ def rate_dispersion(
     n_calls, share, together, variance : np.ndarray of float64 [shape=(S,)]
         The last two by stratum: calls during the behaviour, and the variance of that number over
         the arrangements.
-    n_effective : float
+    n_effective, turnover : float
+        How many strata count for how they differ, and for how many the variance counts.
 
     Returns
     -------
@@ -131,11 +138,11 @@ def rate_dispersion(
     log_ratio = np.log(rate_ratio(n_calls, share, together.sum(), over_shifts))
     chance = shares(share, log_ratio)
     misfit = ((together - n_calls * chance) ** 2).sum() / (n_calls @ (chance * (1 - chance)))
-    return float((PRIOR * over_shifts + n_effective * misfit) / (PRIOR + n_effective - 1))
+    return float((turnover * over_shifts + n_effective * misfit) / (turnover + n_effective - 1))
 
 
 def odds_ratio(
-    cells: Floats, during: Floats, variance: float, n_effective: float, n_prior: float = PRIOR
+    cells: Floats, during: Floats, variance: float, n_effective: float, turnover: float
 ) -> tuple[float, float, float]:
     """Return the odds of a type among the calls during a behaviour against those at other times.
 
@@ -152,8 +159,8 @@ def odds_ratio(
         How many calls, of any type, are expected during the behaviour by chance.
     variance : float
         Of the first cell over the arrangements, about what the other calls make expected.
-    n_effective, n_prior : float
-        How many strata count for what they differ by, and for how many the variance counts.
+    n_effective, turnover : float
+        As for :func:`rate_dispersion`.
 
     Returns
     -------
@@ -175,35 +182,41 @@ def odds_ratio(
         + across @ down / down.sum() ** 2
     ) / 2
     misfit = ((up - ratio * down) ** 2).sum() / up.sum() ** 2 / of_log
-    n_free = n_prior + n_effective - 1
-    dispersion = (n_prior * variance / independent + n_effective * misfit) / n_free
+    n_free = turnover + n_effective - 1
+    dispersion = (turnover * variance / independent + n_effective * misfit) / n_free
     width = stats.t.ppf((1 + LEVEL) / 2, n_free) * np.sqrt(dispersion * of_log)
     return float(ratio), float(ratio * np.exp(-width)), float(ratio * np.exp(width))
 
 
 def detectable(
     deviation: Floats,
-    squares: Floats,
-    typical: float,
-    n_effective: float,
+    misfit: Floats,
+    echo: Floats,
     n_calls: Floats,
     share: Floats,
+    spread: float,
+    n_effective: float,
+    turnover: float,
     n_allowed: int,
     *,
     is_above: bool,
 ) -> float | None:
     """Return the rate ratio nearest to 1 that would have been found four times out of five.
 
-    Were the ratio r, the sums would lie where the shares say, and scatter as over the arrangements,
-    times what calls of such shares scatter more or less.
+    Were the ratio r, calls would gather where the behaviour is. The sum over the calls of each
+    stratum would then be where the shares say, and scatter as over the arrangements, times what
+    calls of such shares scatter more or less. In the arrangements against which it is held, part
+    of the gathering would be left, as the behaviour is like itself moved.
 
     Parameters
     ----------
-    deviation, squares : np.ndarray of float64 [shape=(n_permutations,)]
+    deviation, misfit : np.ndarray of float64 [shape=(n_permutations,)]
         As :class:`oscine.behaviour.shifts.Tally` has them, of the arrangements that were not seen.
-    typical, n_effective : float
-        As there.
+    echo : np.ndarray of float64 [shape=(S, n_permutations)]
+        How the behaviour of each stratum correlates with itself in these arrangements.
     n_calls, share : np.ndarray of float64 [shape=(S,)]
+    spread, n_effective, turnover : float
+        As there.
     n_allowed : int
         How many arrangements may be as far from chance; below 0, nothing can be found.
     is_above : bool
@@ -216,35 +229,48 @@ def detectable(
     """
     if not 0 <= n_allowed < len(deviation):
         return None
-    distance = np.abs(studentised(deviation, squares, typical, n_effective))
-    far = np.sort(distance)[::-1][n_allowed]
-    alone = n_calls @ (share * (1 - share))
+    weight = n_calls * share * (1 - share)
     side = 1 if is_above else -1
+    squares = echo**2
 
     def lack(log_ratio: float) -> float:
         chance = shares(share, side * log_ratio)
         gain = n_calls * (chance - share)
-        scale = n_calls @ (chance * (1 - chance)) / alone
-        moved = studentised(
-            deviation * np.sqrt(scale) + gain.sum(),
-            squares * scale + (gain**2).sum(),
-            typical * scale,
-            n_effective,
-        )
-        return float(far * (1 + 1e-9) - np.quantile(side * moved, 1 - POWER))
+        scatter = n_calls @ (chance * (1 - chance)) / weight.sum()
 
-    steps = np.linspace(0, _FAR / 2, 61)[1:]
-    reached = next((step for step in steps if lack(step) < 0), None)
+        def statistic(left: Floats, left_squares: Floats, scale: float) -> Floats:
+            common = gain @ left / weight.sum()
+            apart = gain**2 @ left_squares - 2 * common * ((gain * weight) @ left)
+            return studentised(
+                deviation * np.sqrt(scale) + gain @ left,
+                misfit * scale + apart + common**2 * (weight @ weight),
+                spread + gain**2 @ squares.mean(axis=1),
+                n_effective,
+                turnover,
+            )
+
+        whole = np.ones((len(gain), 1))
+        far = np.sort(np.abs(statistic(echo, squares, 1.0)))[::-1][n_allowed]
+        reached = np.quantile(side * statistic(whole, whole, scatter), 1 - POWER)
+        return float(far * (1 + 1e-9) - reached)
+
+    steps = np.linspace(0, _FAR / 2, 31)
+    reached = next((step for step in steps[1:] if lack(step) < 0), None)
     if reached is None:
         return None
-    log_ratio = optimize.brentq(lack, reached - steps[0], reached, xtol=1e-4)
+    log_ratio = _root(lack, reached - steps[1], reached, 1e-3)
     return float(np.exp(side * log_ratio))
 
 
-def _root(falling: Callable[[float], float]) -> float:
+def _root(
+    falling: Callable[[float], float],
+    low: float = -_FAR,
+    high: float = _FAR,
+    precision: float = 1e-10,
+) -> float:
     """Return where a falling function is 0, or the end of the range that it comes nearest to."""
-    if falling(-_FAR) <= 0:
-        return -_FAR
-    if falling(_FAR) >= 0:
-        return _FAR
-    return float(optimize.brentq(falling, -_FAR, _FAR, xtol=1e-10))
+    if falling(low) <= 0:
+        return low
+    if falling(high) >= 0:
+        return high
+    return cast(float, optimize.brentq(falling, low, high, xtol=precision))

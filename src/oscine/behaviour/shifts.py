@@ -10,25 +10,27 @@ Where the processes are the same throughout a session, every such arrangement is
 one that was seen, and a permutation test is exact whatever its statistic. It is not exact where
 bouts are about as long as the session: moved over the end, a slow rise becomes a saw, and sums vary
 less than they should (Harris 2020, doi:10.1101/2020.11.29.402719). The statistic therefore is
-studentised: its variance is mostly taken from how sessions differ, which no such thing disturbs,
-and only where sessions are few from the shifts (:func:`studentised`).
+studentised (:func:`studentised`): the seldomer a behaviour changes within sessions, the more of its
+variance is taken from how sessions differ, which nothing of this disturbs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from oscine.behaviour.sessions import Session, overlaps
 
 Whole = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-PRIOR = 4.0
-"""How many sessions the variance between shifts counts for, beside that between sessions."""
+FEWEST, MOST = 999, 9_999
+"""Permutations, where their number is not given."""
 MOST_LOOKED_UP = 400_000_000
 """Calls x shifts x columns that are looked up at most; more, and sessions draw from a pool."""
 LEAST_POOL = 250
@@ -102,6 +104,48 @@ class Track:
         filled = np.concatenate([[0], np.cumsum(gaps)])[n_filled]
         shared = widths.sum() + filled + (len(gaps) - n_filled) * (lengths - 1)
         return shared / duration_ms
+
+    def variance(self, means: Floats, duration_ms: int) -> Floats:
+        """Return the variance over all shifts of what single calls find.
+
+        Parameters
+        ----------
+        means : np.ndarray of float64 [shape=(K,)]
+            Mean of :meth:`mean` over the calls of each type.
+        duration_ms : int
+
+        Returns
+        -------
+        np.ndarray of float64 [shape=(K,)]
+        """
+        if self.values is None:
+            return means * (1 - means)
+        squares = (self.spans[:, 1] - self.spans[:, 0]) @ self.values**2
+        return squares / duration_ms - means**2
+
+    def echo(self, shifts: Whole, duration_ms: int) -> Floats:
+        """Return how a behaviour correlates with itself moved: 1 unmoved, on average about 0.
+
+        Parameters
+        ----------
+        shifts : np.ndarray of int64 [shape=(P,)]
+            In [0, duration).
+        duration_ms : int
+
+        Returns
+        -------
+        np.ndarray of float64 [shape=(P,)]
+            0 where the behaviour is on for all or none of the time.
+        """
+        twice = np.concatenate([self.spans, self.spans + duration_ms])
+        so_far = np.concatenate([[0], np.cumsum(twice[:, 1] - twice[:, 0])]).repeat(2)[1:-1]
+        moved = shifts[:, None, None] + self.spans
+        on_ms = np.interp(moved, twice.ravel(), so_far) if len(twice) else np.zeros(moved.shape)
+        share = (self.spans[:, 1] - self.spans[:, 0]).sum() / duration_ms
+        if not 0 < share < 1:
+            return np.zeros(len(shifts))
+        both = (on_ms[..., 1] - on_ms[..., 0]).sum(axis=1) / duration_ms
+        return (both - share**2) / (share * (1 - share))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -216,7 +260,7 @@ def sums_by_type(
             dtype = np.int64 if values.dtype == bool else np.float64
             sums = np.add.reduceat(values, first, axis=0, dtype=dtype)
             found[present, begin : begin + step] = sums
-    return found, expected, n_calls
+    return found, expected, n_calls.astype(np.int64)
 
 
 def kept_lengths(session: Session) -> Whole:
@@ -232,59 +276,76 @@ class Tally:
     ----------
     deviation : np.ndarray of float64 [shape=(K, 1 + n_permutations)]
         Sum minus expected, over all sessions, in each arrangement; the first is what was seen.
-    squares : np.ndarray of float64 [shape=(K, 1 + n_permutations)]
-        Sum over sessions of the squares of the same.
+    misfit : np.ndarray of float64 [shape=(K, 1 + n_permutations)]
+        Squares of how far sessions are from the deviation that all have in common, by `weight`.
     variance : np.ndarray of float64 [shape=(S, K)]
-        Of the sum of a session over its shifts; 0 where it does not change.
+        Of the sum of a session over its arrangements; 0 where it does not change.
+    weight : np.ndarray of float64 [shape=(S, K)]
+        The same, were all calls independent.
+    spread : np.ndarray of float64 [shape=(K,)]
+        Variance of the deviation over arrangements.
+    n_effective : np.ndarray of float64 [shape=(K,)]
+        How many sessions, all alike, would vary as much in all.
+    turnover : float
+        How many sessions the spread counts for, beside the misfit.
     """
 
     deviation: Floats
-    squares: Floats
+    misfit: Floats
     variance: Floats
-
-    @property
-    def n_effective(self) -> Floats:
-        """How many equal sessions would be worth as much, [shape=(K,)]; 0 where nothing changes."""
-        square = (self.variance**2).sum(axis=0)
-        whole = self.variance.sum(axis=0) ** 2
-        return np.divide(whole, square, out=np.zeros_like(whole), where=square > 0)
-
-    @property
-    def typical(self) -> Floats:
-        """Mean of the squares over all arrangements, [shape=(K,)]."""
-        return self.squares.mean(axis=1)
+    weight: Floats
+    spread: Floats
+    n_effective: Floats
+    turnover: float
 
     @property
     def p(self) -> Floats:
         """Share of arrangements at least as far from chance, two-sided, [shape=(K,)]."""
-        distance = np.abs(
-            studentised(
-                self.deviation, self.squares, self.typical[:, None], self.n_effective[:, None]
-            )
+        distance = studentised(
+            self.deviation,
+            self.misfit,
+            self.spread[:, None],
+            self.n_effective[:, None],
+            self.turnover,
         )
-        return p_values(distance)
+        return p_values(np.abs(distance))
+
+
+def effective(variance: Floats) -> Floats:
+    """Return how many terms, all alike, vary as much in all as some, along the first axis."""
+    squares, whole = (variance**2).sum(axis=0), variance.sum(axis=0) ** 2
+    return np.divide(whole, squares, out=np.zeros_like(whole), where=squares > 0)
 
 
 def studentised(
-    deviation: Floats, squares: Floats, typical: Floats | float, n_effective: Floats | float
+    deviation: Floats,
+    misfit: Floats,
+    spread: Floats | float,
+    n_effective: Floats | float,
+    turnover: float,
 ) -> Floats:
     """Return deviations in standard errors.
 
     Their square is the mean of the variance between sessions, which counts as many times as there
-    are effective sessions, and that over arrangements, which counts `PRIOR` times.
+    are sessions, and that over arrangements, which counts as many times as the column changes in a
+    session: the oftener it does, the better a session alone tells how much its sum varies, and
+    where it changes once, only other sessions can tell.
 
     Parameters
     ----------
-    deviation, squares : np.ndarray of float64
-    typical, n_effective : np.ndarray of float64 or float
+    deviation, misfit : np.ndarray of float64
+    spread, n_effective : np.ndarray of float64 or float
         Broadcast against the two.
+    turnover : float
+        As :class:`Tally` has them.
 
     Returns
     -------
     np.ndarray of float64 [shape of `deviation`]
         0 where nothing varies.
     """
-    variance = (PRIOR * typical + n_effective * squares) / (PRIOR + n_effective)
+    n_free = np.maximum(turnover + n_effective - 1, 1e-9)
+    variance = (turnover * spread + n_effective * misfit) / n_free
     return np.divide(deviation, np.sqrt(variance), out=np.zeros_like(deviation), where=variance > 0)
 
 
@@ -303,6 +364,29 @@ def p_values(distance: Floats) -> Floats:
     """
     seen = distance[..., :1]
     return (distance >= seen - 1e-9 * np.abs(seen)).mean(axis=-1)
+
+
+def enough(n_tested: int, alpha: float) -> int:
+    """Return how many permutations let one pair among so many be found, from 999 to 9,999."""
+    return min(MOST, max(FEWEST, math.ceil(2 * n_tested / alpha)))
+
+
+def false_discovery(p: Floats, is_tested: NDArray[np.bool_]) -> Floats:
+    """Return q by Benjamini and Hochberg (1995), of the tested alone; NaN for the others.
+
+    Parameters
+    ----------
+    p : np.ndarray of float64
+    is_tested : np.ndarray of bool [shape of `p`]
+
+    Returns
+    -------
+    np.ndarray of float64 [shape of `p`]
+    """
+    q = np.full(p.shape, np.nan)
+    if is_tested.any():
+        q[is_tested] = stats.false_discovery_control(p[is_tested])
+    return q
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -333,7 +417,11 @@ class Tallied:
 
 
 def tally(
-    sessions: Sequence[Session], tracks: Sequence[Track | None], shifts: Shifts, types: Whole
+    sessions: Sequence[Session],
+    tracks: Sequence[Track | None],
+    shifts: Shifts,
+    types: Whole,
+    turnover: float,
 ) -> Tallied:
     """Tally one column.
 
@@ -345,43 +433,36 @@ def tally(
     shifts : Shifts
     types : np.ndarray of int64 [shape=(K,)]
         Ascending.
+    turnover : float
+        How often the column changes in a session.
 
     Returns
     -------
     Tallied
     """
-    every = np.append(-1, types) if not (types == -1).any() else types
+    every = np.append(-1, types)  # calls of no type are calls too
     shape = (len(sessions), len(types))
     n_calls = np.zeros(shape, np.int64)
-    found, expected = np.zeros(shape), np.zeros(shape)
+    found, expected = np.zeros((2, *shape))
     n_all, (found_all, expected_all) = np.zeros(shape[0], np.int64), np.zeros((2, shape[0]))
-    both = [
-        Tally(
-            deviation=np.zeros((len(types), len(shifts.picks[0]))),
-            squares=np.zeros((len(types), len(shifts.picks[0]))),
-            variance=np.zeros(shape),
-        )
-        for _ in range(2)
-    ]
+    both = _Adding(shape, len(shifts.picks[0])), _Adding(shape, len(shifts.picks[0]))
     for number, (session, track) in enumerate(zip(sessions, tracks, strict=True)):
         if track is None:
             continue
-        pool = shifts.pools[number]
-        sums, means, n = sums_by_type(session, track, pool, every)
-        n_all[number], found_all[number] = n.sum(), sums[:, 0].sum()
-        expected_all[number] = means.sum()
-        ours = len(every) - len(types)
-        n_calls[number], found[number], expected[number] = n[ours:], sums[ours:, 0], means[ours:]
+        sums, means, n = sums_by_type(session, track, shifts.pools[number], every)
+        n_all[number], found_all[number], expected_all[number] = (
+            n.sum(),
+            sums[:, 0].sum(),
+            means.sum(),
+        )
+        n_calls[number], found[number], expected[number] = n[1:], sums[1:, 0], means[1:]
+        deviations = sums - means[:, None]
         share = n / max(1, n.sum())
-        by_time = sums - means[:, None]
-        among = sums - share[:, None] * sums.sum(axis=0)
-        among -= (means - share * means.sum())[:, None]
-        for one, deviations in zip(both, (by_time[ours:], among[ours:]), strict=True):
-            one.variance[number] = (deviations**2).mean(axis=1)
-            if one.variance[number].any():
-                picked = deviations[:, shifts.picks[number]]
-                one.deviation[...] += picked
-                one.squares[...] += picked**2
+        weight = n * track.variance(means / np.maximum(n, 1), session.duration_ms)
+        picks = shifts.picks[number]
+        both[0].add(number, deviations[1:], weight[1:], picks)
+        deviations -= share[:, None] * deviations.sum(axis=0)
+        both[1].add(number, deviations[1:], (weight * (1 - share))[1:], picks)
     return Tallied(
         n_calls=n_calls,
         found=found,
@@ -389,6 +470,40 @@ def tally(
         n_all=n_all,
         found_all=found_all,
         expected_all=expected_all,
-        by_time=both[0],
-        among_calls=both[1],
+        by_time=both[0].tally(turnover),
+        among_calls=both[1].tally(turnover),
     )
+
+
+class _Adding:
+    """Sums over sessions for a tally: of deviations, of their squares, of weight x deviation."""
+
+    def __init__(self, shape: tuple[int, int], n_arrangements: int) -> None:
+        self.variance, self.weight = np.zeros((2, *shape))
+        self.deviation, self.squares, self.products = np.zeros((3, shape[1], n_arrangements))
+
+    def add(self, number: int, deviations: Floats, weight: Floats, picks: Whole) -> None:
+        variance = (deviations**2).mean(axis=1)
+        self.variance[number], self.weight[number] = variance, np.where(variance > 0, weight, 0)
+        if variance.any():
+            picked = deviations[:, picks]
+            self.deviation += picked
+            self.squares += picked**2
+            self.products += self.weight[number][:, None] * picked
+
+    def tally(self, turnover: float) -> Tally:
+        whole = self.weight.sum(axis=0)[:, None]
+        common = np.divide(
+            self.deviation, whole, out=np.zeros_like(self.deviation), where=whole > 0
+        )
+        misfit = self.squares - 2 * common * self.products
+        misfit += common**2 * (self.weight**2).sum(axis=0)[:, None]
+        return Tally(
+            deviation=self.deviation,
+            misfit=np.maximum(misfit, 0),
+            variance=self.variance,
+            weight=self.weight,
+            spread=self.variance.sum(axis=0),
+            n_effective=effective(self.variance),
+            turnover=turnover,
+        )
