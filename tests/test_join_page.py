@@ -19,11 +19,18 @@ from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association, Pair, associate
 from oscine.behaviour.clocks import Offset, fit_clock
 from oscine.behaviour.config import LogConfig
+from oscine.behaviour.context import HOUR, Standing, stand
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
 from oscine.behaviour.join import PAIRS, JoinConfig, join
 from oscine.behaviour.log import read_log
 from oscine.behaviour.matching import RECORDINGS, marker_pairs
-from oscine.behaviour.methods import Windows, methods_text
+from oscine.behaviour.methods import (
+    Windows,
+    context_text,
+    methods_text,
+    neighbourhood_text,
+)
+from oscine.behaviour.neighbourhood import Likeness, agree
 from oscine.behaviour.page import (
     Correlogram,
     JoinPage,
@@ -33,11 +40,13 @@ from oscine.behaviour.page import (
     PageLog,
     write_join,
 )
-from oscine.behaviour.sessions import Session
+from oscine.behaviour.sessions import Held, Session
 from oscine.behaviour.showing import (
     clock_of_activity,
     clock_of_markers,
     evidence_of,
+    page_context,
+    page_likenesses,
     page_log,
     page_sessions,
 )
@@ -468,6 +477,8 @@ def test_only_what_was_done_is_in_the_methods():
 def test_every_column_that_is_written_is_described(joined):
     assert list(readme.ASSOCIATION) == [one.name for one in fields(Pair)]
     assert list(readme.OBSERVATIONS) == list(OBSERVATIONS)
+    assert list(readme.CONTEXT) == [one.name for one in fields(Standing)]
+    assert list(readme.LIKENESS) == [one.name for one in fields(Likeness)]
     assert list(readme.PAIRS) == list(PAIRS)
     _, one = joined
     assert list(readme.EFFORT) == one.effort.columns
@@ -811,8 +822,10 @@ def test_the_largest_join_stays_small(tmp_path, rng):
     assert len(html.encode()) < 3_000_000
 
 
-def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, rng):
-    """Calls of type 1 in bouts of feeding are found, on the page of the real statistics."""
+@pytest.fixture(scope="module")
+def made():
+    """Sessions in which calls of type 1 are in bouts of feeding, at 12 degrees; others are not."""
+    rng = np.random.default_rng(0)
     sessions = []
     for number in range(10):
         bouts = np.arange(60_000, HOUR_MS - 60_000, 200_000)
@@ -823,14 +836,63 @@ def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, rng):
         starts, types = np.append(tied, free), np.repeat([1, 0], [len(tied), 40])
         order = np.argsort(starts)
         one = session(f"day {number}", starts=starts[order], types=types[order], feeding=spans)
-        sessions.append(one)
-    found = associate(sessions, n_permutations=199)
+        edges = np.append(np.append(0, spans.ravel()), HOUR_MS)
+        held = Held(
+            spans=np.stack([edges[:-1], edges[1:]], axis=1),
+            values=np.where(np.arange(len(edges) - 1) % 2, 12.0, 10.0),
+        )
+        calls = one.calls + 100 * number
+        sessions.append(replace(one, calls=calls, contexts={"temperature": held}))
+    return sessions
+
+
+def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, made):
+    found = associate(made, n_permutations=199)
     said = replace(evidence(), association=found, names={})
     (finding,) = findings(said)
     assert finding.sentence.startswith("Sound type 1 goes with feeding")
-    shown = [PageSession(session=one, source="declared") for one in sessions]
+    shown = [PageSession(session=one, source="declared") for one in made]
     html = written(tmp_path, page(evidence=said, sessions=shown))
     assert "Sound type 1 goes with feeding" in html
+
+
+def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made):
+    stood = stand(made, n_permutations=199)
+    context = page_context(stood, made)
+    warm = next(one for one in context if (one.sound_type, one.value) == (1, "temperature"))
+    assert warm.at_calls > warm.over_effort
+    assert warm.difference > 0
+    assert warm.q <= 0.05
+    n_of_type = sum(int((one.sound_types == 1).sum()) for one in made)
+    assert (warm.n_calls, warm.n_sessions, warm.n_subjects) == (n_of_type, 10, 1)
+    assert any(one.value == HOUR for one in context)
+
+    calls = np.concatenate([one.calls for one in made])
+    types = np.concatenate([one.sound_types for one in made])
+    others = [np.flatnonzero(types == kind) for kind in types]
+    rng = np.random.default_rng(1)
+    neighbours = np.array([rng.choice(one, 4, replace=False) for one in others])
+    near = agree(made, calls, neighbours, n_permutations=199)
+    (alike,) = page_likenesses(near, made)
+    assert alike.behaviour == "feeding"
+    assert alike.times_chance > 1
+    assert alike.hours == pytest.approx(10)
+
+    said = replace(evidence(), association=associate(made, n_permutations=199), names={})
+    text = methods_text(
+        said,
+        [LOG],
+        WINDOWS,
+        version="1",
+        more=[context_text(stood), neighbourhood_text(near, 4)],
+    )
+    assert "What was measured (hour of the day and temperature)" in text
+    assert "the 4 nearest calls of other recordings" in text
+    html = written(tmp_path, page(context=context, neighbourhood=[alike], methods=text))
+    parsed = Parsed(html)
+    assert parsed.open == []
+    assert sum("Measured" in table[0] for table in parsed.tables) == 1
+    assert sum("Pairs of neighbours" in table[0] for table in parsed.tables) == 1
 
 
 # --- From logs to the page -----------------------------------------------------------------

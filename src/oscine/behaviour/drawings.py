@@ -27,6 +27,8 @@ RATIOS = tuple(
     (2.0**power, f"{2**power}" if power >= 0 else f"1/{2**-power}") for power in range(-7, 8)
 )
 
+MOST_RATIOS = 6
+
 STRIP_WIDTH, ROW_HEIGHT = 600, 18
 """Units across a strip, and pixels of a row of it."""
 TICK, BAR_TOP, BAR_HEIGHT = 2, 3, 12
@@ -78,7 +80,7 @@ class RatioScale:
         """Where ratios are written."""
         ticks = [tick for tick in RATIOS if self.low <= tick[0] <= self.high]
         one = next(number for number, tick in enumerate(ticks) if tick[0] == 1)
-        step = math.ceil(len(ticks) / 7)
+        step = math.ceil(len(ticks) / MOST_RATIOS)
         return [tick for number, tick in enumerate(ticks) if (number - one) % step == 0]
 
     def lines(self, name: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from oscine.atlas.pictures import count_text
 from oscine.behaviour.association import MIN_CALLS, MIN_EXPECTED
 from oscine.behaviour.columns import MIN_CHANGES, MIN_WITHIN
+from oscine.behaviour.context import Contexts
+from oscine.behaviour.neighbourhood import Neighbourhood
 from oscine.behaviour.page import PageLog
 from oscine.behaviour.words import (
     ClockState,
@@ -90,6 +92,48 @@ def methods_text(
     said = " ".join(paragraphs)
     cited = [whole for short, whole in REFERENCES.items() if short in said]
     return "\n\n".join([*(one for one in paragraphs if one), "References: " + " ".join(cited)])
+
+
+def context_text(found: Contexts) -> str:
+    """Describe how sound types were held against what was measured.
+
+    Parameters
+    ----------
+    found : Contexts
+
+    Returns
+    -------
+    str
+        A paragraph for :func:`methods_text`.
+    """
+    values = sorted({one.context for one in found.standings})
+    return (
+        f"What was measured ({listed(values)}) was held against sound types in the same way: the "
+        "mean at the calls of a type less the mean over the time that was observed, within "
+        "sessions, and less that at the calls of all types; two-sided p-values from "
+        f"{found.n_permutations:,} of the same permutations (seed {found.seed}), "
+        f"{found.n_tested:,} tested pairs in one family, and a false discovery rate of "
+        f"{alpha_text(found.alpha)}."
+    )
+
+
+def neighbourhood_text(found: Neighbourhood, n_neighbours: int) -> str:
+    """Describe how neighbours in embedding space were compared; as :func:`context_text`.
+
+    Parameters
+    ----------
+    found : Neighbourhood
+    n_neighbours : int
+        Of each call.
+    """
+    return (
+        "Without sound types, it was asked whether calls that sound alike go with the same "
+        f"behaviour: of each call, the {n_neighbours:,} nearest calls of other recordings in "
+        f"embedding space; pairs within a session ({found.n_within:,}) were left out. The "
+        "statistic was the sum over pairs of the product of both calls' deviations from the share "
+        "of calls of their session that are with the behaviour; one-sided p-values came from "
+        f"{found.n_permutations:,} of the same shifts (seed {found.seed})."
+    )
 
 
 def _material(evidence: Evidence, logs: Sequence[PageLog]) -> str:
@@ -192,11 +236,12 @@ def _by_time(evidence: Evidence) -> str:
         "which all calls of a session were shifted together along the time that was observed, by "
         "a time drawn at random and over the end to the beginning, while behaviours stayed "
         "(circular shifts, Lotwick & Silverman 1982); so neither bouts nor individuals counted as "
-        f"independent calls.{whole} The statistic was studentised, as slow changes make plain "
-        "shifts too narrow (Harris 2020), and what was seen counted as one of the permutations "
-        f"(Phipson & Smyth 2010). Pairs with fewer than {MIN_CALLS} calls, or fewer than "
-        f"{MIN_EXPECTED:g} expected by chance during the behaviour or at other times, were not "
-        f"tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false discovery "
+        f"independent calls.{whole} The statistic was studentised, with more of its variance from "
+        "how sessions differed the seldomer a behaviour changed within them, as shifts of slow "
+        "changes vary too little (Harris 2020), and what was seen counted as one of the "
+        f"permutations (Phipson & Smyth 2010). Pairs with fewer than {MIN_CALLS} calls, or fewer "
+        f"than {MIN_EXPECTED:g} expected by chance during the behaviour or at other times, were "
+        f"not tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false discovery "
         f"rate was held at {alpha_text(evidence.alpha)} over all tested pairs "
         "(Benjamini & Hochberg 1995). The least detectable effect is the ratio that would have "
         "been found in 80 % of such studies."

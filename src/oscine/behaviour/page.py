@@ -735,11 +735,12 @@ def _clock_figures(clock: PageClock) -> str:
     if clock.residuals:
         hours, off_ms = zip(*((at, off) for at, off, _ in clock.residuals), strict=True)
         unit, size = ("s", 1000.0) if max(map(abs, off_ms)) >= 2000 else ("ms", 1.0)
-        points = [(at, off / size) for at, off in zip(hours, off_ms, strict=True)]
+        long, hours_each = ("days", 24.0) if max(hours) > 72 else ("hours", 1.0)
+        points = [(at / hours_each, off / size) for at, off in zip(hours, off_ms, strict=True)]
         curve = Curve(name="markers", sign=SIGN, points=(), marked=points)
         drawing = curve_chart(
             f"Markers of {clock.log} around the fitted clock",
-            axis_from("hours since the first marker", 0, max(hours), reference=None),
+            axis_from(f"{long} since the first marker", 0, max(hours) / hours_each),
             _both_sides(f"log later than the fit ({unit})", [y for _, y in points]),
             [curve],
         )

@@ -123,6 +123,46 @@ ASSOCIATION: Mapping[str, str] = {
 """One row a sound type and a behaviour."""
 
 
+CONTEXT: Mapping[str, str] = {
+    "sound_type": _TYPE,
+    "context": "what was measured; `hour of the day` comes with every dated session, in local time",
+    "n_calls": "calls of the type for which it is known",
+    "n_sessions": "sessions in which it is known",
+    "hours": "hours watched for which it is known",
+    "mean_at_calls": "its mean at calls of the type, in the unit of the log",
+    "mean_at_all_calls": "its mean at calls of all types",
+    "mean_over_effort": "its mean over the hours watched",
+    "deviation": "its standard deviation over them",
+    "difference": "at calls less over the hours watched, compared within sessions; empty: not "
+    "tested",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end of it",
+    "p": "two-sided, by permutation",
+    "q": "the false discovery rate at which it would just be found",
+    "test": "`shifts within sessions`, `shuffled sessions`, or `not tested`",
+    "why": "why it was not tested",
+    "from_calls": "at calls of the type less at calls of all types",
+    "from_calls_p": "two-sided, by permutation",
+    "from_calls_q": "the false discovery rate at which it would just be found, a family of its own",
+    "from_calls_why": "why it was not tested",
+}
+"""One row a sound type and a measured value."""
+
+LIKENESS: Mapping[str, str] = {
+    "behaviour": "what was seen",
+    "n_pairs": "pairs of a call and a neighbour in embedding space, from another session",
+    "n_calls": "calls that they are made of",
+    "n_sessions": "sessions that these come from",
+    "both": "share of the pairs in which both calls are with the behaviour, 0 to 1",
+    "by_chance": "the same for calls drawn from the two sessions of each pair",
+    "times_chance": "their ratio",
+    "p": "one-sided, by permutation",
+    "q": "the false discovery rate at which it would just be found",
+    "why": "why it was not tested",
+}
+"""One row a behaviour: are calls that sound alike more alike in it."""
+
+
 def readme_text(tables: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
     """Describe tables in Markdown.
 

@@ -6,7 +6,7 @@ In come the results of this room's modules; out go the plain values of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC
 
@@ -17,18 +17,12 @@ from numpy.typing import ArrayLike
 from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association
 from oscine.behaviour.clocks import ClockFit
-from oscine.behaviour.context import Contexts
+from oscine.behaviour.context import HOUR, Contexts
 from oscine.behaviour.drawings import PageSession
 from oscine.behaviour.join import Joined
 from oscine.behaviour.log import Log
 from oscine.behaviour.neighbourhood import Neighbourhood
-from oscine.behaviour.page import (
-    Correlogram,
-    PageClock,
-    PageContext,
-    PageLikeness,
-    PageLog,
-)
+from oscine.behaviour.page import Correlogram, PageClock, PageContext, PageLikeness, PageLog
 from oscine.behaviour.parts import FIRST_TO_LAST
 from oscine.behaviour.sessions import Session, Whole
 from oscine.behaviour.sites import folded
@@ -72,14 +66,7 @@ def evidence_of(
         n_unobserved=statuses.get("unobserved", 0),
         n_elsewhere=statuses.get("no site in common", 0),
         n_timeless=statuses.get("no time", 0),
-        n_subjects=len(
-            {
-                subject
-                for session in joined.sessions
-                for _, subject in session.of_subjects
-                if subject
-            }
-        ),
+        n_subjects=_n_subjects(joined.sessions),
         guessed_hours=sum(
             session.duration_ms / _HOUR_MS
             for number, session in enumerate(joined.sessions)
@@ -123,70 +110,6 @@ def page_log(log: Log, joined: Joined) -> PageLog:
         ],
         problems=[*log.problems, *(one for one in joined.unmatched if one.log == log.name)],
     )
-
-
-def page_contexts(contexts: Contexts) -> list[PageContext]:
-    """Say what was measured when a sound is heard; callers are not known."""
-    return [
-        PageContext(
-            sound_type=one.sound_type,
-            value=one.context,
-            at_calls=one.mean_at_calls,
-            over_effort=one.mean_over_effort,
-            difference=one.difference,
-            low=one.low,
-            high=one.high,
-            deviations=(
-                None
-                if one.difference is None or not one.deviation
-                else one.difference / one.deviation
-            ),
-            p=one.p,
-            q=one.q,
-            from_calls=one.from_calls,
-            from_calls_q=one.from_calls_q,
-            why=one.why,
-            n_calls=one.n_calls,
-            n_sessions=one.n_sessions,
-            n_subjects=0,
-            hours=one.hours,
-        )
-        for one in contexts.standings
-    ]
-
-
-def page_likenesses(
-    neighbourhood: Neighbourhood, sessions: Sequence[Session]
-) -> list[PageLikeness]:
-    """Say how alike neighbours are with each behaviour, over the hours it was watched for."""
-    return [
-        PageLikeness(
-            behaviour=one.behaviour,
-            n_pairs=one.n_pairs,
-            both=one.both,
-            by_chance=one.by_chance,
-            times_chance=one.times_chance,
-            p=one.p,
-            q=one.q,
-            why=one.why,
-            n_calls=one.n_calls,
-            n_sessions=one.n_sessions,
-            n_subjects=len(
-                {
-                    subject
-                    for session in sessions
-                    for behaviour, subject in session.of_subjects
-                    if behaviour == one.behaviour and subject
-                }
-            ),
-            hours=sum(
-                session.duration_ms / _HOUR_MS
-                for session in sessions
-                if one.behaviour in session.behaviours
-            ),
-        )
-        for one in neighbourhood.likenesses
-    ]
 
 
 def page_sessions(joined: Joined, timezones: Mapping[str, str]) -> list[PageSession]:
@@ -233,6 +156,61 @@ def page_sessions(joined: Joined, timezones: Mapping[str, str]) -> list[PageSess
                 source=sources[number],
                 zone=zone_of(timezone) if timezone else UTC,
                 unobserved_ms=nearby,
+            )
+        )
+    return shown
+
+
+def page_context(found: Contexts, sessions: Sequence[Session]) -> list[PageContext]:
+    """Say where sound types stand in what was measured."""
+    subjects = {
+        name: _n_subjects(session for session in sessions if name in session.contexts)
+        for name in {one.context for one in found.standings}
+    }
+    subjects[HOUR] = _n_subjects(session for session in sessions if session.is_dated)
+    return [
+        PageContext(
+            sound_type=one.sound_type,
+            value=one.context,
+            at_calls=one.mean_at_calls,
+            over_effort=one.mean_over_effort,
+            difference=one.difference,
+            low=one.low,
+            high=one.high,
+            deviations=None if one.difference is None else one.difference / one.deviation,
+            p=one.p,
+            q=one.q,
+            from_calls=one.from_calls,
+            from_calls_q=one.from_calls_q,
+            why=one.why,
+            n_calls=one.n_calls,
+            n_sessions=one.n_sessions,
+            n_subjects=subjects[one.context],
+            hours=one.hours,
+        )
+        for one in found.standings
+    ]
+
+
+def page_likenesses(found: Neighbourhood, sessions: Sequence[Session]) -> list[PageLikeness]:
+    """Say whether calls that sound alike go with the same."""
+    shown: list[PageLikeness] = []
+    for one in found.likenesses:
+        watched = [session for session in sessions if one.behaviour in session.behaviours]
+        shown.append(
+            PageLikeness(
+                behaviour=one.behaviour,
+                n_pairs=one.n_pairs,
+                both=one.both,
+                by_chance=one.by_chance,
+                times_chance=one.times_chance,
+                p=one.p,
+                q=one.q,
+                why=one.why,
+                n_calls=one.n_calls,
+                n_sessions=one.n_sessions,
+                n_subjects=_n_subjects(watched),
+                hours=sum(session.duration_ms for session in watched) / _HOUR_MS,
             )
         )
     return shown
@@ -302,6 +280,11 @@ def clock_of_activity(
             peak_ms=found.peak_ms,
         )
     return state, PageClock(log=log, said=found.words(), correlogram=correlogram)
+
+
+def _n_subjects(sessions: Iterable[Session]) -> int:
+    """Count the individuals that were told apart."""
+    return len({who for session in sessions for _, who in session.of_subjects if who})
 
 
 def _sources(joined: Joined) -> list[str]:

@@ -446,7 +446,7 @@ def _written(
     from oscine.behaviour.page import JoinPage, write_join
     from oscine.behaviour.showing import (
         evidence_of,
-        page_contexts,
+        page_context,
         page_likenesses,
         page_log,
         page_sessions,
@@ -478,7 +478,7 @@ def _written(
         ),
         methods=methods,
         clocks=[told.page for told in found.clocks],
-        context=page_contexts(found.contexts),
+        context=page_context(found.contexts, found.joined.sessions),
         neighbourhood=[]
         if found.neighbourhood is None
         else page_likenesses(found.neighbourhood, found.joined.sessions),
