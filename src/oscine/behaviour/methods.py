@@ -241,8 +241,8 @@ def _by_time(evidence: Evidence) -> str:
         "changes vary too little (Harris 2020), and what was seen counted as one of the "
         f"permutations (Phipson & Smyth 2010). Pairs with fewer than {MIN_CALLS} calls, or fewer "
         f"than {MIN_EXPECTED:g} expected by chance during the behaviour or at other times, were "
-        f"not tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false discovery "
-        f"rate was held at {alpha_text(evidence.alpha)} over all tested pairs "
+        f"not tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false "
+        f"discovery rate was held at {alpha_text(evidence.alpha)} over all tested pairs "
         "(Benjamini & Hochberg 1995). The least detectable effect is the ratio that would have "
         "been found in 80 % of such studies."
     )
