@@ -8,7 +8,7 @@ of all of them, and can be made again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
     "join_pairs.csv",
     "join_columns.md",
 )
-EFFORT = "join_effort.csv"
+EFFORT, CONTEXTS = "join_effort.csv", "join_contexts.csv"
 NEIGHBOURS = 10
 """Most alike calls that a call is compared with."""
 MOST_EXEMPLARS = 12
@@ -442,7 +442,12 @@ def _written(
     notes: list[str],
 ) -> JoinReport:
     """Write the page and the tables, and return what they say."""
-    from oscine.behaviour.methods import Windows, methods_text
+    from oscine.behaviour.methods import (
+        Windows,
+        context_text,
+        methods_text,
+        neighbourhood_text,
+    )
     from oscine.behaviour.page import JoinPage, write_join
     from oscine.behaviour.showing import (
         evidence_of,
@@ -466,7 +471,10 @@ def _written(
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
     notes = [*notes, *name_warnings(names, behaviours), *found.association.notes]
     windows = Windows(**{key: getattr(analysis.join, key) for key in _windows()})
-    methods = methods_text(evidence, pages, windows, version=__version__)
+    also = [context_text(found.contexts)]
+    if found.neighbourhood is not None:
+        also.append(neighbourhood_text(found.neighbourhood, NEIGHBOURS))
+    methods = methods_text(evidence, pages, windows, version=__version__, more=also)
     files = _write_tables(workspace, found, evidence)
     exemplars, band_hz = _exemplars(workspace, catalogue, config, evidence)
     page = JoinPage(
@@ -544,18 +552,21 @@ def _write_tables(
     workspace: Workspace, found: Analysed, evidence: Evidence
 ) -> list[tuple[str, str]]:
     """Write the tables for R and the like, and what their columns mean; return what they hold."""
-    import polars as pl
-
     from oscine.behaviour import readme
 
     joined = found.joined
-    pairs = pl.DataFrame([asdict(pair) for pair in evidence.pairs], infer_schema_length=None)
+    pairs = _table(evidence.pairs)
     tables = {
         TABLE: (joined.calls, "a call, with what holds at its time", readme.CALLS),
         COUNTERPARTS: (joined.pairs, "a call and an observation", readme.PAIRS),
         OBSERVED: (found.observations, "an observation", readme.OBSERVATIONS),
         PAIRS: (pairs, "a sound type and a behaviour", readme.ASSOCIATION),
         EFFORT: (joined.effort, "a session of a log", readme.EFFORT),
+        CONTEXTS: (
+            _table(found.contexts.standings),
+            "a sound type and what was measured",
+            readme.CONTEXT,
+        ),
     }
     for name, (table, _, _) in tables.items():
         with NewFile(workspace.reports / name) as path:
@@ -570,6 +581,13 @@ def _write_tables(
         *((name, f"one row {what}") for name, (what, _) in described.items()),
         (COLUMNS, "what their columns mean"),
     ]
+
+
+def _table(rows: Sequence[Any]) -> pl.DataFrame:
+    """Return dataclasses as rows."""
+    import polars as pl
+
+    return pl.DataFrame([asdict(row) for row in rows], infer_schema_length=None)
 
 
 def _exemplars(
