@@ -25,7 +25,6 @@ from oscine.behaviour.join import PAIRS, JoinConfig, join
 from oscine.behaviour.log import read_log
 from oscine.behaviour.matching import RECORDINGS, marker_pairs
 from oscine.behaviour.methods import (
-    Windows,
     context_text,
     methods_text,
     neighbourhood_text,
@@ -429,7 +428,7 @@ LOG = PageLog(
         Problem(log="crows.csv", row=0, kind="suspicious", what="the log is of another year"),
     ],
 )
-WINDOWS = Windows(tolerance_ms=500, before_ms=5000, after_ms=4000, by_subject=True)
+WINDOWS = JoinConfig(tolerance_ms=500, before_ms=5000, after_ms=4000, by_subject=True)
 
 
 def test_the_methods_name_every_parameter_and_cite_who_is_due():

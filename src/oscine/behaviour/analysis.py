@@ -277,7 +277,8 @@ def tell_clock(
             for one in disagreements(observer, recorder, rows=marks["row"].to_list(), markers=names)
         )
     if is_needed and uncertainty_ms is None:
-        activity = offset_from_activity(calls, log.observations, log.effort, seed=seed)
+        calls, observations, effort = _at_one_place(calls, log.observations, log.effort)
+        activity = offset_from_activity(calls, observations, effort, seed=seed)
         state, page = clock_of_activity(
             log.name, activity, is_needed=is_needed, is_applied=declared.is_corrected
         )
@@ -308,6 +309,26 @@ def tell_clock(
         uncertainty_ms=uncertainty_ms,
         problems=problems,
     )
+
+
+def _at_one_place(
+    calls: pl.DataFrame, observations: pl.DataFrame, effort: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Leave sites out where only the log, or only the archive, names any."""
+    if _names_sites(observations) and calls["site"].fill_null("").ne("").any():
+        return calls, observations, effort
+    timeline = pl.col("timeline")
+    anywhere = pl.when(timeline.str.starts_with(SITE)).then(pl.lit(SITE)).otherwise(timeline)
+    return (
+        calls.with_columns(site=pl.lit("")),
+        observations.with_columns(timeline=anywhere),
+        effort.with_columns(timeline=anywhere),
+    )
+
+
+def _names_sites(observations: pl.DataFrame) -> bool:
+    timelines = observations["timeline"].unique()
+    return any(one.startswith(SITE) and one != SITE for one in timelines)
 
 
 def _ends_ms(observations: pl.DataFrame) -> tuple[int, int] | None:

@@ -7,12 +7,12 @@ the step that joins; the page and the JSON carry it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from oscine.atlas.pictures import count_text
 from oscine.behaviour.association import MIN_CALLS, MIN_EXPECTED
 from oscine.behaviour.columns import MIN_CHANGES, MIN_WITHIN
 from oscine.behaviour.context import Contexts
+from oscine.behaviour.join import JoinConfig
 from oscine.behaviour.neighbourhood import Neighbourhood
 from oscine.behaviour.page import PageLog
 from oscine.behaviour.words import (
@@ -44,20 +44,10 @@ REFERENCES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Windows:
-    """What went together: :class:`oscine.behaviour.join.JoinConfig`, as far as it is told."""
-
-    tolerance_ms: int
-    before_ms: int
-    after_ms: int
-    by_subject: bool
-
-
 def methods_text(
     evidence: Evidence,
     logs: Sequence[PageLog],
-    windows: Windows,
+    windows: JoinConfig,
     *,
     version: str,
     more: Sequence[str] = (),
@@ -68,7 +58,7 @@ def methods_text(
     ----------
     evidence : Evidence
     logs : sequence of PageLog
-    windows : Windows
+    windows : JoinConfig
     version : str
         Of Oscine.
     more : sequence of str
@@ -201,7 +191,7 @@ def _clock(clock: ClockState) -> str:
     )
 
 
-def _together(windows: Windows) -> str:
+def _together(windows: JoinConfig) -> str:
     subjects = (
         " Where the caller was known, only behaviour of the same individual, or of none that was "
         "named, counted."

@@ -1,7 +1,7 @@
 """What a reader of logs gathers: rows of the tables, what could not be used, what was guessed.
 
-The readers of coding programs (:mod:`oscine.behaviour.boris`, :mod:`oscine.behaviour.coders`) fill
-a :class:`Gathered` and hand it on as :class:`LogParts`. They count in milliseconds from the start
+In come what readers find (:mod:`oscine.behaviour.log`, :mod:`oscine.behaviour.boris` and
+:mod:`oscine.behaviour.coders`), into a :class:`Gathered`; out go :class:`LogParts`. Coders count in milliseconds from the start
 of an observation; a :class:`Stretch` says where on which timeline a part of that lies.
 """
 

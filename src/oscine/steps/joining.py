@@ -40,7 +40,7 @@ COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
     "join_pairs.csv",
     "join_columns.md",
 )
-EFFORT, CONTEXTS = "join_effort.csv", "join_contexts.csv"
+EFFORT, CONTEXTS, ALIKE = "join_effort.csv", "join_contexts.csv", "join_neighbours.csv"
 NEIGHBOURS = 10
 """Most alike calls that a call is compared with."""
 MOST_EXEMPLARS = 12
@@ -443,7 +443,6 @@ def _written(
 ) -> JoinReport:
     """Write the page and the tables, and return what they say."""
     from oscine.behaviour.methods import (
-        Windows,
         context_text,
         methods_text,
         neighbourhood_text,
@@ -470,11 +469,10 @@ def _written(
     pages = [page_log(kept.log, found.joined) for kept in logs]
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
     notes = [*notes, *name_warnings(names, behaviours), *found.association.notes]
-    windows = Windows(**{key: getattr(analysis.join, key) for key in _windows()})
     also = [context_text(found.contexts)]
     if found.neighbourhood is not None:
         also.append(neighbourhood_text(found.neighbourhood, NEIGHBOURS))
-    methods = methods_text(evidence, pages, windows, version=__version__, more=also)
+    methods = methods_text(evidence, pages, analysis.join, version=__version__, more=also)
     files = _write_tables(workspace, found, evidence)
     exemplars, band_hz = _exemplars(workspace, catalogue, config, evidence)
     page = JoinPage(
@@ -568,6 +566,9 @@ def _write_tables(
             readme.CONTEXT,
         ),
     }
+    if found.neighbourhood is not None:
+        likenesses = _table(found.neighbourhood.likenesses)
+        tables[ALIKE] = likenesses, "a behaviour, by neighbours", readme.LIKENESS
     for name, (table, _, _) in tables.items():
         with NewFile(workspace.reports / name) as path:
             if name.endswith(".csv"):
@@ -616,10 +617,6 @@ def _exemplars(
         sound = pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
         shown[number] = sound, box
     return shown, band_edges_hz(config.picture)[1:-1]
-
-
-def _windows() -> tuple[str, ...]:
-    return ("tolerance_ms", "before_ms", "after_ms", "by_subject")
 
 
 def _json(facts: Mapping[str, Any]) -> str:
