@@ -1,8 +1,8 @@
 """What a reader of logs gathers: rows of the tables, what could not be used, what was guessed.
 
 In come what readers find (:mod:`oscine.behaviour.log`, :mod:`oscine.behaviour.boris` and
-:mod:`oscine.behaviour.coders`), into a :class:`Gathered`; out go :class:`LogParts`. Coders count in milliseconds from the start
-of an observation; a :class:`Stretch` says where on which timeline a part of that lies.
+:mod:`oscine.behaviour.coders`), into a :class:`Gathered`; out go :class:`LogParts`. Coders count
+in ms from the start of an observation; a :class:`Stretch` says where on which timeline it lies.
 """
 
 from __future__ import annotations
