@@ -23,7 +23,7 @@ from oscine.behaviour.join import JoinConfig, join
 from oscine.behaviour.matching import RECORDINGS
 from oscine.behaviour.tables import CALLS, CONTEXT, EFFORT, OBSERVATIONS
 
-SITES, DAYS = 20, 30
+SITES, DAYS = 20, 10
 HOUR_MS = 3_600_000
 FIRST_MS = 1_711_756_800_000  # 2024-03-30: clocks go forward in Europe the next night
 BEHAVIOURS, SUBJECTS = 30, 40

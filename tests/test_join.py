@@ -170,8 +170,8 @@ def archives(draw):
         recording(
             10 + n,
             f"d/r{n}_b.flac",
-            draw(st.sampled_from(["North", " north", "South"])),
-            draw(st.sampled_from([None, 0, 8, 300, 2100])),
+            draw(st.sampled_from(["North", " north", "NORTH", "South"])),
+            draw(st.sampled_from([None, 0, 0, 8, 300, 2100])),
             draw(st.sampled_from([6, 12, 310, 2110])),
         )
         for n in range(draw(st.integers(1, 5)))
@@ -183,7 +183,7 @@ def archives(draw):
         stop = min(start + draw(st.sampled_from([1, 2, 3, 40])), of["duration_ms"])
         calls.append(call(100 - number, start, stop, of, draw(st.sampled_from(["", "Ann", "Bo"]))))
     timelines = st.sampled_from(
-        ["site:north", "site: NORTH ", "site:South", "file:r0", "file:r1", "file:r9"]
+        [*["site:north", "site: NORTH "] * 2, "site:South", "file:r0", "file:r1", "file:r9"]
     )
     places = st.sampled_from([0, 0, 0, 300, 2100])
     observations = []
@@ -211,7 +211,7 @@ def archives(draw):
     for _ in range(draw(st.integers(0, 6))):
         timeline = draw(timelines)
         start = draw(small) + (draw(places) if timeline.startswith("site") else 0)
-        stop = start + draw(st.sampled_from([1, 4, 9, 400, WHOLE]))
+        stop = start + draw(st.sampled_from([1, 4, 9, 9, 400, WHOLE]))
         if timeline.startswith("site"):
             stop = min(stop, start + 2500)
         session, log = draw(st.sampled_from("xy")), draw(st.sampled_from(["one", "two"]))
@@ -508,3 +508,408 @@ def test_pairs_and_sessions_are_as_the_rules_have_them_one_ms_at_a_time(archive)
     check_pairs(archive, found)
     check_sessions(archive, found)
     check_that_both_agree(archive, found)
+
+
+# What goes by a key
+
+
+@pytest.mark.parametrize(
+    ("key", "paths", "meant"),
+    [
+        ("1_1", ["s/1_118_b.flac", "s/1_11.flac", "s/1_1_b.flac"], [2]),
+        ("1_1", ["1_1_b.flac", "1_1.flac"], [1]),
+        ("2_4", ["2_41.flac"], []),
+        ("1_1", ["1_1_a.flac", "1_1_b.flac"], [0, 1]),
+        ("Films/Nest 3.MP4", ["2024/nest 3.wav"], [0]),
+        (r"D:\rec\south\001.WAV", ["north/001.wav", "south/001.wav"], [1]),
+        ("001.wav", ["north/001.wav", "south/001.wav"], [0, 1]),
+        ("a.flac", ["a.wav", "a.flac"], [1]),
+        ("rec.day1", ["rec_5.wav"], []),
+        ("caf\u00e9", ["cafe\u0301-1.wav"], [0]),
+        (" 1_1 ", ["1_1 b.flac"], [0]),
+        ("", ["a.wav"], []),
+        ("a", [], []),
+    ],
+)
+def test_a_recording_goes_by_its_name_or_what_its_name_begins_with(key, paths, meant):
+    matches = match_keys([key], paths)
+    if len(meant) == 1:
+        assert matches.found == {key: meant[0]}
+    else:
+        assert matches.found == {}
+        assert matches.ambiguous == ({key: tuple(meant)} if meant else {})
+        assert matches.missing == (() if meant else (key,))
+
+
+def test_a_recording_that_goes_by_two_keys_belongs_to_the_longer():
+    matches = match_keys(["1", "1_1", "1_1_b"], ["1_1_b.wav", "1_1_a.wav", "1_2.wav"])
+    assert matches.found == {"1_1_b": 0, "1_1": 1, "1": 2}
+
+
+@given(
+    st.lists(st.text("1a_", min_size=1, max_size=4), unique=True, max_size=6),
+    st.lists(st.text("1a_", min_size=1, max_size=5), unique=True, max_size=6),
+)
+def test_keys_are_matched_as_the_rule_has_it(keys, stems):
+    def goes_by(stem, key):
+        return stem == key or (stem.startswith(key) and not stem[len(key)].isalnum())
+
+    matches = match_keys(keys, [f"{stem}.wav" for stem in stems])
+    for key in keys:
+        longest = [
+            number
+            for number, stem in enumerate(stems)
+            if goes_by(stem, key)
+            and not any(len(other) > len(key) and goes_by(stem, other) for other in keys)
+        ]
+        meant = [stems.index(key)] if key in stems else longest
+        assert matches.found.get(key) == (meant[0] if len(meant) == 1 else None)
+        assert matches.ambiguous.get(key, ()) == (tuple(meant) if len(meant) > 1 else ())
+        assert (key in matches.missing) == (not meant)
+
+
+def test_a_marker_pairs_the_time_of_its_row_with_that_of_its_recording():
+    recordings = [
+        recording(4, "r1_b.flac", start=5000),
+        recording(5, "r2_b.flac", start=None),
+        recording(6, "r3_b.flac", start=7000),
+    ]
+    observations = []
+    for row, key, stated in [(2, "r1", 4600), (3, "r2", 9), (4, "r9", 9), (5, "r3", None)]:
+        observations += [
+            seen(0, WHOLE, timeline=f"file:{key}", row=row),
+            seen(0, WHOLE, "mobbing", f"file:{key}", row=row),
+        ]
+        if stated is not None:
+            observations.append(seen(stated, stated, row=row))
+    numbered = [{"observation": n} | one for n, one in enumerate(observations)]
+    found = marker_pairs(table(OBSERVATIONS, numbered), table(RECORDINGS, recordings))
+    assert found.rows() == [("log", 2, "r1", 4, "r1_b.flac", 4600, 5000)]
+
+
+def test_the_markers_of_the_house_sparrow_log_find_all_of_its_clips(real_data):
+    log = real_data / "behaviour" / "house_sparrow_observations.csv"
+    with open(log, encoding="utf-8-sig", newline="") as lines:
+        keys = [row["audio_marker"].strip() for row in csv.DictReader(lines)]
+    clips = sorted(file.name for file in (real_data / "behaviour_house_sparrow").glob("*.flac"))
+    matches = match_keys(filter(None, keys), clips)
+    assert sorted(matches.found.values()) == list(range(20))
+    assert not matches.ambiguous
+    for key, number in matches.found.items():
+        assert clips[number].rpartition("_")[0] == key
+
+
+# Clocks
+
+
+def utc_ms(text, zone):
+    reading = ClockReading(
+        local=datetime.fromisoformat(text),
+        utc_offset_min=None,
+        source="log",
+        is_weak=False,
+        site="",
+        recorder="",
+        facts={},
+        notes=(),
+    )
+    return to_utc_ms(reading, zone)[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "start", "stop", "hours"),
+    [
+        ("2024-03-31 00:30", "2024-03-31 00:50", "2024-03-31 02:10", 1 / 3),
+        ("2024-10-27 00:30", "2024-10-27 00:50", "2024-10-27 02:10", 7 / 3),
+    ],
+)
+def test_a_state_over_the_hour_when_clocks_change_lasts_as_long_as_it_did(
+    first, start, stop, hours
+):
+    zone = "Europe/London"
+    night = recording(1, start=utc_ms(first, zone), duration=4 * HOUR)
+    start, stop = utc_ms(start, zone), utc_ms(stop, zone)
+    calls = [call(n, n * 600_000, n * 600_000 + 1, night) for n in range(24)]
+    found = joined(
+        calls, [night], [seen(start, stop)], [watched(start, stop)], before_ms=0, after_ms=0
+    )
+    during = [n for (n, _), relation in relations(found).items() if relation == "during"]
+    assert during == list(range(2, 2 + round(6 * hours)))
+    assert found.effort["recorded_h"].item() == pytest.approx(hours)
+    assert [len(one.calls) for one in found.sessions] == [len(during)]
+
+
+def test_what_the_clock_skips_in_spring_is_as_near_as_it_is():
+    zone = "Europe/London"
+    night = recording(1, start=utc_ms("2024-03-31 00:59:59.800", zone))
+    heard = [call(1, 0, 100, night)]  # until 00:59:59.900; 100 ms later it is two o'clock
+    point = utc_ms("2024-03-31 02:00:00", zone)
+    assert relations(joined(heard, [night], [seen(point, point)])) == {(1, 0): "during"}
+
+
+def test_a_time_that_the_clock_shows_twice_joins_nothing_without_being_guessed():
+    zone = "Europe/London"
+    assert utc_ms("2024-10-27 01:30", zone) is None
+    night = recording(1, start=utc_ms("2024-10-27 00:30", zone), duration=4 * HOUR)
+    unknown = seen(0, 0) | {"start_ms": None, "stop_ms": None}
+    found = joined([call(1, 0, 4 * HOUR, night)], [night], [unknown], [watched(0, 1)])
+    assert len(found.pairs) == 0
+    assert found.observed.row(0, named=True)["n_nowhere"] == 1
+
+
+def test_a_session_and_a_call_go_on_past_midnight():
+    midnight = utc_ms("2024-05-02 00:00", "Europe/Madrid")
+    files = [
+        recording(1, "20240501.wav", start=midnight - 60_000, duration=60_000),
+        recording(2, "20240502.wav", start=midnight, duration=60_000),
+    ]
+    calls = [call(1, 59_000, 60_000, files[0]), call(2, 0, 500, files[1])]
+    state = seen(midnight - 200, midnight + 200)
+    found = joined(calls, files, [state], [watched(midnight - 30_000, midnight + 30_000)])
+    assert relations(found) == {(1, 0): "during", (2, 0): "during"}
+    assert found.pairs["shared_ms"].to_list() == [200, 200]
+    assert found.pairs["lag_ms"].to_list() == [-800, 200]
+    (session,) = found.sessions
+    assert session.segments.tolist() == [[midnight - 30_000, midnight + 30_000]]
+
+
+# Whom it goes with, and what is told
+
+
+def test_a_call_that_nobody_watched_is_unobserved_and_not_without_behaviour():
+    hour, other = recording(1), recording(2, "b.flac", "south")
+    undated, named = recording(3, "c.flac", start=None), recording(4, "d.flac", start=None)
+    calls = [
+        call(1, 2000, 2100, hour),
+        call(2, 4500, 4600, hour),
+        call(3, 60_000, 60_100, hour),
+        call(4, 0, 100, other),
+        call(5, 0, 100, undated),
+        call(6, 0, 100, named),
+    ]
+    observations = [seen(1000, 3000), seen(2050, 2050, "mobbing"), seen(0, 9, timeline="file:d")]
+    effort = [watched(0, 5000), watched(0, WHOLE, "file:d")]
+    found = joined(calls, [hour, other, undated, named], observations, effort).calls
+    assert found["status"].to_list() == [
+        "observed",
+        "observed",
+        "unobserved",
+        "no site in common",
+        "no time",
+        "observed",
+    ]
+    assert found["behaviours"].to_list() == [
+        ["feeding", "mobbing"],
+        [],
+        None,
+        None,
+        None,
+        ["feeding"],
+    ]
+    assert found["n_during"].to_list() == [2, 0, None, None, None, 1]
+    assert found["n_after"].to_list() == [0, 2, None, None, None, 0]
+    assert found["joined_session"].to_list() == [0, 0, None, None, None, 1]
+
+
+def test_a_known_caller_goes_with_what_was_seen_of_it_or_of_nobody_named():
+    hour = recording(1)
+    calls = [call(1, 0, 9, hour, "Ann"), call(2, 0, 9, hour)]
+    observations = [seen(0, 9, subject=subject) for subject in ("Ann", "Bo", "")]
+    assert set(relations(joined(calls, [hour], observations))) == {
+        (1, 0), (1, 2), (2, 0), (2, 1), (2, 2),
+    }  # fmt: skip
+    assert len(joined(calls, [hour], observations, by_subject=False).pairs) == 6
+
+
+def test_effort_counts_only_while_the_recorder_ran():
+    minutes = [
+        recording(n, f"{n}.wav", start=n * 600_000, duration=60_000) for n in range(6)
+    ]  # one minute in ten
+    calls = [call(10 + n, 30_000, 30_100, one) for n, one in enumerate(minutes)]
+    points = [seen(n * 60_000, n * 60_000, row=n) for n in range(60)]
+    found = joined(calls, minutes, points, [watched(0, HOUR)], tolerance_ms=100)
+    effort = found.effort.row(0, named=True)
+    assert (effort["watched_h"], effort["recorded_h"], effort["n_calls"]) == (1.0, 0.1, 6)
+    (session,) = found.sessions
+    assert session.duration_ms == 6 * 60_000
+    assert session.starts.tolist() == [n * 60_000 + 30_000 for n in range(6)]
+    # Points at the end of a minute are within the tolerance of it; those of the other eight...
+    counts = found.observed.row(0, named=True)
+    assert (counts["n"], counts["n_unrecorded"], counts["n_outside_effort"]) == (60, 48, 0)
+
+
+def test_sessions_of_one_site_that_share_time_are_one_so_that_a_call_counts_once():
+    hour = recording(1)
+    calls = [call(1, 1500, 1600, hour), call(2, 9000, 9100, hour)]
+    effort = [
+        watched(0, 2000, session="a"),
+        watched(1000, 3000, log="other", session="b"),
+        watched(8000, 10_000, session="a"),
+        watched(3000, 8000, session="c"),  # touches both and shares time with none
+    ]
+    observations = [seen(1500, 1700), seen(1500, 1700, "mobbing", log="other")]
+    found = joined(calls, [hour], observations, effort)
+    assert [one.name for one in found.sessions] == ["log a + other b, north", "log c, north"]
+    assert found.sessions[0].segments.tolist() == [[0, 3000], [8000, 10_000]]
+    assert found.sessions[0].calls.tolist() == [1, 2]
+    assert found.sessions[0].starts.tolist() == [1500, 4000]
+    assert set(found.sessions[0].behaviours) == {"feeding", "mobbing"}
+    assert set(found.sessions[1].behaviours) == {"feeding"}
+    assert found.effort["n_calls"].to_list() == [2, 1, 0]
+    assert "feeding, mobbing: while another log was kept alone" in told(found, "suspicious")
+
+
+def test_measured_values_hold_for_calls_until_the_next_one():
+    hour = recording(1)
+    calls = [call(n, at, at + 10, hour) for n, at in enumerate((50, 100, 250, 400, 900))]
+    context = [
+        measured(10.0, 100, 300),
+        measured(11.0, 200, 500, log="other"),
+        measured(3.0, 0, 1000, name="group size"),
+    ]
+    found = joined(calls, [hour], [seen(0, 1)], [watched(0, 450)], context)
+    assert found.calls["context_temperature"].to_list() == [None, 10.0, 11.0, 11.0, None]
+    assert found.calls["context_group size"].to_list() == [3.0] * 5
+    held = found.sessions[0].contexts["temperature"]
+    assert held.spans.tolist() == [[100, 200], [200, 450]]
+    assert held.values.tolist() == [10.0, 11.0]
+
+
+def test_a_row_that_names_a_recording_and_states_a_time_is_one_pair():
+    clip = recording(1, "1_1_b.flac", start=5000, duration=7000)
+    rows = [seen(0, WHOLE, timeline="file:1_1"), seen(5100, 5100)]
+    found = joined([call(1, 0, 200, clip)], [clip], rows, [watched(0, WHOLE, "file:1_1")])
+    assert relations(found) == {(1, 0): "during"}
+    assert found.observed.row(0, named=True)["n"] == 1
+    assert len(found.sessions) == 1
+
+
+def test_what_was_seen_on_one_of_two_recordings_says_nothing_of_the_other():
+    pair = [recording(1, "left.wav"), recording(2, "right.wav")]
+    calls = [call(n, 0, 100, one) for n, one in enumerate(pair)]
+    observations = [seen(0, 1000, timeline="file:right"), seen(0, 500, "mobbing")]
+    effort = [watched(0, WHOLE, "file:right"), watched(0, 60_000, session="by time")]
+    found = joined(calls, pair, observations, effort)
+    assert set(relations(found)) == {(0, 1), (1, 0), (1, 1)}
+    left, right = found.sessions
+    assert (left.calls.tolist(), right.calls.tolist()) == ([0], [1])
+    assert [len(one.behaviours["feeding"]) for one in found.sessions] == [0, 1]
+    assert right.duration_ms == HOUR
+    assert "a call that is in several counts several times" in told(found)
+
+
+def test_a_log_without_a_site_goes_with_all_unless_two_recorded_at_a_time():
+    north, south = recording(1), recording(2, "b.flac", "south", start=2 * HOUR)
+    calls = [call(1, 0, 10, north), call(2, 0, 10, south)]
+    points = [seen(5, 5, timeline="site:"), seen(2 * HOUR, 2 * HOUR, timeline="site:", row=3)]
+    effort = [watched(0, 3 * HOUR, "site:")]
+    found = joined(calls, [north, south], points, effort)
+    assert set(relations(found)) == {(1, 0), (2, 1)}
+    assert not found.unmatched
+    found = joined(calls, [north, south | {"start_ms": HOUR // 2}], points, effort)
+    assert len(found.pairs) == 0
+    (problem,) = found.unmatched
+    assert problem.kind == "ambiguous"
+    assert "'north' and 'south' were recorded at a time" in problem.what
+    assert "--site" in problem.what
+
+
+def test_recordings_without_a_site_are_where_somebody_watched_and_it_is_told():
+    clip = recording(1, site="")
+    found = joined([call(1, 0, 10, clip)], [clip], [seen(5, 5)], [watched(0, 100)])
+    assert set(relations(found)) == {(1, 0)}
+    assert "they are taken for those of 'north'" in told(found, "suspicious")
+    both = [watched(0, HOUR), watched(0, HOUR, "site:south")]
+    found = joined([call(1, 0, 10, clip)], [clip], [seen(5, 5)], both)
+    assert len(found.pairs) == 0
+    assert "several were watched at a time" in told(found, "ambiguous")
+
+
+YEAR_2024 = 1_714_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("start", "timeline", "says"),
+    [
+        (YEAR_2024, "site:nroth", "nothing was recorded at 'nroth', but at 'north': did you mean"),
+        (YEAR_2024, "site:mill", "give the right one (--site)"),
+        (YEAR_2024 - 366 * 24 * HOUR, "site:north", "it would fit 1 year later"),
+        (YEAR_2024 + 2 * HOUR, "site:north", "it would fit 2 h earlier: is its time zone right"),
+        (YEAR_2024 // 1000, "site:north", "if seconds had been taken for milliseconds"),
+        (YEAR_2024 * 1000, "site:north", "if milliseconds had been taken for seconds"),
+        (YEAR_2024 + 40 * 24 * HOUR, "site:north", "are its dates right"),
+    ],
+)
+def test_a_log_that_fits_no_recording_is_told_what_would_fit(start, timeline, says):
+    hour = recording(1, start=YEAR_2024)
+    if timeline == "site:north" and start not in (YEAR_2024 // 1000,):
+        start += 1000
+    effort = [watched(start, start + 60_000, timeline)]
+    found = joined([call(1, 0, 10, hour)], [hour], [seen(start, start, timeline=timeline)], effort)
+    (problem,) = found.unmatched
+    assert problem.kind == "unread"
+    assert says in problem.what
+    assert not found.sessions
+
+
+def test_recordings_without_a_time_are_told_where_only_time_could_join():
+    clip = recording(1, start=None)
+    found = joined([call(1, 0, 10, clip)], [clip], [seen(5, 5)], [watched(0, 100)])
+    assert found.calls["status"].to_list() == ["no time"]
+    assert "no recording has a time" in told(found, "unread")
+
+
+@pytest.mark.parametrize(
+    ("times", "kind", "says"),
+    [
+        ([(1, 1), (2, 2), (600, 600)], "suspicious", "first 0.6 s of 600 s: were seconds taken"),
+        ([(1, 1), (601_000, 601_000)], "unread", "1 of 2 observations on film.wav begin after"),
+    ],
+)
+def test_times_in_a_recording_that_cannot_be_meant_are_told(times, kind, says):
+    film = recording(1, "film.wav", start=None, duration=600_000)
+    observations = [seen(*one, timeline="file:film.mp4") for one in times]
+    found = joined([], [film], observations, [watched(0, WHOLE, "file:film.mp4")])
+    assert says in told(found, kind)
+
+
+def test_keys_and_effort_that_do_not_fit_are_told():
+    clips = [recording(1, "1_1_a.flac"), recording(2, "1_1_b.flac", start=2 * HOUR)]
+    observations = [
+        seen(0, WHOLE, timeline="file:1_1", row=7),
+        seen(0, WHOLE, timeline="file:2_4", row=9),
+        seen(9000, 9000, row=11),
+        seen(8000, 8000, row=12),  # at the very end of the effort
+    ]
+    found = joined([], clips, observations, [watched(0, 8000)], tolerance_ms=0)
+    problems = [(one.row, one.kind) for one in found.unmatched]
+    assert problems == [(7, "ambiguous"), (9, "unread"), (11, "suspicious")]
+    assert "can mean 1_1_a.flac, 1_1_b.flac" in told(found)
+    assert "no recording goes by '2_4' (row 9)" in told(found)
+    assert "1 row lies outside the effort (11)" in told(found)
+    counts = found.observed.row(0, named=True)
+    assert (counts["n"], counts["n_nowhere"], counts["n_outside_effort"]) == (4, 2, 1)
+
+
+def test_nothing_joined_with_nothing_is_nothing():
+    found = joined([], [])
+    assert len(found.pairs) == len(found.calls) == len(found.sessions) == 0
+    found = joined([], [recording(1)], [seen(0, 1)], [])
+    assert found.observed["n_outside_effort"].to_list() == [1]
+
+
+def test_a_call_of_a_recording_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="1 calls are of recordings that are not in the table"):
+        joined([call(1, 0, 10, recording(2))], [recording(1)])
+
+
+def test_a_negative_window_is_refused():
+    with pytest.raises(ValueError, match="before_ms must not be negative, not -1"):
+        JoinConfig(before_ms=-1)
+
+
+def test_what_stops_before_it_starts_lies_nowhere():
+    hour = recording(1)
+    found = joined([call(1, 0, 10, hour)], [hour], [seen(9, 2)], [watched(0, 100)])
+    assert len(found.pairs) == 0
+    assert found.observed["n_nowhere"].to_list() == [1]

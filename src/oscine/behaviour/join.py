@@ -168,11 +168,12 @@ def join(
     it began at most `after_ms` after that ended. What a row says of a recording goes with calls of
     that recording only; a call goes with a row once, though the row may also say a time.
 
-    Sessions hold effort only as long as a recorder ran. For calls that lie within the effort and do
-    not outlast a stretch of it, ``pairs`` and sessions say the same: a call is during a behaviour
-    if and only if :func:`~oscine.behaviour.sessions.overlaps` says so of its interval, and of the
-    behaviour (for a known caller under `by_subject`: of the behaviour of that caller and of nobody
-    named), as far as what was seen lies within the effort of its own log.
+    Sessions hold effort only as long as a recorder ran. For calls that do not outlast a stretch of
+    effort, and what was seen within the effort of its own log, ``pairs`` and sessions say the same:
+    a call is during a behaviour if and only if :func:`~oscine.behaviour.sessions.overlaps` says so
+    of its interval and that behaviour; under `by_subject`, for a known caller, that behaviour of
+    the same subject or of nobody named. (Recordings that overlap by a second or two, as clocks
+    have it, are an exception: what was seen on one reaches into the other there.)
 
     Parameters
     ----------
@@ -337,7 +338,8 @@ def _pairs(
                 }
             )
         )
-    rows = _once(pl.concat(blocks), observations).sort("call_row", "observed")
+    rows = _once(pl.concat(blocks), observations)
+    rows = rows[(rows["call_row"].cast(pl.Int64) * len(observations) + rows["observed"]).arg_sort()]
     return rows.with_columns(
         call=calls["call"].gather(rows["call_row"]),
         observation=observations["observation"].gather(rows["observed"]),
@@ -487,10 +489,17 @@ def _calls(
         at[heard.rows] = one.at(spans[:, 0])
         measured_there[_CONTEXT + name] = pl.Series(at).fill_nan(None)
     observed = pl.col("joined_session").is_not_null()
-    during = pairs.filter(pl.col("code") == 0).select(
-        "call_row", behaviours=observations["behaviour"].gather(pairs["observed"].filter(code == 0))
+    names = observations["behaviour"].unique().sort()
+    behaviours = _numbers(observations["behaviour"], names)
+    during = code == 0
+    held = found[during].astype(np.int64) * len(names)
+    held += behaviours[pairs["observed"].to_numpy()[during]]
+    row, behaviour = np.divmod(np.unique(held), max(len(names), 1))
+    by_call = (
+        pl.DataFrame({"call_row": row.astype(np.uint32), "behaviours": names.gather(behaviour)})
+        .group_by("call_row", maintain_order=True)
+        .agg("behaviours")
     )
-    during = during.unique().sort("call_row", "behaviours").group_by("call_row").agg("behaviours")
     nothing = pl.lit([], pl.List(pl.String))
     return (
         calls.with_columns(
@@ -499,7 +508,7 @@ def _calls(
             call_row=pl.int_range(pl.len(), dtype=pl.UInt32),
         )
         .with_columns(pl.col("joined_session").replace(-1, None))
-        .join(during, on="call_row", how="left", maintain_order="left")
+        .join(by_call, on="call_row", how="left", maintain_order="left")
         .with_columns(
             pl.when(observed).then(pl.col("behaviours").fill_null(nothing)),
             *(pl.when(observed).then(pl.Series(one)).alias(name) for name, one in counts.items()),

@@ -70,13 +70,13 @@ class Layout:
         pl.DataFrame
             With `line`, and with times on that timeline; `number` is the recording where the log
             names one, whose end also ends the row. Rows that lie nowhere are missing, and those
-            whose times are not known; some are there several times.
+            that have no times or end before they start; some are there several times.
         """
         start, stop = pl.col("start_ms"), pl.col("stop_ms")
         limit = pl.col("limit_ms").fill_null(_END)
         limited = pl.min_horizontal(stop, pl.max_horizontal(limit, start))
         placed = (
-            table.drop_nulls(["start_ms", "stop_ms"])
+            table.filter(stop >= start)  # neither is null
             .join(self.lies_on, on=["log", "timeline"], maintain_order="left_right")
             .filter((start == stop) | (start < limit))
             .with_columns(start + pl.col("shift_ms"), limited + pl.col("shift_ms"))
@@ -175,18 +175,19 @@ def _numbered(recordings: pl.DataFrame, named: Iterable[int]) -> pl.DataFrame:
     sites = recordings["site"].fill_null("")
     places = {site: folded(site) for site in sites.unique()}
     start, stop, is_dated = pl.col("start_ms"), pl.col("stop_ms"), pl.col("is_dated")
-    reached = stop.cum_max().shift(1).over("place")
+    reached = stop.cum_max().shift(1).over("is_dated", "place")
     most = pl.min_horizontal(SLACK_MS, pl.col("duration_ms") // 2)
     follows = pl.min_horizontal(stop, reached) - start <= most
     is_named = pl.col("number").is_in(list(named))
     return (
-        recordings.with_columns(
+        recordings.with_columns(pl.col("duration_ms").fill_null(0).clip(1))
+        .with_columns(
             start.fill_null(0),
             number=pl.int_range(pl.len()),
             site=sites,
             place=sites.replace_strict(places, return_dtype=pl.String),
             is_dated=start.is_not_null(),
-            stop_ms=start.fill_null(0) + pl.col("duration_ms").clip(1),
+            stop_ms=start.fill_null(0) + pl.col("duration_ms"),
         )
         .sort("is_dated", "place", "start_ms", "stop_ms", "number", descending=_BY_START)
         .with_columns(chain=(reached.is_null() | follows | ~is_dated).cum_sum())
