@@ -12,7 +12,7 @@ that know nothing of it and are then thinned, so the ratio of rates is the one g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,7 @@ _FIRST_MS = 1_714_975_200_000
 """2024-05-06 06:00 UTC, when the first session begins; the others do so on the days after it."""
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
-_SITE = "meadow"
-_LOG, _TIMELINE = pl.lit("truth.csv"), pl.lit(f"site:{_SITE}")
+_SITE, _LOG = "meadow", "truth.csv"
 _FONDNESS = 6.0
 """How many times as often a confounded individual does what it is fond of."""
 
@@ -50,6 +49,8 @@ class TruthConfig:
     ----------
     seed
         Seed of everything random.
+    calls_seed
+        Another one gives other calls of the same individuals, with the same behaviours and effort.
     n_sessions, session_min
         One session a day, of so many minutes.
     watched
@@ -94,6 +95,7 @@ class TruthConfig:
     """
 
     seed: int = 0
+    calls_seed: int = 0
     n_sessions: int = 12
     session_min: float = 60.0
     watched: float = 0.8
@@ -182,12 +184,12 @@ def draw_truth(config: TruthConfig) -> Truth:
     """
     length_ms = round(config.session_min * 60_000)
     calling, doing = _habits(config)
-    calls: list[pl.DataFrame] = []
-    seen: list[pl.DataFrame] = []
-    effort: list[pl.DataFrame] = []
+    calls: list[Whole] = []
+    seen: list[Whole] = []
+    effort: list[Whole] = []
     for number in range(config.n_sessions):
         rng = np.random.default_rng((config.seed, 1, number))
-        begin_ms = _FIRST_MS + number * _DAY_MS
+        again = np.random.default_rng((config.seed, 3, number, config.calls_seed))
         present = rng.choice(config.n_individuals, config.n_present, replace=False)
         gap_ms = round((1 - config.watched) * length_ms)
         gap_at = int(rng.integers(length_ms - gap_ms + 1))
@@ -197,43 +199,102 @@ def draw_truth(config: TruthConfig) -> Truth:
             [_spans(config, place, doing[who, place], length_ms, rng) for who in present]
             for place in range(len(config.behaviours))
         ]
-        calls.append(_calls(config, calling[present], present, spans, begin_ms, length_ms, rng))
-        name = pl.lit(f"day {number + 1}").alias("session")
-        seen += [
-            _frame(_cut(spans[place][turn], watched) + begin_ms).with_columns(
-                name,
-                pl.lit(behaviour).alias("behaviour"),
-                pl.lit(behaviour in config.states).alias("is_state"),
-                pl.lit(f"bird {who + 1}").alias("subject"),
-            )
-            for place, behaviour in enumerate(config.behaviours)
-            for turn, who in enumerate(present)
+        calls += [
+            _rows(one, number, present[turn], kind)
+            for kind, turn, one in _calls(config, calling[present], spans, length_ms, again)
         ]
-        effort.append(_frame(watched + begin_ms).with_columns(name))
+        seen += [
+            _rows(_cut(one, watched), number, present[turn], place)
+            for place, each in enumerate(spans)
+            for turn, one in enumerate(each)
+        ]
+        effort.append(_rows(watched, number, 0, 0))
     return Truth(
-        calls=pl.concat(calls).sort("start_ms").with_row_index("call").cast({"call": pl.Int64}),
-        observations=_by_observer(config, pl.concat(seen))
-        .sort("start_ms", "subject", "behaviour")
-        .with_row_index("observation")
-        .select(
-            pl.col("observation").cast(pl.Int64),
-            _LOG.alias("log"),
-            (pl.col("observation").cast(pl.Int64) + 2).alias("row"),
-            *("behaviour", "is_state", "subject", "session"),
-            _TIMELINE.alias("timeline"),
-            *("start_ms", "stop_ms"),
-            pl.lit(None, pl.Float64).alias("count"),
-        ),
-        effort=_by_observer(config, pl.concat(effort)).select(
-            _LOG.alias("log"),
-            "session",
-            _TIMELINE.alias("timeline"),
-            *("start_ms", "stop_ms"),
-            pl.lit("declared").alias("source"),
-        ),
+        calls=_call_table(np.concatenate(calls)),
+        observations=_seen_table(config, np.concatenate(seen)),
+        effort=_effort_table(config, np.concatenate(effort)),
         markers=_markers(config, length_ms),
         config=config,
     )
+
+
+def _rows(spans: Whole, *labels: int) -> Whole:
+    """Put labels beside intervals: start, stop, session, individual, type or behaviour, (M, 5)."""
+    return np.concatenate([spans, np.tile(labels, (len(spans), 1))], axis=1)
+
+
+def _call_table(rows: Whole) -> pl.DataFrame:
+    start, stop, session, who, kind = rows[np.lexsort((rows[:, 0], rows[:, 2]))].T
+    n = len(rows)
+    return pl.DataFrame(
+        {
+            "call": np.arange(n),
+            "recording": session,
+            "path": [f"day-{number + 1}.flac" for number in session.tolist()],
+            "site": [_SITE] * n,
+            "caller": [f"bird {one + 1}" for one in who.tolist()],
+            "sound_type": kind,
+            "start_ms": start + _FIRST_MS + session * _DAY_MS,
+            "stop_ms": stop + _FIRST_MS + session * _DAY_MS,
+            "file_start_ms": start,
+            "file_stop_ms": stop,
+        }
+    )
+
+
+def _seen_table(config: TruthConfig, rows: Whole) -> pl.DataFrame:
+    rows = rows[np.lexsort((rows[:, 4], rows[:, 3], rows[:, 0], rows[:, 2]))]
+    n = len(rows)
+    start_ms, stop_ms = _observer_ms(config, rows)
+    return pl.DataFrame(
+        {
+            "observation": np.arange(n),
+            "log": [_LOG] * n,
+            "row": np.arange(n) + 2,
+            "behaviour": [config.behaviours[place] for place in rows[:, 4].tolist()],
+            "is_state": rows[:, 4] < len(config.states),
+            "subject": [f"bird {one + 1}" for one in rows[:, 3].tolist()],
+            "session": [f"day {number + 1}" for number in rows[:, 2].tolist()],
+            "timeline": [f"site:{_SITE}"] * n,
+            "start_ms": start_ms,
+            "stop_ms": stop_ms,
+            "count": pl.Series([None] * n, dtype=pl.Float64),
+        }
+    )
+
+
+def _effort_table(config: TruthConfig, rows: Whole) -> pl.DataFrame:
+    n = len(rows)
+    start_ms, stop_ms = _observer_ms(config, rows)
+    return pl.DataFrame(
+        {
+            "log": [_LOG] * n,
+            "session": [f"day {number + 1}" for number in rows[:, 2].tolist()],
+            "timeline": [f"site:{_SITE}"] * n,
+            "start_ms": start_ms,
+            "stop_ms": stop_ms,
+            "source": ["declared"] * n,
+        }
+    )
+
+
+def _observer_ms(config: TruthConfig, rows: Whole) -> tuple[Whole, Whole]:
+    """Return starts and stops as the observer's clock shows them."""
+    recorder_ms = rows[:, :2] + _FIRST_MS + rows[:, 2:3] * _DAY_MS
+    start_ms, stop_ms = np.rint(_shown_ms(config, recorder_ms.astype(np.float64))).T
+    return start_ms.astype(np.int64), stop_ms.astype(np.int64)
+
+
+def _shown_ms(config: TruthConfig, recorder_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    gone = (recorder_ms - _FIRST_MS) * (1 + 1e-6 * config.drift_ppm)
+    return _FIRST_MS + 1000 * config.offset_s + gone
+
+
+def _markers(config: TruthConfig, length_ms: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng((config.seed, 2))
+    at = _FIRST_MS + length_ms * (np.arange(config.n_markers) + 0.5) / config.n_markers
+    noise = config.marker_sd_ms * rng.standard_normal(config.n_markers)
+    return np.stack([at, _shown_ms(config, at) + noise], axis=1)
 
 
 def _habits(config: TruthConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -270,57 +331,44 @@ def _spans(
 def _calls(
     config: TruthConfig,
     calling: NDArray[np.float64],
-    present: Whole,
     spans: Sequence[Sequence[Whole]],
-    begin_ms: int,
     length_ms: int,
     rng: np.random.Generator,
-) -> pl.DataFrame:
-    """Draw the calls of a session; `calling` is (individuals present, K)."""
+) -> Iterator[tuple[int, int, Whole]]:
+    """Yield the type, the turn among those present, and the calls (M, 2) of each of them.
+
+    `calling` is (individuals present, K).
+    """
     lengths_s = repertoire()
-    wide = (0,) * len(config.states) + (config.tolerance_ms,) * len(config.points)
+    wide = [0] * len(config.states) + [config.tolerance_ms] * len(config.points)
     on = {
         behaviour: _merged([one + np.array([-width, width]) for one in each])
         for behaviour, width, each in zip(config.behaviours, wide, spans, strict=True)
     }
     every_s = np.arange(0, length_ms, 1000)
-    tables: list[pl.DataFrame] = []
     for kind, call_type in enumerate(config.call_types):
         ties = [tie for tie in config.ties if tie.call_type == call_type]
-
-        def favour(start: Whole, stop: Whole, ties: Sequence[Tie] = ties) -> NDArray[np.float64]:
-            shared = [np.where(_meets(start, stop, on[t.behaviour]), t.rate_ratio, 1) for t in ties]
-            return np.prod([np.ones(len(start)), *shared], axis=0)
-
         most = float(np.prod([max(1.0, tie.rate_ratio) for tie in ties]))
         # Ties change neither how many calls there are in all, nor how many bouts or how long.
-        more = most / favour(every_s, every_s + 1).mean()
-        for turn, who in enumerate(present):
+        more = most / _favour(ties, on, every_s, every_s + 1).mean()
+        for turn in range(len(calling)):
             per_ms = calling[turn, kind] * config.calls_per_h / config.n_present / _HOUR_MS
-            start = _bouts(
-                per_ms * more,
-                config.calls_per_bout * more,
-                1000 * config.call_gap_s / more,
-                length_ms,
-                rng,
-            )
+            n_mean, gap_ms = config.calls_per_bout * more, 1000 * config.call_gap_s / more
+            start = _bouts(per_ms * more, n_mean, gap_ms, length_ms, rng)
             length_s = rng.uniform(*lengths_s[call_type], len(start))
             stop = start + np.rint(1000 * length_s).astype(np.int64)
-            kept = rng.random(len(start)) < favour(start, stop) / most
-            tables.append(
-                _frame(np.stack([start, stop], axis=1)[kept] + begin_ms).with_columns(
-                    pl.lit(f"bird {who + 1}").alias("caller"),
-                    pl.lit(kind, pl.Int64).alias("sound_type"),
-                )
-            )
-    return pl.concat(tables).select(
-        pl.lit(0, pl.Int64).alias("recording"),
-        pl.lit("").alias("path"),
-        pl.lit(_SITE).alias("site"),
-        *("caller", "sound_type", "start_ms", "stop_ms"),
-        (pl.col("start_ms") - begin_ms).alias("file_start_ms"),
-        (pl.col("stop_ms") - begin_ms).alias("file_stop_ms"),
-    )
+            is_kept = rng.random(len(start)) < _favour(ties, on, start, stop) / most
+            yield kind, turn, np.stack([start, stop], axis=1)[is_kept]
+
+
+def _favour(
+    ties: Sequence[Tie], on: Mapping[str, Whole], start: Whole, stop: Whole
+) -> NDArray[np.float64]:
+    """Return how many times as frequent calls of a type are then."""
+    favour = np.ones(len(start))
+    for tie in ties:
+        favour[_meets(start, stop, on[tie.behaviour])] *= tie.rate_ratio
+    return favour
 
 
 def _bouts(
@@ -361,29 +409,3 @@ def _meets(start: Whole, stop: Whole, spans: Whole) -> NDArray[np.bool_]:
     """Tell which intervals share time with one of some spans."""
     first = np.searchsorted(spans[:, 1], start, side="right")
     return np.append(spans[:, 0], np.iinfo(np.int64).max)[first] < stop
-
-
-def _markers(config: TruthConfig, length_ms: int) -> NDArray[np.float64]:
-    rng = np.random.default_rng((config.seed, 2))
-    at = _FIRST_MS + length_ms * (np.arange(config.n_markers) + 0.5) / config.n_markers
-    noise = config.marker_sd_ms * rng.standard_normal(config.n_markers)
-    return np.stack([at, _observer_ms(config, at) + noise], axis=1)
-
-
-def _observer_ms(config: TruthConfig, recorder_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    gone = (recorder_ms - _FIRST_MS) * (1 + 1e-6 * config.drift_ppm)
-    return _FIRST_MS + 1000 * config.offset_s + gone
-
-
-def _by_observer(config: TruthConfig, table: pl.DataFrame) -> pl.DataFrame:
-    """Give the times of a table as the observer's clock shows them."""
-    columns = ("start_ms", "stop_ms")
-    shown = [_observer_ms(config, table[name].to_numpy().astype(np.float64)) for name in columns]
-    return table.with_columns(
-        pl.Series(name, np.rint(values).astype(np.int64))
-        for name, values in zip(columns, shown, strict=True)
-    )
-
-
-def _frame(spans: Whole) -> pl.DataFrame:
-    return pl.DataFrame({"start_ms": spans[:, 0], "stop_ms": spans[:, 1]})

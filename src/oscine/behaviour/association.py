@@ -362,7 +362,7 @@ class _Strata:
 def _sums(label: Whole, values: NDArray[np.generic]) -> Floats:
     """Add up (S,) values by label; those labelled -1 are left out."""
     has = label >= 0
-    return np.bincount(label[has], weights=values[has].astype(np.float64))
+    return np.bincount(label[has], weights=values[has]).astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

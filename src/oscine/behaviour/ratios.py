@@ -12,6 +12,7 @@ from the arrangements (bouts) and from how far strata disagree, weighted as in
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -24,8 +25,9 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 """Of the intervals."""
-POWER = 0.8
-"""With which the least detectable effect would be found."""
+AIM = 0.85
+"""Power at which the least detectable effect is computed, so that it truly is 80 %: what a pair
+needs to be found is itself known from a sample of arrangements alone."""
 _FAR = 12.0
 """Logarithm of the largest ratio that is looked for."""
 
@@ -205,8 +207,9 @@ def detectable(
 
     Were the ratio r, calls would gather where the behaviour is. The sum over the calls of each
     stratum would then be where the shares say, and scatter as over the arrangements, times what
-    calls of such shares scatter more or less. In the arrangements against which it is held, part
-    of the gathering would be left, as the behaviour is like itself moved.
+    calls of such shares scatter more or less, and for as many bouts as the spread over arrangements
+    speaks of. In the arrangements against which it is held, part of the gathering would be left, as
+    the behaviour is like itself moved.
 
     Parameters
     ----------
@@ -236,30 +239,36 @@ def detectable(
     def lack(log_ratio: float) -> float:
         chance = shares(share, side * log_ratio)
         gain = n_calls * (chance - share)
+        # Bouts that meet the behaviour have r times the calls, so bouts are less alike in size.
+        ratio = np.exp(side * log_ratio)
+        sizes = (share * ratio**2 + 1 - share) / (share * ratio + 1 - share) ** 2
+        clumped = weight @ sizes / weight.sum()
         scatter = n_calls @ (chance * (1 - chance)) / weight.sum()
+        scatter = max(scatter, scatter**2)  # of single calls, of whole bouts
+        of_number = gain.sum() ** 2 / (n_calls.sum() * weight.sum())  # bouts may be more or fewer
 
-        def statistic(left: Floats, left_squares: Floats, scale: float) -> Floats:
+        def statistic(left: Floats, left_squares: Floats, scale: float, more: float) -> Floats:
             common = gain @ left / weight.sum()
             apart = gain**2 @ left_squares - 2 * common * ((gain * weight) @ left)
             return studentised(
-                deviation * np.sqrt(scale) + gain @ left,
+                deviation * np.sqrt(scale + more) + gain @ left,
                 misfit * scale + apart + common**2 * (weight @ weight),
-                spread + gain**2 @ squares.mean(axis=1),
+                spread * clumped + gain**2 @ squares.mean(axis=1),
                 n_effective,
                 turnover,
             )
 
         whole = np.ones((len(gain), 1))
-        far = np.sort(np.abs(statistic(echo, squares, 1.0)))[::-1][n_allowed]
-        reached = np.quantile(side * statistic(whole, whole, scatter), 1 - POWER)
+        far = np.sort(np.abs(statistic(echo, squares, clumped, 0.0)))[::-1][n_allowed]
+        moved = side * statistic(whole, whole, scatter, of_number)
+        reached = np.quantile(moved, 1 - AIM)
         return float(far * (1 + 1e-9) - reached)
 
-    steps = np.linspace(0, _FAR / 2, 31)
-    reached = next((step for step in steps[1:] if lack(step) < 0), None)
-    if reached is None:
-        return None
-    log_ratio = _root(lack, reached - steps[1], reached, 1e-3)
-    return float(np.exp(side * log_ratio))
+    steps = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # past a ratio of 400, no use
+    for before, step in pairwise(steps):
+        if lack(step) < 0:
+            return float(np.exp(side * _root(lack, before, step, 1e-3)))
+    return None
 
 
 def _root(

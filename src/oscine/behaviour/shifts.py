@@ -260,7 +260,7 @@ def sums_by_type(
             dtype = np.int64 if values.dtype == bool else np.float64
             sums = np.add.reduceat(values, first, axis=0, dtype=dtype)
             found[present, begin : begin + step] = sums
-    return found, expected, n_calls.astype(np.int64)
+    return found, expected.astype(np.float64), n_calls.astype(np.int64)
 
 
 def kept_lengths(session: Session) -> Whole:
