@@ -29,7 +29,6 @@ from oscine.behaviour.clocks import (
     length,
     slip,
 )
-from oscine.behaviour.log_trouble import overlap_trouble
 from oscine.behaviour.tables import EFFORT, OBSERVATIONS, empty
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -572,92 +571,3 @@ def log_of(starts, *, timeline="site:north", session="1", name="log.csv"):
 def effort_of(start, stop, source="declared"):
     row = ("log.csv", "1", "site:north", start, stop, source)
     return pl.DataFrame([row], schema=dict(EFFORT), orient="row")
-
-
-def recorded(*starts, site="north", hours=2):
-    return pl.DataFrame(
-        {
-            "site": [site] * len(starts),
-            "start_ms": starts,
-            "stop_ms": [start + hours * HOUR for start in starts],
-        }
-    )
-
-
-NOTES = OPEN + 1_234_567 + np.arange(40) * 61_007
-"""41 min of notes in a recording of 2 h."""
-NO_EFFORT = empty(EFFORT)
-
-
-def trouble(times, **options):
-    return overlap_trouble(log_of(times, **options), NO_EFFORT, recorded(OPEN))
-
-
-def test_a_log_that_fits_has_no_trouble():
-    assert trouble(NOTES) == []
-    assert overlap_trouble(log_of(NOTES), effort_of(OPEN, OPEN + HOUR), recorded(OPEN)) == []
-    calls = pl.DataFrame({"site": "north", "start_ms": NOTES[::9], "stop_ms": NOTES[::9] + 200})
-    assert overlap_trouble(log_of(NOTES), NO_EFFORT, calls) == []
-
-
-@pytest.mark.parametrize(
-    ("times", "words"),
-    [
-        (NOTES - 3 * HOUR, "were it 3 h later: a time zone"),
-        (NOTES + 10 * HOUR + HOUR // 2, "were it 10 h earlier: a time zone"),
-        (NOTES - 12 * HOUR, "were it 12 h later: morning for evening"),
-        (NOTES + DAY, "were it 1 day earlier: the wrong date"),
-        (NOTES - 366 * DAY, "were it a year later: the wrong year"),
-        (NOTES + 731 * DAY - DAY, "were it 2 years earlier: the wrong year"),
-        (NOTES // 1000, "seconds since 1970 were taken for milliseconds"),
-        (NOTES * 1000, "milliseconds since 1970 were taken for seconds"),
-        (NOTES[0] + (NOTES - NOTES[0]) * 1000, "milliseconds were taken for seconds"),
-        (NOTES + 100 * DAY, "no other year, day, zone or unit"),
-    ],
-)
-def test_what_would_bring_log_and_recordings_together_is_said(times, words):
-    found = trouble(times)
-    assert sum(words in said for said in found) == 1
-    assert all(said.startswith("log.csv: ") for said in found)
-
-
-def test_seconds_taken_for_milliseconds_are_told_by_their_pace_and_by_the_effort():
-    fast = NOTES[0] + (NOTES - NOTES[0]) // 1000 // 2
-    (said,) = trouble(fast)
-    assert "faster than anybody notes" in said
-    slow = OPEN + np.arange(60) * 60_000 // 1000  # once a minute for an hour
-    (said,) = overlap_trouble(log_of(slow), effort_of(OPEN, OPEN + HOUR), recorded(OPEN))
-    assert "all its rows within 3.54 s" in said
-    long = OPEN + np.arange(60) * 60_000 * 1000
-    found = overlap_trouble(log_of(long), effort_of(OPEN, OPEN + HOUR), recorded(OPEN))
-    assert any("reach over 40 days 23 h" in said for said in found)
-
-
-def test_the_wrong_site_is_told_with_what_is_near():
-    (said,) = trouble(NOTES, timeline="site:North_1")
-    assert "nothing was recorded at its site North_1 (is it north?)" in said
-    (said,) = trouble(NOTES, timeline="site:xyz")
-    assert "is it" not in said
-    assert "recorded was at: north" in said
-    (said,) = trouble(NOTES, timeline="site:")
-    assert "names no site" in said
-
-
-def test_wrong_site_and_wrong_year_are_both_told():
-    site, year = trouble(NOTES - 366 * DAY, timeline="site:north 1")
-    assert "nothing was recorded at" in site
-    assert "the wrong year" in year
-
-
-def test_recordings_without_a_time_cannot_be_joined_by_it():
-    timeless = recorded(OPEN).with_columns(start_ms=pl.lit(None, pl.Int64))
-    (said,) = overlap_trouble(log_of(NOTES), NO_EFFORT, timeless)
-    assert "no recording has a time" in said
-    in_file = log_of(np.arange(5) * 1000, timeline="file:a")
-    assert overlap_trouble(in_file, NO_EFFORT, timeless) == []
-
-
-def test_a_log_partly_beyond_the_recordings_is_no_slip():
-    # A recorder that stopped early: no shift makes the rest fit better than what is seen now.
-    watched = OPEN + np.arange(60) * 61_007 * 10
-    assert trouble(watched[:20]) == []

@@ -1,18 +1,22 @@
 """Calls joined with observations: held against the rules written out, one pair and one ms each."""
 
+import csv
 from collections import defaultdict
+from datetime import datetime
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oscine.behaviour.join import JoinConfig, join
-from oscine.behaviour.matching import RECORDINGS
+from oscine.behaviour.matching import RECORDINGS, marker_pairs, match_keys
 from oscine.behaviour.sessions import overlaps
 from oscine.behaviour.sites import SLACK_MS
 from oscine.behaviour.spans import cut, merged, merged_by_group, sharing
-from oscine.behaviour.tables import CALLS, CONTEXT, EFFORT, OBSERVATIONS
+from oscine.behaviour.tables import CALLS, CONTEXT, EFFORT, OBSERVATIONS, STATED
+from oscine.sound.clock import ClockReading, to_utc_ms
 
 WHOLE = 2**62  # where a state that lasts as long as the recording ends
 HOUR = 3_600_000
@@ -574,16 +578,9 @@ def test_a_marker_pairs_the_time_of_its_row_with_that_of_its_recording():
         recording(5, "r2_b.flac", start=None),
         recording(6, "r3_b.flac", start=7000),
     ]
-    observations = []
-    for row, key, stated in [(2, "r1", 4600), (3, "r2", 9), (4, "r9", 9), (5, "r3", None)]:
-        observations += [
-            seen(0, WHOLE, timeline=f"file:{key}", row=row),
-            seen(0, WHOLE, "mobbing", f"file:{key}", row=row),
-        ]
-        if stated is not None:
-            observations.append(seen(stated, stated, row=row))
-    numbered = [{"observation": n} | one for n, one in enumerate(observations)]
-    found = marker_pairs(table(OBSERVATIONS, numbered), table(RECORDINGS, recordings))
+    rows = [("log", row, key, ms) for row, key, ms in [(2, "r1", 4600), (3, "r2", 9), (4, "r9", 9)]]
+    stated = pl.DataFrame(rows, schema=dict(STATED), orient="row")
+    found = marker_pairs(stated, table(RECORDINGS, recordings))
     assert found.rows() == [("log", 2, "r1", 4, "r1_b.flac", 4600, 5000)]
 
 
