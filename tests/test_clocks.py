@@ -541,33 +541,3 @@ def test_too_short_lags_and_too_few_shifts_are_refused():
     for wrong in ({"max_lag_ms": 59_999}, {"n_permutations": 98}):
         with pytest.raises(ValueError, match="or more"):
             offset_from_activity(*made(), **wrong)
-
-
-# Log and archive
-
-OPEN = utc(2024, 4, 25, 6)
-
-
-def log_of(starts, *, timeline="site:north", session="1", name="log.csv"):
-    n = len(starts)
-    return pl.DataFrame(
-        {
-            "observation": range(n),
-            "log": name,
-            "row": range(2, n + 2),
-            "behaviour": "alarm",
-            "is_state": False,
-            "subject": "",
-            "session": session,
-            "timeline": timeline,
-            "start_ms": starts,
-            "stop_ms": starts,
-            "count": None,
-        },
-        schema=dict(OBSERVATIONS),
-    )
-
-
-def effort_of(start, stop, source="declared"):
-    row = ("log.csv", "1", "site:north", start, stop, source)
-    return pl.DataFrame([row], schema=dict(EFFORT), orient="row")
