@@ -453,8 +453,9 @@ class _Evidence:
             has = strata.label >= 0
             variance = self.tallies[0].variance[has, self.kind]
             n_effective, turnover = float(effective(variance)), self.column.turnover
-            dispersion = rate_dispersion(n, share, strata.together, variance, n_effective, turnover)
-            n_free = max(1.0, turnover + n_effective - 1)
+            dispersion, n_free = rate_dispersion(
+                n, share, strata.together, variance, n_effective, turnover
+            )
         return (
             rate_ratio(n, share, together, dispersion),
             *rate_interval(n, share, together, dispersion, n_free),
