@@ -50,6 +50,8 @@ MIN_CALLS = 5
 """Calls of a type, and of other types, that a test needs."""
 MIN_EXPECTED = 1.0
 """Calls that by chance must be expected during a behaviour, and as many at other times."""
+FEW_CHANGES = 4.0
+"""A behaviour that changes less often in a session gets a note."""
 MOST_OF_ONE = 0.5
 """A larger share of one session or one subject is said to rest on it."""
 _HOUR_MS = 3_600_000
@@ -260,7 +262,7 @@ def associate(
         n_sessions=len(sessions),
         n_calls=sum(len(session.calls) for session in sessions),
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
-        notes=tuple(_notes(sessions, n_tested, n_permutations, alpha)),
+        notes=tuple(_notes(sessions, columns, n_tested, n_permutations, alpha)),
     )
 
 
@@ -453,8 +455,9 @@ class _Evidence:
             has = strata.label >= 0
             variance = self.tallies[0].variance[has, self.kind]
             n_effective, turnover = float(effective(variance)), self.column.turnover
-            dispersion = rate_dispersion(n, share, strata.together, variance, n_effective, turnover)
-            n_free = max(1.0, turnover + n_effective - 1)
+            dispersion, n_free = rate_dispersion(
+                n, share, strata.together, variance, n_effective, turnover
+            )
         return (
             rate_ratio(n, share, together, dispersion),
             *rate_interval(n, share, together, dispersion, n_free),
@@ -518,7 +521,11 @@ def _by_subject(sessions: Sequence[Session], name: str, types: Whole) -> dict[st
 
 
 def _notes(
-    sessions: Sequence[Session], n_tested: int, n_permutations: int, alpha: float
+    sessions: Sequence[Session],
+    columns: Sequence[Column],
+    n_tested: int,
+    n_permutations: int,
+    alpha: float,
 ) -> list[str]:
     """Say what concerns all rows."""
     notes = []
@@ -536,6 +543,13 @@ def _notes(
             f"{n_repeated} calls lie in more than one session: where sessions overlap, calls count "
             "more than once and p is too small; join such logs one at a time"
         )
+    notes += [
+        f"'{column.name}' changes {column.turnover:.2g} times in a session that it changes in: "
+        "where calls come in bouts about as long as a session, p is too small, in simulations by "
+        "about half; more sessions make it right, longer ones too"
+        for column in columns
+        if column.test == "shifts within sessions" and column.turnover < FEW_CHANGES
+    ]
     n_alone = sum(int((session.sound_types < 0).sum()) for session in sessions)
     if n_alone:
         notes.append(

@@ -114,7 +114,7 @@ class Contexts:
     n_found: int
 
 
-def stand(
+def in_context(
     sessions: Sequence[Session],
     *,
     utc_offset_min: float | Mapping[str, float] = 0.0,

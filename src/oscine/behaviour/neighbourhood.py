@@ -95,7 +95,7 @@ class Neighbourhood:
     seed: int
 
 
-def agree(
+def agreement(
     sessions: Sequence[Session],
     calls: Whole,
     neighbours: Whole,

@@ -25,9 +25,15 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 """Of the intervals."""
-AIM = 0.85
+AIM = 0.9
 """Power at which the least detectable effect is computed, so that it truly is 80 %: what a pair
 needs to be found is itself known from a sample of arrangements alone."""
+MOST_DETECTABLE = 20.0
+"""A ratio further from 1 is not called detectable: calls so many times as frequent, or as rare, are
+nearly all during the behaviour, or none."""
+MOST_TURNOVER = 8.0
+"""How many sessions the variance over arrangements counts for at most in an interval. What it is
+where there is a tie only sessions can tell."""
 _FAR = 12.0
 """Logarithm of the largest ratio that is looked for."""
 
@@ -121,7 +127,7 @@ def rate_dispersion(
     variance: Floats,
     n_effective: float,
     turnover: float,
-) -> float:
+) -> tuple[float, float]:
     """Return how many times as large as that of independent calls the variance is.
 
     Parameters
@@ -134,13 +140,16 @@ def rate_dispersion(
 
     Returns
     -------
-    float
+    dispersion, n_free : float
+        And its degrees of freedom.
     """
+    turnover = min(turnover, MOST_TURNOVER)
     over_shifts = variance.sum() / (n_calls @ (share * (1 - share)))
     log_ratio = np.log(rate_ratio(n_calls, share, together.sum(), over_shifts))
     chance = shares(share, log_ratio)
     misfit = ((together - n_calls * chance) ** 2).sum() / (n_calls @ (chance * (1 - chance)))
-    return float((turnover * over_shifts + n_effective * misfit) / (turnover + n_effective - 1))
+    n_free = max(1.0, turnover + n_effective - 1)
+    return float((turnover * over_shifts + n_effective * misfit) / n_free), n_free
 
 
 def odds_ratio(
@@ -184,7 +193,8 @@ def odds_ratio(
         + across @ down / down.sum() ** 2
     ) / 2
     misfit = ((up - ratio * down) ** 2).sum() / up.sum() ** 2 / of_log
-    n_free = turnover + n_effective - 1
+    turnover = min(turnover, MOST_TURNOVER)
+    n_free = max(1.0, turnover + n_effective - 1)
     dispersion = (turnover * variance / independent + n_effective * misfit) / n_free
     width = stats.t.ppf((1 + LEVEL) / 2, n_free) * np.sqrt(dispersion * of_log)
     return float(ratio), float(ratio * np.exp(-width)), float(ratio * np.exp(width))
@@ -235,6 +245,8 @@ def detectable(
     weight = n_calls * share * (1 - share)
     side = 1 if is_above else -1
     squares = echo**2
+    tail = stats.norm.isf(((n_allowed + 0.5) / len(deviation) / 2, 0.025))
+    normal = max(1.0, tail[0] / tail[1])
 
     def lack(log_ratio: float) -> float:
         chance = shares(share, side * log_ratio)
@@ -259,12 +271,14 @@ def detectable(
             )
 
         whole = np.ones((len(gain), 1))
-        far = np.sort(np.abs(statistic(echo, squares, clumped, 0.0)))[::-1][n_allowed]
+        distance = np.sort(np.abs(statistic(echo, squares, clumped, 0.0)))[::-1]
+        # The few farthest are a matter of luck; the many are not, and tails are at least normal.
+        far = max(distance[n_allowed], normal * np.quantile(distance, 0.95))
         moved = side * statistic(whole, whole, scatter, of_number)
         reached = np.quantile(moved, 1 - AIM)
         return float(far * (1 + 1e-9) - reached)
 
-    steps = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # past a ratio of 400, no use
+    steps = np.log(MOST_DETECTABLE) * np.linspace(0, 1, 9)
     for before, step in pairwise(steps):
         if lack(step) < 0:
             return float(np.exp(side * _root(lack, before, step, 1e-3)))

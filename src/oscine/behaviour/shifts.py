@@ -170,10 +170,10 @@ class Shifts:
 
 
 def in_order(sessions: Sequence[Session]) -> list[Session]:
-    """Put sessions into an order of their own, so that the same shifts are drawn for each."""
+    """Put sessions with effort into an order of their own: the same shifts are drawn for each."""
     return sorted(
-        sessions,
-        key=lambda one: (one.segments.tobytes(), np.sort(one.starts).tobytes(), one.name),
+        (session for session in sessions if session.duration_ms > 0),
+        key=lambda one: (one.segments.tolist(), np.sort(one.starts).tolist(), one.name),
     )
 
 
@@ -447,7 +447,7 @@ def tally(
     n_all, (found_all, expected_all) = np.zeros(shape[0], np.int64), np.zeros((2, shape[0]))
     both = _Adding(shape, len(shifts.picks[0])), _Adding(shape, len(shifts.picks[0]))
     for number, (session, track) in enumerate(zip(sessions, tracks, strict=True)):
-        if track is None:
+        if track is None or not len(session.calls):
             continue
         sums, means, n = sums_by_type(session, track, shifts.pools[number], every)
         n_all[number], found_all[number], expected_all[number] = (
