@@ -19,7 +19,7 @@ from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association, Pair, associate
 from oscine.behaviour.clocks import Offset, fit_clock
 from oscine.behaviour.config import LogConfig
-from oscine.behaviour.context import HOUR, Standing, stand
+from oscine.behaviour.context import HOUR, Standing, in_context
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
 from oscine.behaviour.join import PAIRS, JoinConfig, join
 from oscine.behaviour.log import read_log
@@ -29,7 +29,7 @@ from oscine.behaviour.methods import (
     methods_text,
     neighbourhood_text,
 )
-from oscine.behaviour.neighbourhood import Likeness, agree
+from oscine.behaviour.neighbourhood import Likeness, agreement
 from oscine.behaviour.page import (
     Correlogram,
     JoinPage,
@@ -856,7 +856,7 @@ def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, made):
 
 
 def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made):
-    stood = stand(made, n_permutations=199)
+    stood = in_context(made, n_permutations=199)
     context = page_context(stood, made)
     warm = next(one for one in context if (one.sound_type, one.value) == (1, "temperature"))
     assert warm.at_calls > warm.over_effort
@@ -871,7 +871,7 @@ def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made)
     others = [np.flatnonzero(types == kind) for kind in types]
     rng = np.random.default_rng(1)
     neighbours = np.array([rng.choice(one, 4, replace=False) for one in others])
-    near = agree(made, calls, neighbours, n_permutations=199)
+    near = agreement(made, calls, neighbours, n_permutations=199)
     (alike,) = page_likenesses(near, made)
     assert alike.behaviour == "feeding"
     assert alike.times_chance > 1

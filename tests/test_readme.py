@@ -31,6 +31,12 @@ SHORTER = {
     "--minutes 12": "--minutes 0.1",
 }
 SMALL = with_overrides(OscineConfig(), SETTINGS)
+SEEN = """date,time,behaviour
+2024-05-06,05:30:02,feeding
+2024-05-06,05:30:07,flight
+2024-05-06,05:30:09,feeding
+"""
+"""What was seen while the first recordings were made."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +45,7 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     write_archive(home / "recordings", SynthConfig(minutes=0.5, recording_s=10))
     (home / "recordings" / "truth.csv").rename(home / "labels.csv")
+    (home / "seen.csv").write_text(SEEN, encoding="utf-8")
     samples, rate = soundfile.read(next((home / "recordings").rglob("*.flac")), stop=48_000)
     soundfile.write(home / "caw.wav", samples, rate)
     (home / "crows.oscine").mkdir()

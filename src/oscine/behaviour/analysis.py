@@ -15,11 +15,11 @@ import polars as pl
 from oscine.behaviour.activity_offset import offset_from_activity
 from oscine.behaviour.association import Association, associate
 from oscine.behaviour.clocks import Clock, corrected, disagreements, fit_clock
-from oscine.behaviour.context import Contexts, stand
+from oscine.behaviour.context import Contexts, in_context
 from oscine.behaviour.join import Joined, join
 from oscine.behaviour.kept import AnalysisConfig, KeptLog, together
 from oscine.behaviour.matching import marker_pairs
-from oscine.behaviour.neighbourhood import Neighbourhood, agree
+from oscine.behaviour.neighbourhood import Neighbourhood, agreement
 from oscine.behaviour.page import PageClock
 from oscine.behaviour.sessions import Whole
 from oscine.behaviour.showing import clock_of_activity, clock_of_markers
@@ -136,7 +136,7 @@ def analyse(
     tell(2, 6, "what goes with what")
     association = _associated(joined, config)
     tell(3, 6, "what was measured, and neighbours")
-    contexts = stand(
+    contexts = in_context(
         joined.sessions,
         utc_offset_min=_utc_offsets(joined, logs),
         n_permutations=config.permutations,
@@ -146,7 +146,7 @@ def analyse(
     neighbourhood = None
     if nearest is not None:
         heard = _some_calls(joined, config.seed)
-        neighbourhood = agree(
+        neighbourhood = agreement(
             joined.sessions,
             heard,
             nearest(heard),

@@ -665,13 +665,18 @@ def _context(page: JoinPage) -> str:
         return ""
     alpha = page.evidence.alpha
     ordered = sorted(page.context, key=lambda row: (_order(row.q), row.value, row.sound_type))
+    first_why = {(row.value, row.why): row.sound_type for row in reversed(ordered)}
     rows = [
         [
             _type(row.sound_type, page.evidence),
             escape(row.value),
             f"{_measure(row.at_calls)}, {_measure(row.over_effort)}",
             _strong(_signed(row.difference), is_below(row.q, alpha)),
-            f"[{_signed(row.low)}, {_signed(row.high)}]" if row.q is not None else escape(row.why),
+            f"[{_signed(row.low)}, {_signed(row.high)}]"
+            if row.q is not None
+            else escape(row.why)
+            if first_why[row.value, row.why] == row.sound_type
+            else "not tested: as above",
             _signed(row.deviations),
             p_text(row.p),
             p_text(row.q),
