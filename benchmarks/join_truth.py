@@ -11,9 +11,10 @@ unobserved, five call types, a state and a point, an observer's clock that is of
 - `tied`: two ties among ten pairs. How often their intervals hold the true ratio of rates (and, of
   the reverse question, of odds), and the mean share of discoveries that are false.
 
-Wanted, with 200 runs and 199 permutations: no false discoveries above nominal (one-sided binomial,
-95 %) but for `slow`, where the chi-square fails; power of at least 80 % over all that is called
-detectable; all in under 15 minutes on two cores.
+Wanted, with 200 runs and 199 permutations: no false discoveries above nominal (one-sided binomial
+at 95 % over the conditions but `slow` and both questions together, by Bonferroni), where the
+chi-square fails; power of at least 80 % over all that is called detectable; all in under 15 minutes
+on two cores.
 """
 
 from __future__ import annotations
@@ -312,10 +313,15 @@ def rounded(values: Any) -> list[float]:
 
 def passed(result: dict[str, Any]) -> dict[str, bool]:
     """Compare with what is wanted."""
-    held = [one for name, one in result["untied"].items() if name not in BEYOND_THE_BAR]
+    tails = [
+        one[what]["p"]
+        for name, one in result["untied"].items()
+        for what in ("found", "odds_found")
+        if name not in BEYOND_THE_BAR
+    ]
     powers = [each["all"]["power"] for each in result["power"].values()]
     return {
-        "untied": all(one["found"]["p"] > ALPHA and one["odds_found"]["p"] > ALPHA for one in held),
+        "untied": min(tails) > ALPHA / len(tails),
         "chi_square_fails": all(
             result["untied"][name]["chi_square_found"]["p"] <= ALPHA
             for name in ("strong bouts", "one chatty individual")
