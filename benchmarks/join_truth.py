@@ -12,9 +12,9 @@ unobserved, five call types, a state and a point, an observer's clock that is of
   the reverse question, of odds), and the mean share of discoveries that are false.
 
 Wanted, with 200 runs and 199 permutations: no false discoveries above nominal (one-sided binomial
-at 95 % over the conditions but `slow` and both questions together, by Bonferroni), where the
-chi-square fails; power of at least 80 % over all that is called detectable; all in under 15 minutes
-on two cores.
+at 95 %, each condition but `slow` and each question by itself), where the chi-square fails; power
+of at least 80 % for each behaviour and side of 1 with 20 claims or more; all in under 15 minutes on
+two cores.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from oscine.synth_log import Tie, Truth, TruthConfig, draw_truth
 
 ALPHA = 0.05
 POWER = 0.8
+FEWEST_CLAIMS = 20
 RATIOS = (1.0, 1.5, 3.0)
 PLAIN = TruthConfig(offset_s=37.0, drift_ppm=30.0)
 BOUTS = replace(PLAIN, calls_per_bout=12, call_gap_s=8, state_min=6, points_per_bout=8)
@@ -319,14 +320,19 @@ def passed(result: dict[str, Any]) -> dict[str, bool]:
         for what in ("found", "odds_found")
         if name not in BEYOND_THE_BAR
     ]
-    powers = [each["all"]["power"] for each in result["power"].values()]
+    powers = [
+        cell["power"]
+        for each in result["power"].values()
+        for cell in each.values()
+        if cell["runs"] >= FEWEST_CLAIMS
+    ]
     return {
-        "untied": min(tails) > ALPHA / len(tails),
+        "untied": min(tails) > ALPHA,
         "chi_square_fails": all(
             result["untied"][name]["chi_square_found"]["p"] <= ALPHA
             for name in ("strong bouts", "one chatty individual")
         ),
-        "power": all(one is None or one >= POWER for one in powers),
+        "power": min(powers, default=0.0) >= POWER,
     }
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from oscine.behaviour.activity_offset import offset_from_activity
 from oscine.behaviour.association import Association, associate
-from oscine.behaviour.clocks import Clock, corrected, disagreements, fit_clock
+from oscine.behaviour.clocks import Clock, around, corrected, disagreements, fit_clock
 from oscine.behaviour.context import Contexts, in_context
 from oscine.behaviour.join import Joined, join
 from oscine.behaviour.kept import AnalysisConfig, KeptLog, together
@@ -156,9 +156,9 @@ def analyse(
         )
     at_offsets: dict[float, Association] = {}
     by_ms = float(round(uncertain_ms))
-    for number, offset_ms in enumerate((-by_ms, by_ms) if by_ms else ()):
+    early, _, late = around(Clock(offset_ms=0.0), by_ms)
+    for number, (offset_ms, by) in enumerate(((-by_ms, early), (by_ms, late)) if by_ms else ()):
         tell(4 + number, 6, f"the same with observations {abs(offset_ms):g} ms off")
-        by = Clock(offset_ms=-offset_ms)
         observations, effort, context = (corrected(table, by) for table in tables)
         again = join(calls, recordings, observations, effort, context, config.join)
         at_offsets[offset_ms] = _associated(again, config)

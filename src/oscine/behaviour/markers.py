@@ -6,19 +6,17 @@ In comes a table with a column `observer` and a column `recorder`; out come pair
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from oscine.behaviour.orders import read_times
 from oscine.behaviour.raw import RawTable, read_table
-from oscine.behaviour.starts import local_ms
-from oscine.behaviour.times import Moment
+from oscine.behaviour.times import to_utc_ms
 from oscine.config import WrongArgument
 from oscine.sound.archive import shown
-from oscine.sound.clock import EPOCH
 
 MARKERS: Mapping[str, pl.DataType] = {
     "observer_ms": pl.Int64(),  # UTC since 1970, by the observer's clock
@@ -74,25 +72,13 @@ def _times(file: Path, table: RawTable, column: str, timezone: str) -> list[int]
         what=f"{file.name}, {column}",
         lines=lines,
     )
-    return [
-        _utc_ms(moment, timezone, f"{shown(file)}, line {line}, {column}", reading.troubles, at)
-        for at, (line, moment) in enumerate(zip(lines, reading.moments, strict=True))
-    ]
-
-
-def _utc_ms(
-    moment: Moment | None,
-    timezone: str,
-    where: str,
-    troubles: Mapping[int, Sequence[str]],
-    at: int,
-) -> int:
-    if moment is None:
-        why = troubles[at][1] if at in troubles else "there is no time"
-        raise WrongArgument(f"{where}: {why}")
-    if moment.offset_min is not None:
-        return moment.local_ms - moment.offset_min * 60_000
-    try:
-        return local_ms(EPOCH + timedelta(milliseconds=moment.local_ms), timezone)
-    except ValueError as error:
-        raise WrongArgument(f"{where}: {error}") from error
+    times: list[int] = []
+    for at, (line, moment) in enumerate(zip(lines, reading.moments, strict=True)):
+        if moment is not None and moment.offset_min is None and not timezone:
+            raise WrongArgument(f"{shown(file)}: its times state no zone: give it with --timezone")
+        told = reading.troubles.get(at) if moment is None else to_utc_ms(moment, timezone)
+        if not isinstance(told, int):
+            why = "it has no time" if told is None else told.what
+            raise WrongArgument(f"{shown(file)}, line {line}, {column}: {why}")
+        times.append(told)
+    return times

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -16,11 +16,9 @@ import polars as pl
 from oscine.behaviour.matching import match_keys
 from oscine.behaviour.orders import read_times
 from oscine.behaviour.raw import RawTable, lines_of, read_table
-from oscine.behaviour.starts import local_ms
-from oscine.behaviour.times import Moment
+from oscine.behaviour.times import Trouble, to_utc_ms
 from oscine.config import WrongArgument
 from oscine.sound.archive import shown
-from oscine.sound.clock import EPOCH
 
 RECORDED: Mapping[str, pl.DataType] = {
     "path": pl.String(),  # as the table has it
@@ -102,11 +100,13 @@ def read_recorded(file: Path, timezone: str) -> Recorded:
         zip(table.rows, table.column(path_column), reading.moments, sites, callers, strict=True)
     ):
         trouble = reading.troubles.get(at)
-        start_ms, why = _utc_ms(moment, timezone, shown(file)) if moment else (None, "")
-        if trouble is not None:
-            why = trouble.what
-        if why and any(texts[at]):  # an empty cell says that nothing is known
-            unusable.append((row, why))
+        if moment is not None and moment.offset_min is None and not timezone:
+            raise WrongArgument(f"{shown(file)}: its times state no zone: give it with --timezone")
+        told = to_utc_ms(moment, timezone) if moment is not None else None
+        start_ms = told if isinstance(told, int) else None
+        trouble = told if isinstance(told, Trouble) else trouble
+        if trouble is not None and any(texts[at]):  # an empty cell says that nothing is known
+            unusable.append((row, trouble.what))
         if path and (start_ms is not None or site or caller):
             rows.append((path.replace("\\", "/"), row, start_ms, site, caller))
     if unusable:
@@ -167,15 +167,3 @@ def _column(table: RawTable, names: Sequence[str]) -> str:
 def _time_columns(table: RawTable) -> list[str]:
     day, time = _column(table, _DATES), _column(table, _TIMES)
     return [one for one in (day, time) if one] if day and time else [time or day][: bool(time)]
-
-
-def _utc_ms(moment: Moment, timezone: str, file: str) -> tuple[int | None, str]:
-    """Return a time in UTC, or why it is none."""
-    if moment.offset_min is not None:
-        return moment.local_ms - moment.offset_min * 60_000, ""
-    if not timezone:
-        raise WrongArgument(f"{file}: its times state no zone: give it with --timezone")
-    try:
-        return local_ms(EPOCH + timedelta(milliseconds=moment.local_ms), timezone), ""
-    except ValueError as error:
-        return None, str(error)

@@ -41,6 +41,7 @@ COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
     "join_columns.md",
 )
 EFFORT, CONTEXTS, ALIKE = "join_effort.csv", "join_contexts.csv", "join_neighbours.csv"
+BEHAVIOURS = "join_behaviours.csv"
 NEIGHBOURS = 10
 """Most alike calls that a call is compared with."""
 MOST_EXEMPLARS = 12
@@ -560,6 +561,7 @@ def _write_tables(
         OBSERVED: (found.observations, "an observation", readme.OBSERVATIONS),
         PAIRS: (pairs, "a sound type and a behaviour", readme.ASSOCIATION),
         EFFORT: (joined.effort, "a session of a log", readme.EFFORT),
+        BEHAVIOURS: (joined.observed, "a behaviour of a log", readme.OBSERVED),
         CONTEXTS: (
             _table(found.contexts.standings),
             "a sound type and what was measured",
