@@ -375,15 +375,13 @@ def frame_of(starts, lengths, timeline="site:north"):
         st.tuples(st.integers(START - DAY, START + DAY), st.integers(0, HOUR)), max_size=8
     ),
 )
-def test_what_is_moved_keeps_its_order_and_comes_back(clock, rows):
+def test_what_is_moved_keeps_its_order(clock, rows):
     before = frame_of([start for start, _ in rows], [by for _, by in rows]).sort("start_ms")
     after = corrected(before, clock)
     assert after["start_ms"].is_sorted()
     assert (after["stop_ms"] >= after["start_ms"]).all()
     assert after.schema == before.schema
-    back = corrected(after, clock.inverse())
     for name in ("start_ms", "stop_ms"):
-        assert ((back[name] - before[name]).abs() <= 1).all()
         exact = before[name].to_numpy() - clock.ahead_ms(before[name].to_numpy())
         np.testing.assert_allclose(after[name].to_numpy(), exact, atol=0.501)
 

@@ -855,6 +855,17 @@ def test_a_join_of_made_sessions_goes_from_statistics_to_page(tmp_path, made):
     assert "Sound type 1 goes with feeding" in html
 
 
+def test_a_sound_type_without_a_name_is_told_by_band_and_length(tmp_path):
+    looks = {3: "0.9 to 2.8 kHz, 0.24 s", 7: "1 to 2 kHz, 0.5 s"}
+    shown = evidence(replace(FEEDING, sound_type=3), FEEDING, looks=looks)
+    assert [finding.sentence.split(" goes with ")[0] for finding in findings(shown)] == [
+        "Sound type 3 (0.9 to 2.8 kHz, 0.24 s)",
+        "Sound type 7 'low double caw'",
+    ]
+    html = written(tmp_path, page(evidence=shown))
+    assert all(f"<small>{look}</small>" in html for look in looks.values())
+
+
 def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made):
     stood = in_context(made, n_permutations=199)
     context = page_context(stood, made)
@@ -887,7 +898,11 @@ def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made)
     )
     assert "What was measured (hour of the day and temperature)" in text
     assert "the 4 nearest calls of other recordings" in text
-    html = written(tmp_path, page(context=context, neighbourhood=[alike], methods=text))
+    html = written(
+        tmp_path,
+        page(context=context, neighbourhood=[alike], neighbourhood_p=0.021, methods=text),
+    )
+    assert "All behaviours together: p .021." in html
     parsed = Parsed(html)
     assert parsed.open == []
     assert sum("Measured" in table[0] for table in parsed.tables) == 1

@@ -122,6 +122,18 @@ def test_calls_lie_within_the_states_of_their_own_context(workspace, joined, tru
         assert set(call["behaviours"]) <= near
 
 
+def test_status_tells_when_the_sound_types_are_others_than_those_that_were_joined(workspace, log):
+    assert "join" not in steps.status(workspace).stages
+    steps.join(workspace, log, settings=FEW)
+    assert steps.status(workspace).stages["join"] == "done"
+    grouped = json.loads((workspace / "reports" / "join.json").read_bytes())
+    assert all("kHz" in look and look.endswith(" s") for look in grouped["looks"].values())
+    steps.cluster(workspace, settings=["cluster.min_samples=3"])
+    assert steps.status(workspace).stages["join"] == "stale"
+    steps.join(workspace)
+    assert steps.status(workspace).stages["join"] == "done"
+
+
 def test_the_report_can_be_made_again_with_the_same_bytes(workspace, joined):
     before = reports(workspace)
     again = steps.join(workspace)

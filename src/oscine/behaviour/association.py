@@ -70,7 +70,8 @@ class Pair:
     n_together : int
         Those that share time with it.
     expected : float
-        How many would by chance, given what each session has of both.
+        How many would by chance, given what each session has of both; where whole sessions are
+        shuffled, given what each site has.
     hours_on, hours_off : float
         Effort with the behaviour and without.
     n_sessions, n_subjects : int
@@ -262,7 +263,7 @@ def associate(
         n_sessions=len(sessions),
         n_calls=sum(len(session.calls) for session in sessions),
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
-        notes=tuple(_notes(sessions, columns, n_tested, n_permutations, alpha)),
+        notes=tuple(_notes(sessions, columns)),
     )
 
 
@@ -393,7 +394,7 @@ class _Evidence:
             behaviour=self.column.name,
             n_calls=n_calls,
             n_together=together,
-            expected=float(self.margin.expected[:, self.kind].sum()),
+            expected=self._expected(),
             hours_on=float(on),
             hours_off=float(effort - on),
             n_sessions=int(self.column.is_watched.sum()),
@@ -406,6 +407,20 @@ class _Evidence:
             share_of_one_subject=of_one / together if together and named else None,
             odds_why=odds_why,
         )
+
+    def _expected(self) -> float:
+        """Return how many calls would be during the behaviour by chance, as the test takes it."""
+        if self.column.test != "shuffled sessions":
+            return float(self.margin.expected[:, self.kind].sum())
+        on, effort, n_calls = (
+            _sums(self.column.groups, each)
+            for each in (
+                self.column.on_ms,
+                self.column.effort_ms,
+                self.margin.n_calls[:, self.kind],
+            )
+        )
+        return float(n_calls @ (on / np.maximum(effort, 1)))
 
     def by_time(self, n_allowed: int, echoes: Floats) -> dict[str, float | None]:
         """Return how strong it is, with all sessions and without one, and what could be found."""
@@ -520,22 +535,9 @@ def _by_subject(sessions: Sequence[Session], name: str, types: Whole) -> dict[st
     return counts
 
 
-def _notes(
-    sessions: Sequence[Session],
-    columns: Sequence[Column],
-    n_tested: int,
-    n_permutations: int,
-    alpha: float,
-) -> list[str]:
+def _notes(sessions: Sequence[Session], columns: Sequence[Column]) -> list[str]:
     """Say what concerns all rows."""
     notes = []
-    if n_tested > alpha * (1 + n_permutations):
-        least = math.ceil(n_tested / alpha) - 1
-        notes.append(
-            f"{n_tested} pairs were tested with {n_permutations} permutations: no pair can be "
-            f"found alone, for which {least} are needed; name fewer behaviours or sound types, or "
-            "ask for more permutations"
-        )
     numbers = np.concatenate([*(session.calls for session in sessions), np.zeros(0, np.int64)])
     n_repeated = len(numbers) - len(np.unique(numbers))
     if n_repeated:

@@ -81,13 +81,6 @@ class Clock:
         """Return how far it is ahead when it shows these times (an array or an expression)."""
         return self.offset_ms + self.drift_ppm * 1e-6 * (observer_ms - self.at_ms)
 
-    def inverse(self) -> Clock:
-        """Return what brings the recorder's times onto the observer's clock."""
-        gain = 1 - self.drift_ppm * 1e-6
-        return Clock(
-            offset_ms=-self.offset_ms / gain, drift_ppm=-self.drift_ppm / gain, at_ms=self.at_ms
-        )
-
 
 def corrected(
     frame: pl.DataFrame,

@@ -243,6 +243,8 @@ class JoinPage:
     clocks : sequence of PageClock
     context : sequence of PageContext
     neighbourhood : sequence of PageLikeness
+    neighbourhood_p : float or None
+        Of all its behaviours together.
     sessions : sequence of PageSession
         In the order in which they are shown.
     methods : str
@@ -265,6 +267,7 @@ class JoinPage:
     clocks: Sequence[PageClock] = ()
     context: Sequence[PageContext] = ()
     neighbourhood: Sequence[PageLikeness] = ()
+    neighbourhood_p: float | None = None
     exemplars: Mapping[int, tuple[PageExemplar, Box | None]] = field(default_factory=dict)
     band_hz: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
     files: Sequence[tuple[str, str]] = ()
@@ -529,7 +532,7 @@ def _matrix(evidence: Evidence) -> str:
         f'<th scope="col"><span>{escape(behaviour)}</span></th>' for behaviour in by_behaviour
     ) + "".join(f'<th scope="col" class="n">{name}</th>' for name in COUNTS)
     rows = "".join(
-        f'<tr><th scope="row">{_type(kind, evidence)}</th>'
+        f'<tr><th scope="row">{_type(kind, evidence)}{_look(kind, evidence)}</th>'
         + "".join(_cell(pairs.get(behaviour), evidence.alpha) for behaviour in by_behaviour)
         + "".join(f'<td class="n">{count}</td>' for count in _most(pairs.values()))
         + "</tr>"
@@ -718,7 +721,8 @@ def _alike(page: JoinPage) -> str:
     table = _long_table("Agreement of neighbours", columns, rows, "rows")
     return (
         '<p class="hint">Do the calls that sound most like a call, in other sessions, go with the '
-        f"same behaviour as it does more often than by chance? Bold: found.</p>{table}"
+        "same behaviour as it does more often than by chance? Bold: found. All behaviours "
+        f"together: p {p_text(page.neighbourhood_p)}.</p>{table}"
     )
 
 
@@ -939,6 +943,11 @@ def _most(pairs: Iterable[Pair]) -> list[str]:
 
 def _type(kind: int, evidence: Evidence) -> str:
     return escape(type_text(kind, evidence.names))
+
+
+def _look(kind: int, evidence: Evidence) -> str:
+    look = evidence.looks.get(kind)
+    return f"<small>{escape(look)}</small>" if look else ""
 
 
 def _name(name: str) -> str:

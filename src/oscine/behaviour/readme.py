@@ -88,7 +88,8 @@ ASSOCIATION: Mapping[str, str] = {
     "behaviour": "what was seen",
     "n_calls": "calls of the type while somebody watched for the behaviour",
     "n_together": "calls of these that " + _TOGETHER,
-    "expected": "how many would by chance, given what each session has of both",
+    "expected": "how many would by chance, given what each session has of both (each site, where "
+    "sessions were shuffled)",
     "hours_on": "hours watched with the behaviour",
     "hours_off": "hours watched without it",
     "n_sessions": "sessions in which it was watched for",

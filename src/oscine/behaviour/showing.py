@@ -40,6 +40,7 @@ def evidence_of(
     clocks: Sequence[ClockState] = (),
     at_offsets: Mapping[float, Association] | None = None,
     names: Mapping[int, str] | None = None,
+    looks: Mapping[int, str] | None = None,
 ) -> Evidence:
     """Gather what the words rest on.
 
@@ -52,8 +53,8 @@ def evidence_of(
     clocks : sequence of ClockState
     at_offsets : mapping of float to Association, optional
         Of the join with observations so many ms later.
-    names : mapping of int to str, optional
-        Names of sound types.
+    names, looks : mapping of int to str, optional
+        Names of sound types; band and length of each.
 
     Returns
     -------
@@ -76,6 +77,7 @@ def evidence_of(
         at_offsets=at_offsets or {},
         clocks=clocks,
         names=names or {},
+        looks=looks or {},
     )
 
 

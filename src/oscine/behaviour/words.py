@@ -94,8 +94,8 @@ class Evidence:
     tolerance_ms : int
         A call this near to a point is together with it.
     clocks : sequence of ClockState
-    names : mapping of int to str
-        Names of sound types.
+    names, looks : mapping of int to str
+        Names of sound types; band and length of each.
     """
 
     association: Association
@@ -108,6 +108,7 @@ class Evidence:
     at_offsets: Mapping[float, Association] = field(default_factory=dict)
     clocks: Sequence[ClockState] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    looks: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -184,7 +185,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             pair=pair,
-            sentence=pair_sentence(pair, evidence.names, evidence.association.hours),
+            sentence=pair_sentence(pair, evidence),
             warnings=pair_warnings(pair),
         )
         for pair in evidence.found
@@ -192,16 +193,18 @@ def findings(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def pair_sentence(pair: Pair, names: Mapping[int, str], hours: float) -> str:
+def pair_sentence(pair: Pair, evidence: Evidence) -> str:
     """Say how a sound type and a behaviour go together, with all numbers."""
     goes = "goes with" if _is_more(pair) else "goes less with"
+    look = evidence.looks.get(pair.sound_type, "")
+    look = f" ({look})" if look and pair.sound_type not in evidence.names else ""
     subjects = (
         count_text(pair.n_subjects, "individual")
         if pair.n_subjects
         else "individuals not told apart"
     )
     return (
-        f"Sound {type_text(pair.sound_type, names)} {goes} {pair.behaviour}: "
+        f"Sound {type_text(pair.sound_type, evidence.names)}{look} {goes} {pair.behaviour}: "
         f"{ratio_text(pair.rate_ratio)} times as often as at other times (95 % interval "
         f"{ratio_text(pair.low)} to {ratio_text(pair.high)}; "
         f"{pair.n_together:,} of {count_text(pair.n_calls, 'call')} together with it, "

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from oscine import __version__
 from oscine.config import OscineConfig, WrongArgument, from_mapping, to_mapping, with_overrides
-from oscine.steps.naming import sound_type_names
+from oscine.steps.listening import join_fingerprint
+from oscine.steps.naming import sound_type_looks, sound_type_names
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import ArrayReader, NewFile
-from oscine.workspace.catalogue import MODIFICATION, Catalogue
+from oscine.workspace.catalogue import MODIFICATION, Catalogue, Stage
 from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -229,7 +230,10 @@ def join(
         nearest = partial(_nearest, workspace, catalogue, calls)
         tell = telling(progress, "join") or _silent
         found = analyse(logs, calls, recordings, analysis, tell, nearest)
-        return _written(workspace, catalogue, known, logs, found, analysis, guessed, notes)
+        report = _written(workspace, catalogue, known, logs, found, analysis, guessed, notes)
+        stage = Stage(fingerprint=join_fingerprint(catalogue), finished=True, facts={})
+        catalogue.set_stage("join", stage)
+        return report
 
 
 def _silent(*_: object) -> None:
@@ -466,6 +470,7 @@ def _written(
         clocks=[told.state for told in found.clocks],
         at_offsets=found.at_offsets,
         names=names,
+        looks=sound_type_looks(catalogue),
     )
     pages = [page_log(kept.log, found.joined) for kept in logs]
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
@@ -489,6 +494,7 @@ def _written(
         neighbourhood=[]
         if found.neighbourhood is None
         else page_likenesses(found.neighbourhood, found.joined.sessions),
+        neighbourhood_p=None if found.neighbourhood is None else found.neighbourhood.p,
         exemplars=exemplars,
         band_hz=band_hz,
         files=files,
@@ -540,6 +546,7 @@ def _written(
         "contexts": asdict(found.contexts),
         "neighbourhood": None if found.neighbourhood is None else asdict(found.neighbourhood),
         "names": names,
+        "looks": evidence.looks,
         "methods": methods,
     }
     with NewFile(workspace.reports / FACTS) as path:

@@ -280,6 +280,14 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
     catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 
+def join_fingerprint(catalogue: Catalogue) -> str:
+    """Return what the join with logs rests on: sound types, and the clocks of the recordings."""
+    grouping, archive = catalogue.stage("cluster"), catalogue.stage("index")
+    return fingerprint(
+        grouping.fingerprint if grouping else "", archive.facts.get("clock") if archive else ""
+    )
+
+
 def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
     """Say of each step whether it is missing, begun, stale or done."""
     states: dict[str, str] = {}
@@ -294,11 +302,13 @@ def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
         "cluster": fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
         if embedded and embedded.finished
         else None,
+        "join": join_fingerprint(catalogue),
     }
     for name, expected in wanted.items():
         stage = catalogue.stage(name)
         if stage is None:
-            states[name] = "missing"
+            if name != "join":  # not everybody has seen anything
+                states[name] = "missing"
         elif not stage.finished:
             states[name] = "begun"
         elif stage.fingerprint != expected or "stale" in states.values():

@@ -1,4 +1,4 @@
-"""Names of sound types, that people give: `cluster name`.
+"""Names of sound types, that people give (`cluster name`), and how types look.
 
 In comes a number and a name; out comes what all are called. Names belong to one grouping: they are
 kept when the events are grouped anew, and count again when the grouping is the same again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from oscine.config import WrongArgument
 from oscine.steps.shared import at_work, needed
@@ -72,3 +73,23 @@ def sound_type_names(catalogue: Catalogue) -> dict[int, str]:
         return {}
     named = stage.facts.get(grouping.fingerprint, {})
     return {int(number): name for number, name in sorted(named.items(), key=lambda x: int(x[0]))}
+
+
+def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:
+    """Return band and length of each sound type, by number: medians of its exemplars."""
+    looks: dict[int, str] = {}
+    exemplars = needed(catalogue, "cluster").facts["exemplars"]
+    events = catalogue.some_events(number for each in exemplars for number in each)
+    heard = catalogue.some_recordings({event.recording_id for event in events.values()})
+    for kind, numbers in enumerate(exemplars):
+        some = [events[number] for number in numbers]
+        low_khz, high_khz = (
+            median(ends) / 1000
+            for ends in ([one.low_hz for one in some], [one.high_hz for one in some])
+        )
+        duration_s = median(
+            (one.stop_sample - one.start_sample) / heard[one.recording_id].sample_rate_hz
+            for one in some
+        )
+        looks[kind] = f"{low_khz:.2g} to {high_khz:.2g} kHz, {duration_s:.2g} s"
+    return looks
