@@ -28,6 +28,10 @@ LEVEL = 0.95
 AIM = 0.9
 """Power at which the least detectable effect is computed, so that it truly is 80 %: what a pair
 needs to be found is itself known from a sample of arrangements alone."""
+MARGIN_BELOW = 1.25
+"""How much further than what a pair needs to be found a ratio below 1 must lead. What is needed
+varies from study to study: above 1 a slightly greater ratio makes up for that, below 1 nothing
+does, for calls cannot be rarer than none."""
 MOST_DETECTABLE = 20.0
 """A ratio further from 1 is not called detectable: calls so many times as frequent, or as rare, are
 nearly all during the behaviour, or none."""
@@ -243,7 +247,7 @@ def detectable(
     if not 0 <= n_allowed < len(deviation):
         return None
     weight = n_calls * share * (1 - share)
-    side = 1 if is_above else -1
+    side, margin = (1, 1.0) if is_above else (-1, MARGIN_BELOW)
     squares = echo**2
     tail = stats.norm.isf(((n_allowed + 0.5) / len(deviation) / 2, 0.025))
     normal = max(1.0, tail[0] / tail[1])
@@ -276,7 +280,7 @@ def detectable(
         far = max(distance[n_allowed], normal * np.quantile(distance, 0.95))
         moved = side * statistic(whole, whole, scatter, of_number)
         reached = np.quantile(moved, 1 - AIM)
-        return float(far * (1 + 1e-9) - reached)
+        return float(far * (1 + 1e-9) * margin - reached)
 
     steps = np.log(MOST_DETECTABLE) * np.linspace(0, 1, 9)
     for before, step in pairwise(steps):
