@@ -691,7 +691,7 @@ def test_a_call_that_nobody_watched_is_unobserved_and_not_without_behaviour():
         "observed",
         "observed",
         "unobserved",
-        "no site in common",
+        "no log",
         "no time",
         "observed",
     ]
@@ -859,7 +859,7 @@ def test_recordings_without_a_time_are_told_where_only_time_could_join():
 @pytest.mark.parametrize(
     ("times", "kind", "says"),
     [
-        ([(1, 1), (2, 2), (600, 600)], "suspicious", "first 0.6 s of 600 s: were seconds taken"),
+        ([(1, 1), (2, 2), (600, 600)], "suspicious", "first 600 ms of 10 min: were seconds taken"),
         ([(1, 1), (601_000, 601_000)], "unread", "1 of 2 observations on film.wav begin after"),
     ],
 )

@@ -901,8 +901,9 @@ def join(
     forget
         Name of a log to remove.
     settings
-        Of the analysis: permutations=999, seed=1, join.tolerance_ms=300, join.before_ms,
-        join.after_ms, join.by_subject, false_discovery_rate; kept; may be repeated.
+        Of the analysis: permutations=999 (0, as it is at first: as many as the pairs need, 999 to
+        9,999), seed=1, join.tolerance_ms=300, join.before_ms, join.after_ms, join.by_subject,
+        false_discovery_rate; kept; may be repeated.
     workspace
         Where everything is kept.
     as_json
@@ -1259,14 +1260,20 @@ def _print_evaluated(report: EvaluateReport) -> None:
 
 def _print_joined(report: JoinReport) -> None:
     """Print how the log was read, what can be said, and what cannot."""
+    from oscine.behaviour.clocks import hours_text
+
     if report.guessed:
         print("How the log was read (join.toml in the workspace has it all):")
         _print_first([f"  {sentence}" for sentence in report.guessed])
         print()
     for one in report.logs:
+        rows = f"{one.used:,} of {one.rows:,} rows" if one.rows else f"{one.used:,} rows"
+        left = f" ({one.unread:,} left out)" if one.unread else ""
+        nowhere = f", {one.nowhere:,} of them without a recording" if one.nowhere else ""
         print(
-            f"{one.name}: {one.rows:,} rows, {one.points:,} points and {one.states:,} states in "
-            f"{one.sessions:,} sessions, {one.hours:.2f} hours, {one.calls:,} calls"
+            f"{one.name}: {rows}{left}, {one.points:,} points, {one.states:,} states and "
+            f"{one.whole:,} observations of whole recordings{nowhere}; {one.sessions:,} sessions, "
+            f"{hours_text(one.hours)}, {one.calls:,} calls"
         )
     print()
     _print_table(
@@ -1274,8 +1281,8 @@ def _print_joined(report: JoinReport) -> None:
             ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
             ("unobserved", f"{report.unobserved:,}"),
             *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
-            ("watched", f"{report.hours:.2f} hours in {report.sessions:,} sessions"),
-            ("pairs tested", f"{report.tested:,}, {report.found:,} beyond chance"),
+            ("watched", f"{hours_text(report.hours)} in {report.sessions:,} sessions"),
+            ("pairs tested", f"{report.tested:,}, {report.found:,} found"),
             ("report", report.report),
             ("a row a call", report.table),
         ],
@@ -1291,7 +1298,11 @@ def _print_joined(report: JoinReport) -> None:
     if report.problems:
         print(f"\n{len(report.problems):,} rows to look at:")
         _print_first(
-            [f"  {one.log}, line {one.row} ({one.kind}): {one.what}" for one in report.problems]
+            [
+                f"  {one.log}, {f'line {one.row}' if one.row else 'as a whole'} ({one.kind}): "
+                f"{one.what}"
+                for one in report.problems
+            ]
         )
 
 
