@@ -504,6 +504,16 @@ def test_a_type_that_comes_when_it_is_warm_stands_there():
     assert warm.mean_at_calls == pytest.approx(np.mean(values))
     every = np.concatenate([one.contexts["°C"].values for one in made])
     assert warm.mean_over_effort == pytest.approx(every.mean())
+    # What is compared, what it would be by chance, and the difference belong to each other.
+    assert warm.mean_compared == pytest.approx(warm.mean_at_calls)
+    means = [
+        one.contexts["°C"].values.mean()
+        for one in made
+        for start in one.starts[one.sound_types == 0]
+        if start < edges[11]
+    ]
+    assert warm.mean_by_chance == pytest.approx(np.mean(means))
+    assert warm.difference == pytest.approx(warm.mean_compared - warm.mean_by_chance)
     assert warm.deviation == pytest.approx(every.std())
 
 
@@ -522,12 +532,38 @@ def test_a_context_that_holds_for_whole_sessions_is_shuffled_or_not_tested():
     assert one.p < 0.01
     n = np.array([len(each.calls) for each in made])
     assert one.difference == pytest.approx(n @ np.arange(7) / n.sum() - 3)
+    assert one.mean_by_chance == pytest.approx(3)
+    assert one.mean_compared == pytest.approx(one.mean_at_calls)
     assert one.from_calls_why == "known at too few other calls (0; 5 needed)"
     (few,) = in_context(made[:3], n_permutations=999).standings
     assert few.test == "not tested"
     assert "3 sessions can be rearranged in 6 ways" in few.why
     (flat,) = in_context(made[:1], n_permutations=99).standings
     assert flat.why == "the same throughout"
+
+
+def test_sites_that_differ_are_not_compared_with_each_other():
+    """Calls are at the warm site, where it is no warmer when they call: all means say otherwise."""
+    rng = np.random.default_rng(3)
+    made = [
+        session(
+            number,
+            site="warm" if number % 2 else "cold",
+            starts=rng.integers(0, HOUR_MS, 20 if number % 2 else 4),
+            contexts={
+                "°C": Held(
+                    spans=spans(0, HOUR_MS),
+                    values=np.array([20.0 * (number % 2) + number // 2 % 4]),
+                )
+            },
+        )
+        for number in range(16)
+    ]
+    (one,) = in_context(made, n_permutations=199).standings
+    assert one.test == "shuffled sessions"
+    assert one.mean_at_calls - one.mean_over_effort == pytest.approx(20 * (5 / 6 - 1 / 2))
+    assert one.difference == pytest.approx(0)
+    assert one.mean_by_chance == pytest.approx(one.mean_compared)
 
 
 def test_hours_have_no_jump_at_midnight_and_are_local():

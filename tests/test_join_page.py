@@ -466,7 +466,6 @@ LOG = PageLog(
     n_states=120,
     n_whole=0,
     n_nowhere=0,
-    n_by_time=420,
     n_recordings=0,
     n_measured=60,
     n_calls=400,
@@ -495,14 +494,13 @@ def test_the_methods_name_every_parameter_and_cite_who_is_due():
         version="1.2.3",
     )
     for part in (
-        "crows.csv (500 rows, 420 of which tell what was seen, 79 that nothing was, or that it "
-        "ended and 1 could not be read without doubt and was left out; 420 observations: 300 "
-        "points and 120 states; "
-        "6.2 h in 8 sessions, taken from: declared; time zone Europe/London)",
+        "crows.csv (500 rows: 420 with what was seen, 1 that could not be read without doubt (left "
+        "out) and 79 with nothing, or with the end of something; 420 observations: 300 points and "
+        "120 states; 6.2 h in 8 sessions, taken from: declared; time zone Europe/London)",
         "400 calls of 1 sound type",
         "4.2 s ahead of the recorder's (from 9 of 10 markers; 95 % interval ± 200 ms at its "
         "widest); its times were corrected by this.",
-        "repeated with all observations 200 ms earlier.",
+        "repeated with the times of the observations 200 ms earlier.",
         "at most 500 ms away",
         "at most 5 s before an observation, or began at most 4 s after",
         "999 permutations",
@@ -532,15 +530,12 @@ def test_only_what_was_done_is_in_the_methods():
 
 
 def test_a_join_by_names_of_recordings_is_described_as_one():
-    log = replace(
-        LOG, n_points=374, n_states=0, n_whole=253, n_nowhere=600, n_by_time=0, n_recordings=20
-    )
+    log = replace(LOG, n_points=0, n_states=0, n_whole=27, n_nowhere=600, n_recordings=20)
     clock = ClockState(log="crows.csv", is_needed=False, source="none")
     said = evidence(clocks=[clock], n_calls=87, n_ungrouped=59)
     text = methods_text(said, [log], WINDOWS, version="1")
     for part in (
-        "627 observations: 374 points and 253 that hold for a whole recording, 600 of these "
-        "without a recording; ",
+        "627 observations: 27 that hold for a whole recording and 600 without a recording or site",
         "What a row of crows.csv says of a recording that it names (20 recordings of the archive) "
         "was joined with all calls of that recording.",
         "A call was together with what was said of its recording.",
@@ -744,12 +739,12 @@ def test_every_row_of_a_table_says_what_it_rests_on(tmp_path):
     # Logs, the matrix, a forest for each of two behaviours and questions, offsets, sessions.
     assert len(counted) == 8
     for head, *rows in counted:
-        places = [head.index(name) for name in ("Calls", "Sessions", "Individuals", "Hours")]
+        places = [head.index(name) for name in ("Calls", "Sessions", "Individuals", "Watched")]
         assert rows
         for row in rows:
             assert len(row) == len(head)
-            if row[0] not in ("Calls with it", "Sessions", "Individuals", "Hours with it"):
-                assert all(re.fullmatch(r"[\d.,]+", row[place]) for place in places), row
+            if row[0] not in ("Calls with it", "Sessions", "Individuals", "Watched with it"):
+                assert all(re.fullmatch(r"[\d.,]+( h)?", row[place]) for place in places), row
     # What has no count is about a log as a whole: its settings and its rows to look at.
     assert {table[0][0] for table in tables if "Calls" not in table[0]} == {"Setting", "Row"}
 
@@ -821,7 +816,7 @@ def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_pat
     assert parsed.open == []
     assert parsed.tags.count("script") == 1
     measured = next(table for table in parsed.tables if "Measured" in table[0])
-    counts = ["34", "8", "–", "6.2"]
+    counts = ["34", "8", "–", "6.2 h"]
     assert measured[1] == [
         "type 7 'low double caw'", "temperature", "1,234, 1,235", "within sessions",
         "1,234, 1,235", "−0.5", "[−0.9, −0.1]", "−0.25", ".010", ".030", "−0.4", *counts,
@@ -831,7 +826,7 @@ def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_pat
     assert "Not tested, wind: never measured (type 7 'low double caw')." in parsed.text
     assert "<b>−0.5</b>" in html
     near = next(table for table in parsed.tables if "Pairs of neighbours" in table[0])
-    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2"]
+    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2 h"]
     assert near[1] == found
     assert (near[2][0], near[2][6]) == (HOSTILE, "not tested: too few")
 
@@ -881,6 +876,15 @@ def test_long_lists_are_folded_after_the_first_rows(tmp_path):
     assert "<summary>25 more rows</summary>" in html
     assert "<summary>18 more sessions</summary>" in html  # strips
     assert "<summary>10 more sessions</summary>" in html  # rows of the table of effort
+
+
+def test_what_is_hidden_in_a_table_scrolls_with_it_and_does_not_widen_the_page(tmp_path):
+    """Reasons for untested cells are placed absolutely, which must be within what scrolls."""
+    html = written(tmp_path, page())
+    hidden = re.search(r"([^}]*)\{ position: absolute; width: 1px", html).group(1)
+    assert ".matrix i" in hidden
+    (table,) = re.findall(r"^\.table \{ max-width.*?\}", html, re.MULTILINE)
+    assert "position: relative" in table
 
 
 def test_the_largest_join_stays_small(tmp_path, rng):
@@ -1028,7 +1032,7 @@ def test_what_a_log_gave_is_counted(joined):
     shown = page_log(*joined)
     assert (shown.n_rows, shown.n_used, shown.n_unread) == (4, 3, 1)
     assert (shown.n_points, shown.n_states, shown.n_measured) == (0, 3, 0)
-    assert (shown.n_whole, shown.n_nowhere, shown.n_by_time) == (0, 0, 3)
+    assert (shown.n_whole, shown.n_nowhere, shown.n_recordings) == (0, 0, 0)
     assert (shown.n_calls, shown.n_sessions, shown.n_subjects) == (40, 1, 2)
     assert shown.hours == pytest.approx(40 / 60)
     assert shown.effort == "first to last row"
@@ -1049,6 +1053,16 @@ def test_what_nobody_watched_is_known_to_words_and_page(joined):
     assert shown.source == "first to last row"
     assert shown.n_subjects == 2
     assert not len(shown.unobserved_ms)  # they lie after it
+
+
+def test_individuals_of_a_log_are_those_that_were_seen_in_the_hours_that_count(joined):
+    read, one = joined
+    unseen = read.observations.with_columns(pl.lit("zoe").alias("subject"))
+    more = replace(read, observations=pl.concat([read.observations, unseen]))
+    known = evidence_of(
+        one, associate(one.sessions, n_permutations=99), tolerance_ms=500, has_subjects=True
+    )
+    assert page_log(more, one).n_subjects == known.n_subjects == 2
 
 
 def test_unobserved_calls_within_a_session_are_those_of_its_gaps(joined):

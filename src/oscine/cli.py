@@ -1260,8 +1260,6 @@ def _print_evaluated(report: EvaluateReport) -> None:
 
 def _print_joined(report: JoinReport) -> None:
     """Print how the log was read, what can be said, and what cannot."""
-    from oscine.behaviour.clocks import hours_text
-
     if report.guessed:
         print("How the log was read (join.toml in the workspace has it all):")
         _print_first([f"  {sentence}" for sentence in report.guessed])
@@ -1269,11 +1267,12 @@ def _print_joined(report: JoinReport) -> None:
     for one in report.logs:
         rows = f"{one.used:,} of {one.rows:,} rows" if one.rows else f"{one.used:,} rows"
         left = f" ({one.unread:,} left out)" if one.unread else ""
-        nowhere = f", {one.nowhere:,} of them without a recording" if one.nowhere else ""
+        whole = f", {one.whole:,} for whole recordings" if one.whole else ""
+        nowhere = f", {one.nowhere:,} without a recording or site" if one.nowhere else ""
         print(
-            f"{one.name}: {rows}{left}, {one.points:,} points, {one.states:,} states and "
-            f"{one.whole:,} observations of whole recordings{nowhere}; {one.sessions:,} sessions, "
-            f"{hours_text(one.hours)}, {one.calls:,} calls"
+            f"{one.name}: {rows}{left}; {one.points:,} points, {one.states:,} states{whole}"
+            f"{nowhere}; {one.sessions:,} sessions, "
+            f"{one.watched}, {one.calls:,} calls"
         )
     print()
     _print_table(
@@ -1281,7 +1280,7 @@ def _print_joined(report: JoinReport) -> None:
             ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
             ("unobserved", f"{report.unobserved:,}"),
             *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
-            ("watched", f"{hours_text(report.hours)} in {report.sessions:,} sessions"),
+            ("watched", f"{report.watched} in {report.sessions:,} sessions"),
             ("pairs tested", f"{report.tested:,}, {report.found:,} found"),
             ("report", report.report),
             ("a row a call", report.table),

@@ -95,8 +95,9 @@ class Joined:
     observed : pl.DataFrame
         One row a log and behaviour: how many observations there are (`n`; what one row says of one
         recording and of its time is one), and of these `n_nowhere` (no recording or site for
-        them), `n_outside_effort`, `n_unrecorded` (nothing was recorded when it was seen),
-        `n_with_calls`, and `n_whole` (they hold for the whole of a recording, which they name).
+        them), `n_whole` (they hold for the whole of a recording, which they name), `n_points` and
+        `n_states` (the others, by their times), which make up all; `n_outside_effort`,
+        `n_unrecorded` (nothing was recorded when it was seen), `n_with_calls`.
     named : mapping of str to int
         How many recordings each log names, of those that there are.
     pooled_h : float
@@ -449,23 +450,26 @@ def _observed(
             ("recorded", rows[is_recorded]),
             ("paired", paired),
             ("whole", rows[is_whole & (windows.recordings >= 0)]),
+            ("point", rows[windows.starts == windows.stops]),
         )
     }
     each = observations.select(_TWINS).with_columns(
         **{name: pl.Series(v) for name, v in has.items()}
     )
     each = each.with_columns(pl.col(*has).any().over(_TWINS))
-    placed, inside = pl.col("placed"), pl.col("inside")
+    placed, inside, whole = pl.col("placed"), pl.col("inside"), pl.col("whole")
     counts = (
         each.unique(_TWINS)
         .group_by("log", "behaviour")
         .agg(
             n=pl.len(),
             n_nowhere=(~placed).sum(),
+            n_whole=whole.sum(),
+            n_points=(placed & ~whole & pl.col("point")).sum(),
+            n_states=(placed & ~whole & ~pl.col("point")).sum(),
             n_outside_effort=(placed & ~inside).sum(),
             n_unrecorded=(placed & ~pl.col("recorded")).sum(),
             n_with_calls=pl.col("paired").sum(),
-            n_whole=pl.col("whole").sum(),
         )
         .sort("log", "behaviour")
     )

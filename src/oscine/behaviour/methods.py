@@ -71,7 +71,7 @@ def methods_text(
     paragraphs = [
         _material(evidence, logs),
         _clocks(evidence),
-        _together(logs, windows),
+        _together(evidence, logs, windows),
         _by_time(evidence),
         _among_calls(evidence),
         *more,
@@ -174,13 +174,16 @@ def _material(evidence: Evidence, logs: Sequence[PageLog]) -> str:
 def _rows(log: PageLog) -> str:
     """Account for all rows of a log."""
     n_other = log.n_rows - log.n_used - log.n_unread
-    parts = [f"{log.n_used:,} of which tell what was seen"]
-    if n_other > 0:
-        parts.append(f"{n_other:,} that nothing was, or that it ended")
-    if log.n_unread:
-        were = "was" if log.n_unread == 1 else "were"
-        parts.append(f"{log.n_unread:,} could not be read without doubt and {were} left out")
-    return f"{count_text(log.n_rows, 'row')}, {listed(parts)}; " if log.n_rows else ""
+    parts = [
+        f"{number:,} {what}"
+        for number, what in (
+            (log.n_used, "with what was seen"),
+            (log.n_unread, "that could not be read without doubt (left out)"),
+            (n_other, "with nothing, or with the end of something"),
+        )
+        if number > 0
+    ]
+    return f"{count_text(log.n_rows, 'row')}: {listed(parts)}; " if log.n_rows else ""
 
 
 def _observations(log: PageLog) -> str:
@@ -192,9 +195,10 @@ def _observations(log: PageLog) -> str:
     ]
     if log.n_whole:
         parts.append(f"{log.n_whole:,} that hold for a whole recording")
-    nowhere = f", {log.n_nowhere:,} of these without a recording" if log.n_nowhere else ""
-    n_all = log.n_points + log.n_states + log.n_whole
-    return f"{count_text(n_all, 'observation')}: {listed(parts)}{nowhere}"
+    if log.n_nowhere:
+        parts.append(f"{log.n_nowhere:,} without a recording or site, which took no part")
+    n_all = log.n_points + log.n_states + log.n_whole + log.n_nowhere
+    return f"{count_text(n_all, 'observation')}: {listed(parts)}"
 
 
 def _by_name(log: PageLog) -> str:
@@ -212,7 +216,7 @@ def _clocks(evidence: Evidence) -> str:
     said = [_clock(clock) for clock in evidence.clocks if clock.is_needed]
     if evidence.at_offsets:
         moved = listed([offset_text(offset) for offset in sorted(evidence.at_offsets)])
-        said.append(f"The analysis was repeated with all observations {moved}.")
+        said.append(f"The analysis was repeated with the times of the observations {moved}.")
     return " ".join(said)
 
 
@@ -240,14 +244,14 @@ def _clock(clock: ClockState) -> str:
     )
 
 
-def _together(logs: Sequence[PageLog], windows: JoinConfig) -> str:
+def _together(evidence: Evidence, logs: Sequence[PageLog], windows: JoinConfig) -> str:
     subjects = (
         " Where the caller was known, only behaviour of the same individual, or of none that was "
         "named, counted."
-        if windows.by_subject
+        if windows.by_subject and evidence.has_subjects
         else ""
     )
-    if not any(log.n_by_time for log in logs):
+    if not any(log.n_points or log.n_states for log in logs):
         return f"A call was together with what was said of its recording.{subjects}"
     return (
         "A call was together with a state where they shared time, and with a point where it was at "

@@ -62,10 +62,10 @@ STEEP = 3.0
 LONG_CELL = 48
 """Characters from which a cell of a table is wrapped."""
 WRAPPED, UNTESTED = ' class="text"', ' class="untested"'
-COUNTS = ("Calls", "Sessions", "Individuals", "Hours")
+COUNTS = ("Calls", "Sessions", "Individuals", "Watched")
 """What every row of pairs, logs and sessions rests on."""
 MOST = "Most of one session, individual"
-NUMBER = re.compile(r"(<b>)?[-+−\d.,<∞–e ]+(</b>)?")
+NUMBER = re.compile(r"(<b>)?([-+−\d.,<∞–e ]|h|min|m?s)+(</b>)?")
 SIGN = Sign(shape="circle", tint="blue")
 
 
@@ -81,11 +81,9 @@ class PageLog:
     n_rows, n_used, n_unread : int
         Rows of the file (0: not known); those that tell what was seen; those that could not be
         read without doubt. The others say that nothing was seen, or that it ended.
-    n_points, n_states, n_whole : int
-        Observations that were made of them; the last hold for the whole of a recording that their
-        row names.
-    n_nowhere, n_by_time : int
-        Of these: how many have no recording, and how many were joined by their time.
+    n_points, n_states, n_whole, n_nowhere : int
+        Observations that were made of them: instants and what lasted, by their times; those that
+        hold for the whole of a recording that their row names; those without a recording or site.
     n_recordings : int
         That the archive has of those that it names.
     n_measured : int
@@ -114,7 +112,6 @@ class PageLog:
     n_states: int
     n_whole: int
     n_nowhere: int
-    n_by_time: int
     n_recordings: int
     n_measured: int
     n_calls: int
@@ -592,14 +589,14 @@ def _matrix(evidence: Evidence) -> str:
             ("Calls with it", lambda pairs: f"{sum(pair.n_together for pair in pairs):,}"),
             ("Sessions", lambda pairs: f"{max(pair.n_sessions for pair in pairs):,}"),
             ("Individuals", lambda pairs: _individuals(max(p.n_subjects for p in pairs))),
-            ("Hours with it", lambda pairs: _hours(max(pair.hours_on for pair in pairs))),
+            ("Watched with it", lambda pairs: hours_text(max(pair.hours_on for pair in pairs))),
         )
     )
     return (
         '<p class="hint">How many times as often a sound is heard with a behaviour as at other '
         "times. Framed and bold: found. In brackets: taken back, as it would not be found were the "
         "clocks a little off. Orange: more often; blue: less often; a point: not tested (the "
-        "reason shows on it, and in the tables below). Calls, sessions, individuals and hours are "
+        "reason shows on it, and in the tables below). Calls, sessions, individuals and time are "
         "those of the pair that rests on most of each.</p>"
         '<div class="table tall"><table class="numbers matrix"><caption>Rate ratio of '
         'each sound type and behaviour</caption><thead><tr><th scope="col">Sound</th>'
@@ -688,7 +685,7 @@ def _forest(
             f"{pair.n_together:,}",
             *(cell(pair) for cell in question.columns.values()),
             *_counts_of(pair),
-            _hours(pair.hours_on),
+            hours_text(pair.hours_on),
             f"{_share(pair.share_of_one_session)}, {_share(pair.share_of_one_subject)}",
         ]
         rows += (
@@ -699,7 +696,7 @@ def _forest(
         )
     head = "".join(
         f'<th scope="col" class="n">{name}</th>'
-        for name in ("p", "q", "Calls with it", *question.columns, *COUNTS, "Hours with it", MOST)
+        for name in ("p", "q", "Calls with it", *question.columns, *COUNTS, "Watched with it", MOST)
     )
     return (
         f'<div class="table"><table class="numbers forest"><caption>{escape(behaviour)}</caption>'
@@ -769,7 +766,7 @@ def _context(page: JoinPage) -> str:
         "Within sessions: calls beside the watched time of their own session, where the value "
         "changes in it. Whole sessions: each call has the mean of its session, and by chance that "
         "of the sessions of its site. ‘From all calls’: the difference from calls of all types. "
-        "Bold: found. Hours are those for which the value is known.</p>"
+        "Bold: found. Watched: as long as the value is known.</p>"
         f"{_long_table('Measured values', columns, rows, 'rows')}{_list(reasons, 'reasons')}"
     )
 
@@ -995,7 +992,7 @@ def _methods(page: JoinPage) -> str:
 
 def _counts(n_calls: int, n_sessions: int, n_subjects: int, hours: float) -> list[str]:
     """Write what a row rests on, in the order of ``COUNTS``."""
-    return [f"{n_calls:,}", f"{n_sessions:,}", _individuals(n_subjects), _hours(hours)]
+    return [f"{n_calls:,}", f"{n_sessions:,}", _individuals(n_subjects), hours_text(hours)]
 
 
 def _counts_of(pair: Pair) -> list[str]:
@@ -1029,11 +1026,6 @@ def _look(kind: int, evidence: Evidence) -> str:
 
 def _name(name: str) -> str:
     return escape(name or "without a name")
-
-
-def _hours(hours: float) -> str:
-    """Write hours for a column: two significant digits at least."""
-    return f"{hours:,.1f}" if hours >= 0.95 else f"{hours:.2g}"
 
 
 def _order(q: float | None) -> float:

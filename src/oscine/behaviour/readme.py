@@ -80,10 +80,12 @@ OBSERVED: Mapping[str, str] = {
     "behaviour": "what was seen",
     "n": "observations",
     "n_nowhere": "of these, how many have no recording or site",
+    "n_whole": "how many hold for the whole of a recording that the log names, whatever its time",
+    "n_points": "how many of the others are instants, by their times",
+    "n_states": "how many of the others last",
     "n_outside_effort": "how many lie outside the hours that are said to be watched",
     "n_unrecorded": "how many were seen while no recorder ran",
     "n_with_calls": "how many a call was during",
-    "n_whole": "how many hold for the whole of a recording that the log names, whatever its time",
 }
 """One row a log and behaviour."""
 

@@ -23,10 +23,9 @@ from oscine.behaviour.join import Joined
 from oscine.behaviour.log import Log
 from oscine.behaviour.neighbourhood import Neighbourhood
 from oscine.behaviour.page import Correlogram, PageClock, PageContext, PageLikeness, PageLog
-from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER
+from oscine.behaviour.parts import FIRST_TO_LAST
 from oscine.behaviour.sessions import Session, Whole
 from oscine.behaviour.sites import folded
-from oscine.behaviour.tables import FILE
 from oscine.behaviour.words import ClockState, Evidence
 from oscine.sound.clock import zone_of
 
@@ -92,14 +91,9 @@ def page_log(log: Log, joined: Joined) -> PageLog:
     effort = joined.effort.filter(pl.col("log") == log.name)
     numbers = effort["joined_session"].drop_nulls().unique().sort().to_list()
     sessions = [joined.sessions[number] for number in numbers]
-    # What one row says of a recording and of its time is one.
-    whole = pl.col("timeline").str.starts_with(FILE) & (pl.col("stop_ms") >= FOREVER)
-    seen = log.observations.group_by("row", "behaviour", "subject").agg(
-        whole.any().alias("is_whole"), pl.col("is_state").any()
-    )
     used = log.observations["row"].unique()
     unread = {one.row for one in log.problems if one.row and one.kind != "suspicious"}
-    sums = joined.observed.filter(pl.col("log") == log.name).sum()
+    seen = joined.observed.filter(pl.col("log") == log.name)
     named = {who for who in log.observations["subject"].unique() if who}
     return PageLog(
         name=log.name,
@@ -107,11 +101,10 @@ def page_log(log: Log, joined: Joined) -> PageLog:
         n_rows=log.n_rows,
         n_used=len(used),
         n_unread=len(unread - set(used)),
-        n_points=len(seen.filter(~pl.col("is_whole") & ~pl.col("is_state"))),
-        n_states=len(seen.filter(~pl.col("is_whole") & pl.col("is_state"))),
-        n_whole=int(seen["is_whole"].sum()),
-        n_nowhere=sums["n_nowhere"][0],
-        n_by_time=sums["n"][0] - sums["n_nowhere"][0] - sums["n_whole"][0],
+        n_points=seen["n_points"].sum(),
+        n_states=seen["n_states"].sum(),
+        n_whole=seen["n_whole"].sum(),
+        n_nowhere=seen["n_nowhere"].sum(),
         n_recordings=joined.named.get(log.name, 0),
         n_measured=len(log.context),
         n_calls=sum(len(session.calls) for session in sessions),

@@ -109,6 +109,11 @@ class JoinedLog:
     calls: int
     timezone: str
 
+    @property
+    def watched(self) -> str:
+        """The hours, as they are written."""
+        return _hours(self.hours)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JoinReport:
@@ -156,6 +161,17 @@ class JoinReport:
     notes: list[str]
     report: str
     table: str
+
+    @property
+    def watched(self) -> str:
+        """The hours, as they are written."""
+        return _hours(self.hours)
+
+
+def _hours(hours: float) -> str:
+    from oscine.behaviour.clocks import hours_text
+
+    return hours_text(hours)
 
 
 def join(
