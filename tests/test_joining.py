@@ -338,7 +338,7 @@ def test_a_log_that_names_recordings_without_a_time_takes_no_clock(tmp_path):
     calls = pl.DataFrame(rows, schema=dict(CALLS), orient="row")
     lines = [("date", "time", "audio_marker", "feeding", "hiding")]
     lines += [
-        ("31.05.24", f"12{n:02}00", "" if n > 5 else f"clip_{n % 5}", n % 2, "") for n in range(20)
+        ("31.05.24", f"12{n:02}00", "" if n > 3 else f"clip_{n}", n % 2, "") for n in range(20)
     ]
     found = analysed(lines, calls, recordings, tmp_path)
     (told,) = found.clocks
