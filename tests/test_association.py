@@ -319,24 +319,24 @@ def test_each_thing_that_cannot_be_said_has_its_reason_in_numbers():
         ]
 
     assert why(made) == ("", "")
-    assert why(watched(NOTHING))[0] == "never seen in 6 h"
-    assert why(watched(spans(0, HOUR_MS)))[0] == "on for all of 6 h"
+    assert why(watched(NOTHING))[0] == "never seen (in 6 h)"
+    assert why(watched(spans(0, HOUR_MS)))[0] == "seen all the time (for 6 h)"
     half = spans(HOUR_MS // 2, HOUR_MS)
     reason = why(watched(half))[0]
-    assert "changes 6 times within sessions (10 needed)" in reason
-    assert "rearranged in 1 ways, so that p cannot be less than 1" in reason
+    assert "(6 changes, 10 needed," in reason
+    assert "rearranged in 1 way, so that p cannot be less than 1" in reason
     assert why(watched(spans(0, HOUR_MS), NOTHING))[0] == ""  # 20 ways
     assert "in 3 ways" in why(watched(spans(0, HOUR_MS), NOTHING)[:3])[0]
     few = [replace(one, sound_types=one.sound_types.copy()) for one in made]
     for one in few:
         one.sound_types[one.sound_types == 0] = 1
     few[0].sound_types[:4] = 0
-    assert why(few)[0] == "4 calls of the type in sessions that can be compared (5 needed)"
+    assert why(few)[0] == "too few calls of the type in sessions that can be compared (4; 5 needed)"
     rare = [spans(*range(1000 * n, 1000 * n + 40 * 3, 20)) for n in range(1, 7)]
     reason = why(watched(*rare))[0]
-    assert "are expected during the behaviour by chance (1 needed)" in reason
+    assert "too few calls of the type expected during the behaviour by chance (" in reason
     alone = [replace(one, sound_types=np.zeros_like(one.sound_types)) for one in made]
-    assert why(alone) == ("", "0 other calls in sessions that can be compared (5 needed)")
+    assert why(alone) == ("", "too few other calls in sessions that can be compared (0; 5 needed)")
 
 
 def test_notes_say_when_calls_count_twice_and_when_a_behaviour_seldom_changes():
@@ -349,7 +349,7 @@ def test_notes_say_when_calls_count_twice_and_when_a_behaviour_seldom_changes():
     assert associate([], n_permutations=19).pairs == []
     seldom = [replace(one, behaviours={"forages": spans(0, HOUR_MS // 2)}) for one in untied(0, 12)]
     (note,) = associate(seldom, n_permutations=199).notes
-    assert note.startswith("'forages' changes 1 times in a session")
+    assert note.startswith("'forages' changes only 1 times a session")
 
 
 # --- How strong -----------------------------------------------------------------------------------
@@ -528,6 +528,16 @@ def test_a_type_that_comes_when_it_is_warm_stands_there():
     assert warm.mean_at_calls == pytest.approx(np.mean(values))
     every = np.concatenate([one.contexts["°C"].values for one in made])
     assert warm.mean_over_effort == pytest.approx(every.mean())
+    # What is compared, what it would be by chance, and the difference belong to each other.
+    assert warm.mean_compared == pytest.approx(warm.mean_at_calls)
+    means = [
+        one.contexts["°C"].values.mean()
+        for one in made
+        for start in one.starts[one.sound_types == 0]
+        if start < edges[11]
+    ]
+    assert warm.mean_by_chance == pytest.approx(np.mean(means))
+    assert warm.difference == pytest.approx(warm.mean_compared - warm.mean_by_chance)
     assert warm.deviation == pytest.approx(every.std())
 
 
@@ -546,12 +556,38 @@ def test_a_context_that_holds_for_whole_sessions_is_shuffled_or_not_tested():
     assert one.p < 0.01
     n = np.array([len(each.calls) for each in made])
     assert one.difference == pytest.approx(n @ np.arange(7) / n.sum() - 3)
-    assert one.from_calls_why == "it is known at 0 other calls (5 needed)"
+    assert one.mean_by_chance == pytest.approx(3)
+    assert one.mean_compared == pytest.approx(one.mean_at_calls)
+    assert one.from_calls_why == "known at too few other calls (0; 5 needed)"
     (few,) = in_context(made[:3], n_permutations=999).standings
     assert few.test == "not tested"
     assert "3 sessions can be rearranged in 6 ways" in few.why
     (flat,) = in_context(made[:1], n_permutations=99).standings
     assert flat.why == "the same throughout"
+
+
+def test_sites_that_differ_are_not_compared_with_each_other():
+    """Calls are at the warm site, where it is no warmer when they call: all means say otherwise."""
+    rng = np.random.default_rng(3)
+    made = [
+        session(
+            number,
+            site="warm" if number % 2 else "cold",
+            starts=rng.integers(0, HOUR_MS, 20 if number % 2 else 4),
+            contexts={
+                "°C": Held(
+                    spans=spans(0, HOUR_MS),
+                    values=np.array([20.0 * (number % 2) + number // 2 % 4]),
+                )
+            },
+        )
+        for number in range(16)
+    ]
+    (one,) = in_context(made, n_permutations=199).standings
+    assert one.test == "shuffled sessions"
+    assert one.mean_at_calls - one.mean_over_effort == pytest.approx(20 * (5 / 6 - 1 / 2))
+    assert one.difference == pytest.approx(0)
+    assert one.mean_by_chance == pytest.approx(one.mean_compared)
 
 
 def test_hours_have_no_jump_at_midnight_and_are_local():
@@ -670,11 +706,11 @@ def test_neighbours_that_say_nothing_say_why_and_wrong_ones_are_refused():
     calls = np.concatenate([one.calls for one in made])
     none = np.full((len(calls), 2), -1)
     found = agreement(made, calls, none, n_permutations=19)
-    assert {one.why for one in found.likenesses} == {"0 pairs of neighbours (20 needed)"}
+    assert {one.why for one in found.likenesses} == {"too few pairs of neighbours (0; 20 needed)"}
     assert found.p is None
     constant = [replace(one, behaviours={"b": spans(0, HOUR_MS // 2)}) for one in made]
     (one,) = agreement(constant, calls, none, n_permutations=19).likenesses
-    assert "changes 2 times within sessions" in one.why
+    assert "(2 changes, 10 needed," in one.why
     with pytest.raises(ValueError, match="do not fit 60 calls"):
         agreement(made, calls, none[:3])
     with pytest.raises(ValueError, match="from 0 to 59, or -1"):

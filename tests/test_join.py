@@ -691,7 +691,7 @@ def test_a_call_that_nobody_watched_is_unobserved_and_not_without_behaviour():
         "observed",
         "observed",
         "unobserved",
-        "no site in common",
+        "no log",
         "no time",
         "observed",
     ]
@@ -825,6 +825,37 @@ def test_recordings_without_a_site_are_where_somebody_watched_and_it_is_told():
 YEAR_2024 = 1_714_000_000_000
 
 
+def test_hours_with_several_recorders_at_one_place_are_told():
+    hour = recording(0, "a.flac", "", duration=HOUR)
+    beside = [recording(n, f"{n}.flac", "", start=HOUR // 2, duration=HOUR) for n in (1, 2)]
+    effort = [watched(0, 2 * HOUR, "site:"), watched(0, HOUR, "site:", log="other")]
+    found = joined([], [hour, *beside], effort=effort)
+    assert found.pooled_h == pytest.approx(1)  # from half past, be it two recorders or three
+    assert "for 1 h of it recordings run beside each other" in told(found, "suspicious")
+    placed = [one | {"site": str(n)} for n, one in enumerate([hour, *beside])]
+    assert joined([], placed, effort=effort).pooled_h == 0
+
+
+def test_observations_are_counted_by_how_they_were_joined():
+    dated, undated = recording(0), recording(1, "b.flac", start=None, duration=7000)
+    forever = WHOLE
+    observations = [
+        seen(0, forever, timeline="file:b", row=2),
+        seen(1000, 1000, row=2),  # the same row, by its time
+        seen(2000, 2000, row=3),
+        seen(0, forever, timeline="file:c", row=4),  # the archive has none of that name,
+        seen(5000, 9000, row=4),  # but the time counts
+        seen(0, forever, timeline="file:c", row=5),
+    ]
+    effort = [watched(0, HOUR), watched(0, forever, "file:b")]
+    found = joined([], [dated, undated], observations, effort)
+    (counts,) = found.observed.to_dicts()
+    kinds = ("n_whole", "n_points", "n_states", "n_nowhere")
+    assert [counts[kind] for kind in kinds] == [1, 1, 1, 1]
+    assert counts["n"] == 4
+    assert found.named == {"log": 1}
+
+
 @pytest.mark.parametrize(
     ("start", "timeline", "says"),
     [
@@ -859,7 +890,7 @@ def test_recordings_without_a_time_are_told_where_only_time_could_join():
 @pytest.mark.parametrize(
     ("times", "kind", "says"),
     [
-        ([(1, 1), (2, 2), (600, 600)], "suspicious", "first 0.6 s of 600 s: were seconds taken"),
+        ([(1, 1), (2, 2), (600, 600)], "suspicious", "first 600 ms of 10 min: were seconds taken"),
         ([(1, 1), (601_000, 601_000)], "unread", "1 of 2 observations on film.wav begin after"),
     ],
 )

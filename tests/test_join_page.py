@@ -17,7 +17,7 @@ from oscine.atlas.pictures import PageExemplar
 from oscine.behaviour import readme, words
 from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association, Pair, associate
-from oscine.behaviour.clocks import Offset, fit_clock
+from oscine.behaviour.clocks import Offset, fit_clock, hours_text
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.context import HOUR, Standing, in_context
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
@@ -72,6 +72,7 @@ FEEDING = Pair(
     high=3.9,
     p=0.002,
     q=0.012,
+    is_found=True,
     test="shifts within sessions",
     why="",
     detectable=1.9,
@@ -86,9 +87,19 @@ FEEDING = Pair(
     odds_high=4.4,
     odds_p=0.004,
     odds_q=0.02,
+    is_odds_found=True,
     odds_why="",
 )
-FLYING = replace(FEEDING, behaviour="flying", rate_ratio=0.41, low=0.1, high=1.7, p=0.4, q=0.4)
+FLYING = replace(
+    FEEDING,
+    behaviour="flying",
+    rate_ratio=0.41,
+    low=0.1,
+    high=1.7,
+    p=0.4,
+    q=0.4,
+    is_found=False,
+)
 UNTESTED = Pair(
     sound_type=3,
     behaviour="feeding",
@@ -121,6 +132,7 @@ def association(*pairs, **changes):
         "n_odds_found": 1,
         "n_sessions": 8,
         "n_calls": 400,
+        "n_ungrouped": 0,
         "hours": 6.2,
         "notes": (),
     }
@@ -130,16 +142,19 @@ def association(*pairs, **changes):
 def evidence(*pairs, **changes):
     of_association = {
         name: changes.pop(name)
-        for name in ("n_permutations", "n_sessions", "n_calls", "hours")
+        for name in ("n_permutations", "n_sessions", "n_calls", "n_ungrouped", "hours")
         if name in changes
     }
+    found = association(*(pairs or (FEEDING, FLYING, UNTESTED)), **of_association)
     values = {
-        "association": association(*(pairs or (FEEDING, FLYING, UNTESTED)), **of_association),
+        "association": words.standing(found, changes.get("at_offsets", {})),
         "n_unobserved": 0,
         "n_elsewhere": 0,
         "n_timeless": 0,
         "n_subjects": 5,
+        "has_subjects": True,
         "guessed_hours": 0.0,
+        "pooled_hours": 0.0,
         "tolerance_ms": 500,
         "names": {7: "low double caw"},
     }
@@ -164,14 +179,14 @@ def test_a_finding_is_said_with_all_its_numbers_and_never_as_a_meaning():
     assert finding.sentence == (
         "Sound type 7 'low double caw' goes with feeding: 2.3 times as often as at other times "
         "(95 % interval 1.4 to 3.9; 28 of 34 calls together with it, 12.1 expected; 8 sessions, "
-        "3 individuals, 6.2 hours watched, 1.1 hours of it with feeding; q .012)."
+        "3 individuals, 6.2 h watched, 1.1 h of it with feeding; q .012)."
     )
     assert finding.warnings == []
     assert "mean" not in finding.sentence
 
 
 def test_what_is_heard_less_goes_less_with():
-    less = replace(FLYING, q=0.01, high=0.8)
+    less = replace(FLYING, q=0.01, high=0.8, is_found=True)
     (finding,) = findings(evidence(less))
     assert "goes less with flying: 0.41 times as often" in finding.sentence
 
@@ -225,6 +240,7 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
         n_sessions=20,
         hours=140 / 3600,
         n_subjects=0,
+        has_subjects=False,
         clocks=[
             ClockState(
                 log="sparrows",
@@ -242,7 +258,7 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
     said = " ".join(limit.sentence for limit in limits(clips))
     for part in (
         "20 calls are few",
-        "2.3 minutes of watching is little",
+        "2 min 20 s of watching is little",
         "Individuals were not told apart",
         "agree to the second in 20 of 20 cases",
         "is not known. Were it more than 500 ms",
@@ -256,14 +272,17 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
     [
         ("3 sessions are few", {"n_sessions": 3}, "little"),
         ("1 session is few", {"n_sessions": 1}, "little"),
-        ("30 minutes of watching is little", {"hours": 0.5}, "little"),
+        ("30 min of watching is little", {"hours": 0.5}, "little"),
         ("49 calls are few", {"n_calls": 49}, "little"),
-        ("Individuals were not told apart", {"n_subjects": 0}, "less"),
+        ("Individuals were not told apart", {"n_subjects": 0, "has_subjects": False}, "less"),
+        ("Individuals were noted, but none in the hours that count", {"n_subjects": 0}, "less"),
         ("1 individual was seen", {"n_subjects": 1}, "less"),
         ("from the first to the last row", {"guessed_hours": 3.0}, "less"),
         ("200 of 600 calls (33%)", {"n_unobserved": 200}, "less"),
         ("12 calls could not be joined: their recordings", {"n_timeless": 12}, "less"),
-        ("12 calls could not be joined: they were heard", {"n_elsewhere": 12}, "less"),
+        ("12 calls could not be joined: no log says anything", {"n_elsewhere": 12}, "less"),
+        ("For 6 min (of 6.2 h) several recorders ran", {"pooled_hours": 0.1}, "less"),
+        ("For 6.2 h (of 6.2 h) several recorders ran", {"pooled_hours": 6.2}, "little"),
     ],
 )
 def test_little_to_go_by_is_said(part, changes, leaves):
@@ -280,13 +299,13 @@ def test_just_enough_to_go_by_is_no_reason():
     ("changes", "part"),
     [
         ({"n_unobserved": 80}, "80 fell outside the hours that somebody watched"),
-        ({"n_elsewhere": 80}, "80 were heard at sites that no log names"),
+        ({"n_elsewhere": 80}, "80 lie in recordings of which no log says anything"),
         ({"n_timeless": 80}, "80 lie in recordings that have no time"),
         ({}, "The workspace holds no calls"),
     ],
 )
 def test_where_no_call_is_observed_nothing_can_be_said(changes, part):
-    none = evidence(n_calls=0, **changes)
+    none = evidence(UNTESTED, n_calls=0, **changes)
     (limit,) = limits(none)
     assert limit.leaves == "nothing"
     assert part in limit.sentence
@@ -294,10 +313,11 @@ def test_where_no_call_is_observed_nothing_can_be_said(changes, part):
     assert verdict(none) == "Nothing can be said of what goes with what."
 
 
-def test_where_no_pair_is_tested_the_reasons_are_counted():
-    assert reason(
-        "None of 2 pairs could be tested: 2 calls (5 needed) (2)", UNTESTED, UNTESTED
-    ) == ("nothing")
+def test_where_no_pair_is_tested_the_reasons_add_up_to_all_pairs():
+    whys = ["a", "b", "c", "d", "too few calls (3; 5 needed)", "too few calls (2; 5 needed)"]
+    pairs = [replace(UNTESTED, why=why) for why in whys]
+    said = "None of 6 pairs could be tested: too few calls (2); a (1); b (1); c (1); d (1)."
+    assert reasons(*pairs)[said] == "nothing"
 
 
 CLOCK = ClockState(
@@ -316,9 +336,9 @@ CLOCK = ClockState(
     ("changes", "part", "leaves"),
     [
         ({"offset_ms": None, "source": "none"}, "crows: how far the observer's clock", "less"),
-        ({"uncertainty_ms": None}, "the offset of 4.2 seconds has no interval", "less"),
+        ({"uncertainty_ms": None}, "the offset of 4.2 s has no interval", "less"),
         ({"uncertainty_ms": 900.0}, "known to ± 900 ms only, more than the 500 ms", "little"),
-        ({"is_applied": False}, "stood 4.2 seconds ahead, and this was not corrected", "little"),
+        ({"is_applied": False}, "stood 4.2 s ahead, as markers tell, and this was not", "little"),
         ({"is_by_construction": True}, "They agree by construction", "less"),
     ],
 )
@@ -327,20 +347,45 @@ def test_what_is_wrong_with_a_clock_is_said(changes, part, leaves):
     assert reason(part, clocks=[replace(CLOCK, **changes)]) == leaves
 
 
+def test_a_clock_that_was_told_and_not_corrected_comes_first_with_the_way_out():
+    told = replace(CLOCK, offset_ms=84_000.0, uncertainty_ms=900.0, is_applied=False)
+    first, *_ = limits(evidence(clocks=[told], n_calls=20, n_sessions=2, hours=0.2))
+    assert "stood 1 min 24 s ahead" in first.sentence
+    assert "--correct-clock" in first.sentence
+
+
 def test_a_log_that_names_its_recordings_needs_no_clock():
     unknown = replace(CLOCK, offset_ms=None, source="none", is_needed=False)
     assert reasons(clocks=[unknown]) == reasons()
 
 
-@pytest.mark.parametrize("moved", [{"q": 0.2}, {"rate_ratio": 0.4}])
-def test_a_pair_that_a_wrong_clock_would_undo_is_not_said_to_be_found(moved):
+@pytest.mark.parametrize("moved", [{"q": 0.2, "is_found": False}, {"rate_ratio": 0.4}])
+def test_a_pair_that_a_wrong_clock_would_undo_is_taken_back_and_counts_nowhere(moved, tmp_path):
     stands, falls = association(FEEDING), association(replace(FEEDING, **moved))
     both = evidence(at_offsets={-320.0: falls, 320.0: stands})
     assert findings(both) == []
-    (said,) = (limit.sentence for limit in limits(both) if "no more with" in limit.sentence)
-    assert "320 ms earlier," in said
+    assert both.association.n_found == 0
+    (said,) = (limit.sentence for limit in limits(both) if "taken back" in limit.sentence)
+    assert "not with observations 320 ms earlier," in said
     assert "later" not in said
-    assert len(findings(evidence(at_offsets={-320.0: stands, 320.0: stands}))) == 1
+    assert verdict(both).startswith("0 of 2 tested pairs stood out")
+    assert verdict(both).endswith(
+        "1 more was taken back: the clocks are not known well enough for it."
+    )
+    html = written(tmp_path, page(evidence=both))
+    assert 'class="more found"' not in html
+    assert "(2.3)<i>, taken back</i>" in html
+    assert "<small>taken back: not found with observations 320 ms earlier</small>" in html
+    assert "1 sound type tested within sessions, 0 found, 1 taken back</summary>" in html
+    still = evidence(at_offsets={-320.0: stands, 320.0: stands})
+    assert len(findings(still)) == still.association.n_found == 1
+
+
+def test_the_reverse_question_is_held_to_the_clocks_as_well():
+    falls = association(replace(FEEDING, is_odds_found=False))
+    (pair, *_) = evidence(at_offsets={320.0: falls}).pairs
+    assert (pair.is_found, pair.is_odds_found) == (True, False)
+    assert pair.odds_taken_back == "observations 320 ms later"
 
 
 def test_too_few_permutations_for_the_number_of_pairs_are_said():
@@ -356,7 +401,11 @@ def test_effects_that_would_have_been_missed_are_said():
     assert reason("An effect below 1.5 times", *pairs) == "less"
     assert reason("and one below 2.5 in half of them", *pairs) == "less"
     assert reason("An effect below 6.0 times", replace(FLYING, detectable=6.0)) == "little"
-    assert reason("No effect, however strong", replace(FLYING, detectable=None)) == "little"
+    none = replace(FLYING, detectable=None)
+    assert reason("An effect of any size would have been missed in every pair (", none) == "little"
+    found = replace(FEEDING, detectable=None)
+    assert reason("any size would have been missed in every other pair (", none, found) == "little"
+    assert not any("any size" in said for said in reasons(found))
 
 
 @pytest.mark.parametrize(
@@ -390,12 +439,12 @@ def test_a_sound_that_is_named_after_a_behaviour_is_warned_of(name, is_warned):
         (words.p_text, 0.0123, ".012"),
         (words.p_text, 0.3, ".30"),
         (words.p_text, 0.999, "1"),
-        (words.hours_text, 6.2, "6.2 hours"),
-        (words.hours_text, 1.0, "1 hour"),
-        (words.hours_text, 0.25, "15 minutes"),
-        (words.hours_text, 7 / 3600, "7 seconds"),
-        (words.ms_text, 320.0, "320 ms"),
-        (words.ms_text, 4200.0, "4.2 seconds"),
+        (hours_text, 6.2, "6.2 h"),
+        (hours_text, 1.0, "1 h"),
+        (hours_text, 1234.56, "1,234.6 h"),
+        (hours_text, 0.25, "15 min"),
+        (hours_text, 126 / 3600, "2 min 6 s"),
+        (hours_text, 7 / 3600, "7 s"),
         (words.alpha_text, 0.05, ".05"),
         (words.offset_text, -320.0, "320 ms earlier"),
         (words.listed, ["a", "b", "c"], "a, b and c"),
@@ -411,8 +460,13 @@ LOG = PageLog(
     name="crows.csv",
     kind="table",
     n_rows=500,
+    n_used=420,
+    n_unread=1,
     n_points=300,
     n_states=120,
+    n_whole=0,
+    n_nowhere=0,
+    n_recordings=0,
     n_measured=60,
     n_calls=400,
     n_sessions=8,
@@ -440,17 +494,19 @@ def test_the_methods_name_every_parameter_and_cite_who_is_due():
         version="1.2.3",
     )
     for part in (
-        "crows.csv (300 points and 120 states; 6.2 hours in 8 sessions, taken from: declared; time "
-        "zone Europe/London)",
+        "crows.csv (500 rows: 420 with what was seen, 1 that could not be read without doubt (left "
+        "out) and 79 with nothing, or with the end of something; 420 observations: 300 points and "
+        "120 states; 6.2 h in 8 sessions, taken from: declared; time zone Europe/London)",
         "400 calls of 1 sound type",
-        "1 row of the logs could not be read without doubt and was left out.",
-        "4.2 seconds ahead of the recorder's (from 9 of 10 markers; 95 % interval ± 200 ms at its "
+        "4.2 s ahead of the recorder's (from 9 of 10 markers; 95 % interval ± 200 ms at its "
         "widest); its times were corrected by this.",
-        "repeated with all observations 200 ms earlier.",
+        "repeated with the times of the observations 200 ms earlier.",
         "at most 500 ms away",
-        "at most 5 seconds before an observation, or began at most 4 seconds after",
+        "at most 5 s before an observation, or began at most 4 s after",
         "999 permutations",
-        "(flying), the share of time that each took was shuffled among whole sessions",
+        "(flying), the share of time that each took was shuffled among whole sessions of a site "
+        "instead, and the ratio was conditional on the calls of each site.",
+        "only where it was, and in the same direction, with the observations moved",
         "held at .05",
         "Oscine 1.2.3; random numbers were drawn from seed 0.",
         "Benjamini Y, Hochberg Y (1995)",
@@ -469,7 +525,24 @@ def test_only_what_was_done_is_in_the_methods():
         replace(WINDOWS, by_subject=False),
         version="1",
     )
-    for part in ("Mantel", "clock", "whole sessions", "same individual", "unobserved"):
+    for part in ("Mantel", "clock", "whole sessions", "same individual", "moved", "of none"):
+        assert part not in text
+
+
+def test_a_join_by_names_of_recordings_is_described_as_one():
+    log = replace(LOG, n_points=0, n_states=0, n_whole=27, n_nowhere=600, n_recordings=20)
+    clock = ClockState(log="crows.csv", is_needed=False, source="none")
+    said = evidence(clocks=[clock], n_calls=87, n_ungrouped=59)
+    text = methods_text(said, [log], WINDOWS, version="1")
+    for part in (
+        "627 observations: 27 that hold for a whole recording and 600 without a recording or site",
+        "What a row of crows.csv says of a recording that it names (20 recordings of the archive) "
+        "was joined with all calls of that recording.",
+        "A call was together with what was said of its recording.",
+        "87 calls, 28 of 2 sound types and 59 of none;",
+    ):
+        assert part in text
+    for part in ("clock of", "500 ms", "5 s before", "repeated"):
         assert part not in text
 
 
@@ -666,12 +739,12 @@ def test_every_row_of_a_table_says_what_it_rests_on(tmp_path):
     # Logs, the matrix, a forest for each of two behaviours and questions, offsets, sessions.
     assert len(counted) == 8
     for head, *rows in counted:
-        places = [head.index(name) for name in ("Calls", "Sessions", "Individuals", "Hours")]
+        places = [head.index(name) for name in ("Calls", "Sessions", "Individuals", "Watched")]
         assert rows
         for row in rows:
             assert len(row) == len(head)
-            if row[0] not in ("Calls with it", "Sessions", "Individuals", "Hours with it"):
-                assert all(re.fullmatch(r"[\d.,]+", row[place]) for place in places), row
+            if row[0] not in ("Calls with it", "Sessions", "Individuals", "Watched with it"):
+                assert all(re.fullmatch(r"[\d.,]+( h)?", row[place]) for place in places), row
     # What has no count is about a log as a whole: its settings and its rows to look at.
     assert {table[0][0] for table in tables if "Calls" not in table[0]} == {"Setting", "Row"}
 
@@ -693,6 +766,9 @@ CONTEXT = PageContext(
     value="temperature",
     at_calls=1234.5,
     over_effort=1235.0,
+    compared=1234.5,
+    by_chance=1235.0,
+    test="shifts within sessions",
     difference=-0.5,
     low=-0.9,
     high=-0.1,
@@ -724,7 +800,7 @@ ALIKE = PageLikeness(
 
 
 def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_path):
-    nothing = {"difference": None, "low": None, "high": None, "deviations": None}
+    nothing = {"difference": None, "low": None, "high": None, "deviations": None, "test": "none"}
     context = [
         replace(CONTEXT, value=HOSTILE, p=None, q=None, why=HOSTILE, **nothing),
         replace(CONTEXT, value="wind", p=None, q=None, why="never measured", **nothing),
@@ -740,16 +816,17 @@ def test_measured_values_and_neighbours_have_tables_the_surest_row_first(tmp_pat
     assert parsed.open == []
     assert parsed.tags.count("script") == 1
     measured = next(table for table in parsed.tables if "Measured" in table[0])
-    counts = ["34", "8", "–", "6.2"]
+    counts = ["34", "8", "–", "6.2 h"]
     assert measured[1] == [
-        "type 7 'low double caw'", "temperature", "1,234, 1,235", "−0.5", "[−0.9, −0.1]",
-        "−0.25", ".010", ".030", "−0.4", *counts,
+        "type 7 'low double caw'", "temperature", "1,234, 1,235", "within sessions",
+        "1,234, 1,235", "−0.5", "[−0.9, −0.1]", "−0.25", ".010", ".030", "−0.4", *counts,
     ]  # fmt: skip
     assert [row[1] for row in measured[2:]] == ["group size", HOSTILE, "wind"]
-    assert [row[4] for row in measured[3:]] == [HOSTILE, "never measured"]
+    assert [row[3] for row in measured[3:]] == ["not tested", "not tested"]
+    assert "Not tested, wind: never measured (type 7 'low double caw')." in parsed.text
     assert "<b>−0.5</b>" in html
     near = next(table for table in parsed.tables if "Pairs of neighbours" in table[0])
-    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2"]
+    found = ["feeding", "900", "31%", "22%", "1.4", ".010", ".020", "400", "8", "3", "6.2 h"]
     assert near[1] == found
     assert (near[2][0], near[2][6]) == (HOSTILE, "not tested: too few")
 
@@ -799,6 +876,15 @@ def test_long_lists_are_folded_after_the_first_rows(tmp_path):
     assert "<summary>25 more rows</summary>" in html
     assert "<summary>18 more sessions</summary>" in html  # strips
     assert "<summary>10 more sessions</summary>" in html  # rows of the table of effort
+
+
+def test_what_is_hidden_in_a_table_scrolls_with_it_and_does_not_widen_the_page(tmp_path):
+    """Reasons for untested cells are placed absolutely, which must be within what scrolls."""
+    html = written(tmp_path, page())
+    hidden = re.search(r"([^}]*)\{ position: absolute; width: 1px", html).group(1)
+    assert ".matrix i" in hidden
+    (table,) = re.findall(r"^\.table \{ max-width.*?\}", html, re.MULTILINE)
+    assert "position: relative" in table
 
 
 def test_the_largest_join_stays_small(tmp_path, rng):
@@ -944,7 +1030,9 @@ def joined(tmp_path):
 
 def test_what_a_log_gave_is_counted(joined):
     shown = page_log(*joined)
+    assert (shown.n_rows, shown.n_used, shown.n_unread) == (4, 3, 1)
     assert (shown.n_points, shown.n_states, shown.n_measured) == (0, 3, 0)
+    assert (shown.n_whole, shown.n_nowhere, shown.n_recordings) == (0, 0, 0)
     assert (shown.n_calls, shown.n_sessions, shown.n_subjects) == (40, 1, 2)
     assert shown.hours == pytest.approx(40 / 60)
     assert shown.effort == "first to last row"
@@ -965,6 +1053,16 @@ def test_what_nobody_watched_is_known_to_words_and_page(joined):
     assert shown.source == "first to last row"
     assert shown.n_subjects == 2
     assert not len(shown.unobserved_ms)  # they lie after it
+
+
+def test_individuals_of_a_log_are_those_that_were_seen_in_the_hours_that_count(joined):
+    read, one = joined
+    unseen = read.observations.with_columns(pl.lit("zoe").alias("subject"))
+    more = replace(read, observations=pl.concat([read.observations, unseen]))
+    known = evidence_of(
+        one, associate(one.sessions, n_permutations=99), tolerance_ms=500, has_subjects=True
+    )
+    assert page_log(more, one).n_subjects == known.n_subjects == 2
 
 
 def test_unobserved_calls_within_a_session_are_those_of_its_gaps(joined):
@@ -1091,7 +1189,7 @@ def test_twenty_sparrow_clips_cannot_say_much(real_data):
     assert verdict(known).startswith(("Not much can be said", "Nothing can be said"))
     said = " ".join(limit.sentence for limit in limits(known))
     assert "calls are few" in said
-    assert "minutes of watching is little" in said
+    assert "min 20 s of watching is little" in said
     assert "They agree by construction" in said
 
 
@@ -1138,7 +1236,7 @@ def test_many_calls_are_drawn_as_how_many_there_are_at_a_time():
     many = session(starts=starts, types=np.zeros(len(starts), int))
     html = strip(PageSession(session=many, source="declared"), ["type 0"])
     assert html.count('class="filled"') == 1
-    assert "type 0, 400 calls, up to 43 in 30 seconds" in html
+    assert "type 0, 400 calls, up to 43 in 30 s" in html
 
 
 def test_rare_types_and_behaviours_share_a_row():

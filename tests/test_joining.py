@@ -354,6 +354,46 @@ def test_a_marker_that_cannot_be_read_is_refused(tmp_path):
         read_markers(file, "Europe/London")
 
 
+def test_a_log_that_names_recordings_without_a_time_takes_no_clock(tmp_path):
+    """Its rows state times as well, but there is nothing to hold them against."""
+    recordings = pl.DataFrame(
+        [(n, f"clip_{n}.wav", "", None, 60_000) for n in range(4)],
+        schema=dict(RECORDINGS),
+        orient="row",
+    ).with_columns(caller=pl.lit(""))
+    rows = [
+        (
+            n,
+            n % 4,
+            f"clip_{n % 4}.wav",
+            "",
+            "",
+            -1 if n % 2 else 0,
+            None,
+            None,
+            900 * n,
+            900 * n + 300,
+        )
+        for n in range(60)
+    ]
+    calls = pl.DataFrame(rows, schema=dict(CALLS), orient="row")
+    lines = [("date", "time", "audio_marker", "feeding", "hiding")]
+    lines += [
+        ("31.05.24", f"12{n:02}00", "" if n > 3 else f"clip_{n}", n % 2, "") for n in range(20)
+    ]
+    found = analysed(lines, calls, recordings, tmp_path)
+    (told,) = found.clocks
+    assert not told.state.is_needed
+    assert "no recording has a time" in " ".join(told.page.said)
+    assert found.at_offsets == {}
+    assert found.association.n_calls == 60
+    assert found.association.n_ungrouped == 30
+    none = analysed(
+        lines, calls, recordings.with_columns(path=pl.format("far{}", "path")), tmp_path
+    )
+    assert none.clocks[0].page.said == ["None of its rows is joined, so the clocks take no part."]
+
+
 # The house sparrows: their times were taken from the log
 
 

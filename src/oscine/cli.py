@@ -901,8 +901,9 @@ def join(
     forget
         Name of a log to remove.
     settings
-        Of the analysis: permutations=999, seed=1, join.tolerance_ms=300, join.before_ms,
-        join.after_ms, join.by_subject, false_discovery_rate; kept; may be repeated.
+        Of the analysis: permutations=999 (0, as it is at first: as many as the pairs need, 999 to
+        9,999), seed=1, join.tolerance_ms=300, join.before_ms, join.after_ms, join.by_subject,
+        false_discovery_rate; kept; may be repeated.
     workspace
         Where everything is kept.
     as_json
@@ -1266,9 +1267,14 @@ def _print_joined(report: JoinReport) -> None:
     if not report.logs:
         return print("\n".join([report.verdict, *report.notes]))
     for one in report.logs:
+        rows = f"{one.used:,} of {one.rows:,} rows" if one.rows else f"{one.used:,} rows"
+        left = f" ({one.unread:,} left out)" if one.unread else ""
+        whole = f", {one.whole:,} for whole recordings" if one.whole else ""
+        nowhere = f", {one.nowhere:,} without a recording or site" if one.nowhere else ""
         print(
-            f"{one.name}: {one.rows:,} rows, {one.points:,} points and {one.states:,} states in "
-            f"{one.sessions:,} sessions, {one.hours:.2f} hours, {one.calls:,} calls"
+            f"{one.name}: {rows}{left}; {one.points:,} points, {one.states:,} states{whole}"
+            f"{nowhere}; {one.sessions:,} sessions, "
+            f"{one.watched}, {one.calls:,} calls"
         )
     print()
     _print_table(
@@ -1276,8 +1282,8 @@ def _print_joined(report: JoinReport) -> None:
             ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
             ("unobserved", f"{report.unobserved:,}"),
             *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
-            ("watched", f"{report.hours:.2f} hours in {report.sessions:,} sessions"),
-            ("pairs tested", f"{report.tested:,}, {report.found:,} beyond chance"),
+            ("watched", f"{report.watched} in {report.sessions:,} sessions"),
+            ("pairs tested", f"{report.tested:,}, {report.found:,} found"),
             ("report", report.report),
             ("a row a call", report.table),
         ],
@@ -1293,7 +1299,11 @@ def _print_joined(report: JoinReport) -> None:
     if report.problems:
         print(f"\n{len(report.problems):,} rows to look at:")
         _print_first(
-            [f"  {one.log}, line {one.row} ({one.kind}): {one.what}" for one in report.problems]
+            [
+                f"  {one.log}, {f'line {one.row}' if one.row else 'as a whole'} ({one.kind}): "
+                f"{one.what}"
+                for one in report.problems
+            ]
         )
 
 

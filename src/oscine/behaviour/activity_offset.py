@@ -24,6 +24,7 @@ from oscine.behaviour.clocks import (
     Clock,
     Offset,
     Times,
+    hours_text,
     length,
     offset_words,
 )
@@ -140,8 +141,8 @@ class ActivityOffset:
         return [
             f"Without markers: if they call in the moment of the act, {offset_words(self.offset)}.",
             f"This rests on {self.n_calls} calls ({calls}) and {self.n_seen} observations "
-            f"({self.behaviour}) in {self.effort_h:.1f} h; p = {self.p:.2g} for the highest of "
-            f"{self.n_tried} correlograms with lags up to {length(self.max_lag_ms)}, against "
+            f"({self.behaviour}) in {hours_text(self.effort_h)}; p = {self.p:.2g} for the highest "
+            f"of {self.n_tried} correlograms with lags up to {length(self.max_lag_ms)}, against "
             f"{self.n_permutations} circular shifts within {self.n_blocks} blocks (seed "
             f"{self.seed}).",
             "Animals that call before or after the act, and an observer who notes it late, move "
@@ -220,7 +221,10 @@ def offset_from_activity(
     if scan.p < LEVEL:
         found = _locate(blocks, heard, seen, scan.pair, scan.kernel_ms, max_lag_ms, seed)
     else:
-        reason = f"the correlogram is flat: chance makes peaks as high (p = {scan.p:.2g})"
+        reason = (
+            f"the correlogram is flat: chance makes peaks as high (p = {scan.p:.2g}, and {LEVEL:g} "
+            "is needed)"
+        )
         found = _Found(float(scan.lags_ms[np.argmax(scan.heights)]), None, reason)
     place = Offset(at_ms=0, offset_ms=found.peak_ms, interval_ms=found.interval_ms)
     return ActivityOffset(

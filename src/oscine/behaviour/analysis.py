@@ -18,13 +18,13 @@ from oscine.behaviour.clocks import Clock, around, corrected, disagreements, fit
 from oscine.behaviour.context import Contexts, in_context
 from oscine.behaviour.join import Joined, join
 from oscine.behaviour.kept import AnalysisConfig, KeptLog, together
-from oscine.behaviour.matching import marker_pairs
+from oscine.behaviour.matching import marker_pairs, match_keys
 from oscine.behaviour.neighbourhood import Neighbourhood, agreement
 from oscine.behaviour.page import PageClock
 from oscine.behaviour.sessions import Whole
 from oscine.behaviour.showing import clock_of_activity, clock_of_markers
 from oscine.behaviour.tables import FILE, SITE, Problem
-from oscine.behaviour.words import ClockState
+from oscine.behaviour.words import ClockState, standing
 from oscine.sound.clock import offset_minutes_at
 
 UNKNOWN_MS = 2000.0
@@ -73,6 +73,7 @@ class Analysed:
     observations : pl.DataFrame
         Of all logs, on the recorders' clock as far as it was corrected.
     association : Association
+        Without what does not stand at the offsets.
     at_offsets : mapping of float to Association
         The same, had observations been so many ms later.
     contexts : Contexts
@@ -166,7 +167,7 @@ def analyse(
     return Analysed(
         joined=joined,
         observations=tables[0],
-        association=association,
+        association=standing(association, at_offsets),
         at_offsets=at_offsets,
         contexts=contexts,
         neighbourhood=neighbourhood,
@@ -241,10 +242,14 @@ def tell_clock(
     """
     log, declared = kept.log, kept.about.clock
     # A row that names its recording is joined by that; its time tells of the clock alone.
-    named = log.observations.filter(pl.col("timeline").str.starts_with(FILE))["row"].unique()
-    is_needed = not log.observations.filter(
-        pl.col("timeline").str.starts_with(SITE) & ~pl.col("row").is_in(named.implode())
-    ).is_empty()
+    timeline, row = pl.col("timeline"), pl.col("row")
+    keys = timeline.str.strip_prefix(FILE)
+    of_files = log.observations.filter(timeline.str.starts_with(FILE)).select(row, key=keys)
+    matches = match_keys(of_files["key"].unique(), recordings["path"].to_list())
+    named = of_files.filter(pl.col("key").is_in(list(matches.found)))["row"].unique()
+    timed = log.observations.filter(timeline.str.starts_with(SITE) & ~row.is_in(named.implode()))
+    has_times = recordings["start_ms"].is_not_null().any()
+    is_needed = has_times and not timed.is_empty()
     pairs = marker_pairs(log.stated, recordings)
     marks = pl.concat(
         [
@@ -298,7 +303,15 @@ def tell_clock(
         uncertainty_ms = activity.uncertainty_ms
     if told is None:
         state = ClockState(log=log.name, is_needed=False, source="none")
-        said = "All rows name their recordings: the clocks take no part."
+        if named.is_empty():
+            said = "None of its rows is joined, so the clocks take no part."
+        elif timed.is_empty():
+            said = "All that is joined is joined by names of recordings: the clocks take no part."
+        else:
+            said = (
+                "Rows are joined by names of recordings alone, as no recording has a time: the "
+                "clocks take no part."
+            )
         told = state, PageClock(log=log.name, said=[said])
     if declared.is_corrected:
         uncertainty_ms = declared.uncertainty_ms or uncertainty_ms

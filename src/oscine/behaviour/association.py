@@ -85,6 +85,11 @@ class Pair:
         bound. None where not tested.
     p, q : float or None
         Two-sided, and the false discovery rate at which the pair would just be found.
+    is_found : bool
+        Whether q is small enough, and stays so however the clocks may stand.
+    taken_back : str
+        Where q is small enough: how observations need to be moved, within what is known of the
+        clocks, for it not to be, or for the other direction; else empty.
     test : str
     why : str
         Why it was not tested; else empty.
@@ -98,7 +103,7 @@ class Pair:
     rests_on_one : bool
         Whether more than half rests on one session or subject, or 1 lies in the interval only
         without that session.
-    odds_ratio, odds_low, odds_high, odds_p, odds_q : float or None
+    odds_ratio, odds_low, odds_high, odds_p, odds_q, is_odds_found, odds_taken_back
         Given the behaviour, which call: the odds of the type among calls during the behaviour
         against those among the other calls of the same sessions.
     odds_why : str
@@ -121,6 +126,8 @@ class Pair:
     high: float | None = None
     p: float | None = None
     q: float | None = None
+    is_found: bool = False
+    taken_back: str = ""
     test: Test
     why: str
     detectable: float | None = None
@@ -136,6 +143,8 @@ class Pair:
     odds_high: float | None = None
     odds_p: float | None = None
     odds_q: float | None = None
+    is_odds_found: bool = False
+    odds_taken_back: str = ""
     odds_why: str
 
 
@@ -150,11 +159,11 @@ class Association:
     n_permutations, seed, alpha
         As used.
     n_tested, n_found : int
-        Pairs, and those with q at most alpha.
+        Pairs, and those that are found.
     n_odds_tested, n_odds_found : int
         The same of the reverse question, which is a family of its own.
-    n_sessions, n_calls, hours
-        Of all sessions.
+    n_sessions, n_calls, n_ungrouped, hours
+        Of all sessions; ungrouped are calls of no sound type.
     notes : tuple of str
         What a reader must know before believing any row.
     """
@@ -169,6 +178,7 @@ class Association:
     n_odds_found: int
     n_sessions: int
     n_calls: int
+    n_ungrouped: int
     hours: float
     notes: tuple[str, ...]
 
@@ -241,6 +251,7 @@ def associate(
                     **evidence.by_time(n_allowed, echoes),
                     p=float(p[0, place, kind]),
                     q=float(q[0, place, kind]),
+                    is_found=bool(is_found[0, place, kind]),
                 )
                 pair = replace(pair, rests_on_one=_rests_on_one(pair))
             if not odds_why:
@@ -249,8 +260,10 @@ def associate(
                     **evidence.among_calls(),
                     odds_p=float(p[1, place, kind]),
                     odds_q=float(q[1, place, kind]),
+                    is_odds_found=bool(is_found[1, place, kind]),
                 )
             pairs.append(pair)
+    n_ungrouped = sum(int((session.sound_types < 0).sum()) for session in sessions)
     return Association(
         pairs=pairs,
         n_permutations=n_permutations,
@@ -262,8 +275,9 @@ def associate(
         n_odds_found=n_odds_found,
         n_sessions=len(sessions),
         n_calls=sum(len(session.calls) for session in sessions),
+        n_ungrouped=n_ungrouped,
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
-        notes=tuple(_notes(sessions, columns)),
+        notes=tuple(_notes(sessions, columns, n_ungrouped)),
     )
 
 
@@ -278,11 +292,16 @@ def _why_not(column: Column, margin: Tallied, kind: int) -> tuple[str, str]:
 def _too_few(strata: _Strata, what: str) -> str:
     n_calls, expected = float(strata.n_calls.sum()), float(strata.n_calls @ strata.share)
     if n_calls < MIN_CALLS:
-        return f"{n_calls:.0f} {what} in sessions that can be compared ({MIN_CALLS} needed)"
+        return (
+            f"too few {what} in sessions that can be compared ({n_calls:.0f}; {MIN_CALLS} needed)"
+        )
     least = min(expected, n_calls - expected)
     if least < MIN_EXPECTED:
         side = "during the behaviour" if least == expected else "at other times"
-        return f"of {n_calls:.0f} {what}, {least:.2g} are expected {side} by chance (1 needed)"
+        return (
+            f"too few {what} expected {side} by chance "
+            f"({math.floor(100 * least) / 100:g} of {n_calls:.0f}; {MIN_EXPECTED:g} needed)"
+        )
     return ""
 
 
@@ -535,7 +554,7 @@ def _by_subject(sessions: Sequence[Session], name: str, types: Whole) -> dict[st
     return counts
 
 
-def _notes(sessions: Sequence[Session], columns: Sequence[Column]) -> list[str]:
+def _notes(sessions: Sequence[Session], columns: Sequence[Column], n_ungrouped: int) -> list[str]:
     """Say what concerns all rows."""
     notes = []
     numbers = np.concatenate([*(session.calls for session in sessions), np.zeros(0, np.int64)])
@@ -546,15 +565,15 @@ def _notes(sessions: Sequence[Session], columns: Sequence[Column]) -> list[str]:
             "more than once and p is too small; join such logs one at a time"
         )
     notes += [
-        f"'{column.name}' changes {column.turnover:.2g} times in a session that it changes in: "
-        "where calls come in bouts about as long as a session, p is too small (in simulations, up "
-        "to 9 % of pairs with nothing to them had 0.05 or less); more or longer sessions mend that"
+        f"'{column.name}' changes only {column.turnover:.2g} times a session, on average over the "
+        "sessions in which it changes: where calls come in bouts about as long as a session, p is "
+        "too small (in simulations, up to 9 % of pairs with nothing to them had 0.05 or less); "
+        "more or longer sessions mend that"
         for column in columns
         if column.test == "shifts within sessions" and column.turnover < FEW_CHANGES
     ]
-    n_alone = sum(int((session.sound_types < 0).sum()) for session in sessions)
-    if n_alone:
+    if n_ungrouped:
         notes.append(
-            f"{n_alone} calls belong to no sound type; they count among 'other calls' only"
+            f"{n_ungrouped} calls belong to no sound type; they count among 'other calls' only"
         )
     return notes

@@ -469,6 +469,11 @@ def length(length_ms: float) -> str:
     return " ".join(parts[:2])
 
 
+def hours_text(hours: float) -> str:
+    """Write how long somebody watched: in hours, or below one as :func:`length` does."""
+    return f"{hours:,.1f} h".replace(".0 h", " h") if hours >= 0.995 else length(hours * HOUR_MS)
+
+
 def moment(time_ms: int) -> str:
     """Write a time in UTC."""
     try:

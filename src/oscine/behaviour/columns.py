@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oscine.behaviour.clocks import HOUR_MS, hours_text
 from oscine.behaviour.sessions import Session
 from oscine.behaviour.shifts import Tally, Track
 
@@ -26,7 +27,6 @@ MIN_CHANGES = 10
 """How often a column must change within sessions for calls to be moved against it."""
 MIN_WITHIN = 0.05
 """Share of its variance over time that a column must have within sessions for the same."""
-_HOUR_MS = 3_600_000
 _DIGITS = 3
 """Decimals of a level, in standard deviations, that count as a difference between sessions."""
 
@@ -96,12 +96,12 @@ def behaviour_column(name: str, sessions: Sequence[Session], alpha: float) -> Co
         for session, one in zip(sessions, spans, strict=True)
     ]
     on = [0 if one is None else int((one[:, 1] - one[:, 0]).sum()) for one in spans]
-    hours = sum(effort) / _HOUR_MS
+    hours = hours_text(sum(effort) / HOUR_MS)
     why = ""
     if not sum(on):
-        why = f"never seen in {hours:.3g} h"
+        why = f"never seen (in {hours})"
     elif sum(on) == sum(effort):
-        why = f"on for all of {hours:.3g} h"
+        why = f"seen all the time (for {hours})"
     changes = [
         0 if one is None else int((one > 0).sum() - (one >= length).sum())
         for one, length in zip(spans, effort, strict=True)
@@ -167,11 +167,13 @@ def column(
         elif ways * alpha >= 1:
             test = "shuffled sessions"
         else:
+            way = "1 way" if ways == 1 else f"{ways:.0f} ways"
             why = (
-                f"it changes {n_changes.sum()} times within sessions ({MIN_CHANGES} needed), with "
-                f"{max(0.0, within / overall):.0%} of its variance ({MIN_WITHIN:.0%} needed), "
-                f"and the {int(watched.sum())} sessions can be rearranged in {ways:.0f} ways, so "
-                f"that p cannot be less than {1 / ways:.2g}"
+                "it hardly changes within sessions, and these are too few or too alike to compare "
+                f"them whole ({n_changes.sum()} changes, {MIN_CHANGES} needed, with "
+                f"{max(0.0, within / overall):.0%} of its variance, {MIN_WITHIN:.0%} needed; "
+                f"{int(watched.sum())} sessions can be rearranged in {way}, so that p cannot be "
+                f"less than {1 / ways:.2g})"
             )
     return Column(
         name=name,

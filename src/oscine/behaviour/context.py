@@ -59,10 +59,13 @@ class Standing:
         Of the context, all sessions together; of hours, from 0 to 24. None without calls.
     deviation : float
         Standard deviation of the context over effort.
+    mean_compared, mean_by_chance : float or None
+        Of the calls of the type that can be compared, those in sessions in which the context
+        changes, and what that would be by chance: over the effort of their own sessions. Where
+        whole sessions are shuffled, a call has the mean of its session, and by chance that of the
+        sessions of its site. None where not tested.
     difference, low, high : float or None
-        At calls less over effort, compared within sessions (between sessions of a site where whole
-        sessions are shuffled), and the 95 % interval, in units of the context. None where not
-        tested.
+        The one less the other, and the 95 % interval, in units of the context.
     p, q : float or None
         As in :class:`oscine.behaviour.association.Pair`, over all types and contexts.
     test, why : str
@@ -80,6 +83,8 @@ class Standing:
     mean_at_all_calls: float | None
     mean_over_effort: float
     deviation: float
+    mean_compared: float | None = None
+    mean_by_chance: float | None = None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -172,9 +177,11 @@ def in_context(
                 **_described(one, heard, kind),
             )
             if not why:
-                difference, width = _difference(one, heard, tallies[place][0], kind)
+                difference, width, compared = _difference(one, heard, tallies[place][0], kind)
                 standing = replace(
                     standing,
+                    mean_compared=_shown(one, compared),
+                    mean_by_chance=_shown(one, compared - difference),
                     difference=difference,
                     low=difference - width,
                     high=difference + width,
@@ -317,10 +324,10 @@ def _why_not(one: Column, heard: _Calls, kind: int) -> tuple[str, str]:
         return one.why, one.why
     n_calls = int(heard.n_calls[:, kind].sum())
     if n_calls < MIN_CALLS:
-        why = f"it is known at {n_calls} calls of the type ({MIN_CALLS} needed)"
+        why = f"known at too few calls of the type ({n_calls}; {MIN_CALLS} needed)"
         return why, why
     n_others = int(heard.n_all.sum()) - n_calls
-    few = f"it is known at {n_others} other calls ({MIN_CALLS} needed)"
+    few = f"known at too few other calls ({n_others}; {MIN_CALLS} needed)"
     return "", few if n_others < MIN_CALLS else ""
 
 
@@ -328,34 +335,40 @@ def _described(one: Column, heard: _Calls, kind: int) -> dict[str, Any]:
     """Return what needs no test."""
     n_calls, n_all = int(heard.n_calls[:, kind].sum()), int(heard.n_all.sum())
     total = float(heard.total[:, kind].sum())
-    means = (
-        total / n_calls if n_calls else None,
-        heard.total_all / n_all if n_all else None,
-        float(one.levels @ one.effort_ms) / int(one.effort_ms.sum()),
-    )
-    if one.name == HOUR:
-        means = tuple(None if mean is None else mean % 24 for mean in means)
+    effort_ms = int(one.effort_ms.sum())
     return {
         "context": one.name,
         "n_calls": n_calls,
         "n_sessions": int(one.is_watched.sum()),
-        "hours": float(one.effort_ms.sum()) / _HOUR_MS,
-        **dict(zip(("mean_at_calls", "mean_at_all_calls", "mean_over_effort"), means, strict=True)),
+        "hours": effort_ms / _HOUR_MS,
+        "mean_at_calls": _shown(one, total / n_calls) if n_calls else None,
+        "mean_at_all_calls": _shown(one, heard.total_all / n_all) if n_all else None,
+        "mean_over_effort": _shown(one, float(one.levels @ one.effort_ms) / effort_ms),
         "deviation": one.deviation,
     }
 
 
-def _difference(one: Column, heard: _Calls, tally: Tally, kind: int) -> tuple[float, float]:
-    """Return the mean difference and half the width of its interval."""
+def _shown(one: Column, mean: float) -> float:
+    """Return a mean; of hours, from 0 to 24."""
+    return mean % 24 if one.name == HOUR else mean
+
+
+def _difference(one: Column, heard: _Calls, tally: Tally, kind: int) -> tuple[float, float, float]:
+    """Return a mean difference, half the width of its interval, and the mean of what is compared.
+
+    The mean less the difference is what it would be by chance.
+    """
     n_calls = heard.n_calls[:, kind]
     if one.test == "shuffled sessions":
         n_free = max(1, int(one.is_watched.sum()) - len(np.unique(one.groups[one.is_watched])) - 1)
         variance = float(tally.spread[kind])
+        total = float(one.levels @ n_calls)
     else:
-        n_calls = n_calls[tally.variance[:, kind] > 0]
+        has = tally.variance[:, kind] > 0
+        n_calls, total = n_calls[has], float(heard.total[has, kind].sum())
         n_free = max(1.0, one.turnover + float(tally.n_effective[kind]) - 1)
         both = one.turnover * tally.spread[kind] + tally.n_effective[kind] * tally.misfit[kind, 0]
         variance = float(both) / n_free
     n = max(1, int(n_calls.sum()))
     width = float(stats.t.ppf((1 + LEVEL) / 2, n_free)) * np.sqrt(variance) / n
-    return float(tally.deviation[kind, 0]) / n, width
+    return float(tally.deviation[kind, 0]) / n, width, total / n

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oscine.atlas.pictures import clock_text, count_text
+from oscine.behaviour.clocks import length
 from oscine.behaviour.sessions import Session, Whole
-from oscine.behaviour.words import hours_text
 
 # The scale of ratios: CSS pixels; ticks from which it takes what its intervals need.
 SCALE_WIDTH, SCALE_HEIGHT, SCALE_EDGE = 220, 20, 12
@@ -301,7 +301,7 @@ def _ticks(kind: str, name: str, places: NDArray[np.float64], duration_ms: int) 
     else:
         numbers = np.histogram(places, bins=N_BINS, range=(0, 1))[0]
         drawn = _steps(numbers)
-        says += f", up to {numbers.max():,} in {hours_text(duration_ms / N_BINS / 3_600_000)}"
+        says += f", up to {numbers.max():,} in {length(duration_ms / N_BINS)}"
     return _Row(kind, name, drawn, f"{n_calls:,}", says)
 
 

@@ -10,13 +10,15 @@ whose time nobody watched is unobserved: that nothing was noted then says nothin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from oscine.behaviour.misfits import find_misfits
+from oscine.behaviour.misfits import find_misfits, pooled_hours
+from oscine.behaviour.parts import FOREVER
 from oscine.behaviour.sessions import Session, Whole, overlaps
 from oscine.behaviour.spans import Axis, cut, cut_by_group, sharing
 from oscine.behaviour.tables import FILE, Problem
@@ -25,7 +27,7 @@ from oscine.behaviour.watching import Seen, Values, Watch, measured, sessions_of
 
 RELATIONS = ("during", "before", "after")
 
-STATUSES = ("observed", "unobserved", "no time", "no site in common")
+STATUSES = ("observed", "unobserved", "no time", "no log")
 
 PAIRS = {
     "call": pl.Int64(),
@@ -93,8 +95,13 @@ class Joined:
     observed : pl.DataFrame
         One row a log and behaviour: how many observations there are (`n`; what one row says of one
         recording and of its time is one), and of these `n_nowhere` (no recording or site for
-        them), `n_outside_effort`, `n_unrecorded` (nothing was recorded when it was seen),
-        `n_with_calls`.
+        them), `n_whole` (they hold for the whole of a recording, which they name), `n_points` and
+        `n_states` (the others, by their times), which make up all; `n_outside_effort`,
+        `n_unrecorded` (nothing was recorded when it was seen), `n_with_calls`.
+    named : mapping of str to int
+        How many recordings each log names, of those that there are.
+    pooled_h : float
+        Hours watched in which several recorders ran at one place, so that calls may count twice.
     unmatched : tuple of Problem
         Keys without a recording or with several, sites without one, logs of another time, what was
         seen outside the effort.
@@ -105,6 +112,8 @@ class Joined:
     sessions: list[Session]
     effort: pl.DataFrame
     observed: pl.DataFrame
+    named: Mapping[str, int]
+    pooled_h: float
     unmatched: tuple[Problem, ...]
 
 
@@ -239,6 +248,13 @@ def join(
         sessions=sessions,
         effort=_effort(watching, layout, spans),
         observed=observed,
+        named=dict(
+            layout.lies_on.drop_nulls("number")
+            .group_by("log")
+            .agg(pl.col("number").n_unique())
+            .iter_rows()
+        ),
+        pooled_h=pooled_hours(layout, watched),
         unmatched=(
             *layout.problems,
             *find_misfits(layout, observations, watched, is_outside, watched_for, watching.groups),
@@ -425,6 +441,7 @@ def _observed(
     inside, _ = cut_by_group(seen.log_numbers[known], spans, *watching.of_logs)
     is_recorded = overlaps(lows, highs, watching.recorded)
     paired = pairs["observed"].filter(pairs["code"] == 0).to_numpy()
+    is_whole = observations["stop_ms"].fill_null(0).to_numpy()[rows] >= FOREVER
     has = {
         name: np.isin(np.arange(len(observations)), which)
         for name, which in (
@@ -432,19 +449,24 @@ def _observed(
             ("inside", rows[known[inside]]),
             ("recorded", rows[is_recorded]),
             ("paired", paired),
+            ("whole", rows[is_whole & (windows.recordings >= 0)]),
+            ("point", rows[windows.starts == windows.stops]),
         )
     }
     each = observations.select(_TWINS).with_columns(
         **{name: pl.Series(v) for name, v in has.items()}
     )
     each = each.with_columns(pl.col(*has).any().over(_TWINS))
-    placed, inside = pl.col("placed"), pl.col("inside")
+    placed, inside, whole = pl.col("placed"), pl.col("inside"), pl.col("whole")
     counts = (
         each.unique(_TWINS)
         .group_by("log", "behaviour")
         .agg(
             n=pl.len(),
             n_nowhere=(~placed).sum(),
+            n_whole=whole.sum(),
+            n_points=(placed & ~whole & pl.col("point")).sum(),
+            n_states=(placed & ~whole & ~pl.col("point")).sum(),
             n_outside_effort=(placed & ~inside).sum(),
             n_unrecorded=(placed & ~pl.col("recorded")).sum(),
             n_with_calls=pl.col("paired").sum(),
@@ -475,7 +497,7 @@ def _calls(
     status[heard.rows] = np.where(
         is_observed,
         STATUSES.index("observed"),
-        np.where(is_watched, STATUSES.index("unobserved"), STATUSES.index("no site in common")),
+        np.where(is_watched, STATUSES.index("unobserved"), STATUSES.index("no log")),
     )
     found = pairs["call_row"].to_numpy()
     code = pairs["code"].to_numpy()

@@ -147,6 +147,7 @@ def keep(folder: Path, kept: KeptLog) -> None:
         with NewFile(home / f"{name}.parquet") as path:
             table.write_parquet(path)
     said = {
+        "n_rows": kept.log.n_rows,
         "guessed": list(kept.log.guessed),
         "problems": [asdict(problem) for problem in kept.log.problems],
     }
@@ -188,6 +189,7 @@ def kept_logs(folder: Path) -> list[KeptLog]:
             context=tables["context"],
             stated=tables["stated"],
             problems=problems,
+            n_rows=said.get("n_rows", 0),
         )
         found.append(KeptLog(about=about, log=log, markers=markers))
     return found

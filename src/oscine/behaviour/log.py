@@ -84,6 +84,8 @@ class Log:
         As in :mod:`oscine.behaviour.tables`.
     problems : tuple of Problem
         In the order of the rows.
+    n_rows : int
+        Of the file, below the header; 0 where it is no table.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Log:
     context: pl.DataFrame
     stated: pl.DataFrame
     problems: tuple[Problem, ...]
+    n_rows: int = 0
 
 
 def read_log(
@@ -136,6 +139,7 @@ def read_log(
         raise WrongArgument(
             f"latest_year ({config.latest_year}) lies before earliest_year ({config.earliest_year})"
         )
+    n_rows = 0
     if config.format in ("", "jwatcher") and not _is_plain(config) and is_jwatcher(file):
         config, parts = replace(config, format="jwatcher"), read_jwatcher(file, config)
     else:
@@ -148,6 +152,7 @@ def read_log(
         )
         said.insert(0, f"{table.described}; line {table.header_line} names the columns")
         config, parts = _read(table, config, is_zone_declared=is_declared)
+        n_rows = len(table.rows)
     if config.timezone and not is_declared:
         said.append(f"times that state no zone are of {config.timezone} (another: --timezone)")
     log = Log(
@@ -159,6 +164,7 @@ def read_log(
         context=parts.context,
         stated=parts.stated,
         problems=parts.problems,
+        n_rows=n_rows,
     )
     return _renamed(log, name) if name else log
 

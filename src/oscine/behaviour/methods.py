@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from oscine.atlas.pictures import count_text
 from oscine.behaviour.association import MIN_CALLS, MIN_EXPECTED
+from oscine.behaviour.clocks import hours_text, length
 from oscine.behaviour.columns import MIN_CHANGES, MIN_WITHIN
 from oscine.behaviour.context import Contexts
 from oscine.behaviour.join import JoinConfig
@@ -19,9 +20,7 @@ from oscine.behaviour.words import (
     ClockState,
     Evidence,
     alpha_text,
-    hours_text,
     listed,
-    ms_text,
     offset_text,
 )
 
@@ -73,7 +72,7 @@ def methods_text(
     paragraphs = [
         _material(evidence, logs),
         _clocks(evidence),
-        _together(windows),
+        _together(evidence, logs, windows),
         _by_time(evidence),
         _among_calls(evidence),
         *more,
@@ -100,11 +99,22 @@ def context_text(found: Contexts) -> str:
     values = sorted({one.context for one in found.standings})
     return (
         f"What was measured ({listed(values)}) was held against sound types in the same way: the "
-        "mean at the calls of a type less the mean over the time that was observed, within "
-        "sessions, and less that at the calls of all types; two-sided p-values from "
-        f"{found.n_permutations:,} of the same permutations (seed {found.seed}), "
+        "mean at the calls of a type less the mean over the time that was observed in their "
+        f"sessions{_whole_means(found)}, and less that at the calls of all types; two-sided "
+        f"p-values from {found.n_permutations:,} of the same permutations (seed {found.seed}), "
         f"{found.n_tested:,} tested pairs in one family, and a false discovery rate of "
         f"{alpha_text(found.alpha)}."
+    )
+
+
+def _whole_means(found: Contexts) -> str:
+    """Say what was compared between sessions."""
+    names = {one.context for one in found.standings if one.test == "shuffled sessions"}
+    if not names:
+        return ""
+    return (
+        f" (for {listed(sorted(names))}, which hardly changed within sessions, the mean of the "
+        "sessions of the calls less that over the time observed in all sessions of their site)"
     )
 
 
@@ -130,19 +140,24 @@ def neighbourhood_text(found: Neighbourhood, n_neighbours: int) -> str:
 def _material(evidence: Evidence, logs: Sequence[PageLog]) -> str:
     association = evidence.association
     each = [
-        f"{log.name} ({count_text(log.n_points, 'point')} and {count_text(log.n_states, 'state')}; "
-        f"{hours_text(log.hours)} in {count_text(log.n_sessions, 'session')}, taken from: "
-        f"{log.effort}; time zone {log.timezone or 'not given'})"
+        f"{log.name} ({_rows(log)}{_observations(log)}; {hours_text(log.hours)} in "
+        f"{count_text(log.n_sessions, 'session')}, taken from: {log.effort}; time zone "
+        f"{log.timezone or 'not given'})"
         for log in logs
     ]
-    n_left = sum(problem.kind != "suspicious" for log in logs for problem in log.problems)
-    types = {pair.sound_type for pair in evidence.pairs}
+    types = count_text(len({pair.sound_type for pair in evidence.pairs}), "sound type")
+    calls = f"{count_text(association.n_calls, 'call')} of {types}"
+    if association.n_ungrouped:
+        calls = (
+            f"{count_text(association.n_calls, 'call')}, "
+            f"{association.n_calls - association.n_ungrouped:,} of {types} and "
+            f"{association.n_ungrouped:,} of none"
+        )
     said = (
-        f"Behaviour was taken from {listed(each)}. A time counted as observed where somebody "
-        f"watched and a recorder ran: {hours_text(association.hours)} in "
-        f"{count_text(association.n_sessions, 'session')}, with "
-        f"{count_text(association.n_calls, 'call')} of {count_text(len(types), 'sound type')}; "
-        "sound types are acoustic groups. "
+        f"Behaviour was taken from {listed(each)}. {' '.join(map(_by_name, logs))}A time counted "
+        f"as observed where somebody watched and a recorder ran: {hours_text(association.hours)} "
+        f"in {count_text(association.n_sessions, 'session')}, with {calls}; sound types are "
+        "acoustic groups. "
     )
     if evidence.n_unobserved:
         said += (
@@ -151,20 +166,58 @@ def _material(evidence: Evidence, logs: Sequence[PageLog]) -> str:
         )
     if evidence.n_elsewhere or evidence.n_timeless:
         said += (
-            f"{count_text(evidence.n_elsewhere + evidence.n_timeless, 'call')} of other sites, or "
-            "of recordings without a time, took no part. "
+            f"{count_text(evidence.n_elsewhere + evidence.n_timeless, 'call')} of recordings of "
+            "which no log says anything, or that have no time, took no part. "
         )
-    if n_left:
-        said += f"{count_text(n_left, 'row')} of the logs could not be read without doubt and "
-        said += "were left out. " if n_left > 1 else "was left out. "
     return said.strip()
+
+
+def _rows(log: PageLog) -> str:
+    """Account for all rows of a log."""
+    n_other = log.n_rows - log.n_used - log.n_unread
+    parts = [
+        f"{number:,} {what}"
+        for number, what in (
+            (log.n_used, "with what was seen"),
+            (log.n_unread, "that could not be read without doubt (left out)"),
+            (n_other, "with nothing, or with the end of something"),
+        )
+        if number > 0
+    ]
+    return f"{count_text(log.n_rows, 'row')}: {listed(parts)}; " if log.n_rows else ""
+
+
+def _observations(log: PageLog) -> str:
+    """Account for all observations of a log."""
+    parts = [
+        count_text(number, what)
+        for number, what in ((log.n_points, "point"), (log.n_states, "state"))
+        if number
+    ]
+    if log.n_whole:
+        parts.append(f"{log.n_whole:,} that hold for a whole recording")
+    if log.n_nowhere:
+        parts.append(f"{log.n_nowhere:,} without a recording or site, which took no part")
+    n_all = log.n_points + log.n_states + log.n_whole + log.n_nowhere
+    return f"{count_text(n_all, 'observation')}: {listed(parts)}"
+
+
+def _by_name(log: PageLog) -> str:
+    """Say what was joined by the names of recordings, whatever the clocks showed."""
+    if not log.n_whole or not log.n_recordings:
+        return ""
+    return (
+        f"What a row of {log.name} says of a recording that it names "
+        f"({count_text(log.n_recordings, 'recording')} of the archive) was joined with all calls "
+        "of that recording. "
+    )
 
 
 def _clocks(evidence: Evidence) -> str:
     said = [_clock(clock) for clock in evidence.clocks if clock.is_needed]
     if evidence.at_offsets:
         moved = listed([offset_text(offset) for offset in sorted(evidence.at_offsets)])
-        said.append(f"The analysis was repeated with all observations {moved}.")
+        said.append(f"The analysis was repeated with the times of the observations {moved}.")
     return " ".join(said)
 
 
@@ -182,28 +235,30 @@ def _clock(clock: ClockState) -> str:
     within = (
         "no interval"
         if clock.uncertainty_ms is None
-        else f"95 % interval ± {ms_text(clock.uncertainty_ms)} at its widest"
+        else f"95 % interval ± {length(clock.uncertainty_ms)} at its widest"
     )
     drift = f", drifting by {clock.drift_ppm:+.1f} ppm" if clock.drift_ppm else ""
     done = "its times were corrected by this" if clock.is_applied else "this was not corrected"
     return (
-        f"The observer's clock of {clock.log} was {ms_text(abs(clock.offset_ms))} {side} the "
+        f"The observer's clock of {clock.log} was {length(clock.offset_ms)} {side} the "
         f"recorder's{drift} ({whence}; {within}); {done}."
     )
 
 
-def _together(windows: JoinConfig) -> str:
+def _together(evidence: Evidence, logs: Sequence[PageLog], windows: JoinConfig) -> str:
     subjects = (
         " Where the caller was known, only behaviour of the same individual, or of none that was "
         "named, counted."
-        if windows.by_subject
+        if windows.by_subject and evidence.has_subjects
         else ""
     )
+    if not any(log.n_points or log.n_states for log in logs):
+        return f"A call was together with what was said of its recording.{subjects}"
     return (
         "A call was together with a state where they shared time, and with a point where it was at "
-        f"most {ms_text(windows.tolerance_ms)} away.{subjects} Calls that ended at most "
-        f"{ms_text(windows.before_ms)} before an observation, or began at most "
-        f"{ms_text(windows.after_ms)} after it, were listed as before and after it and took no "
+        f"most {length(windows.tolerance_ms)} away.{subjects} Calls that ended at most "
+        f"{length(windows.before_ms)} before an observation, or began at most "
+        f"{length(windows.after_ms)} after it, were listed as before and after it and took no "
         "part in the statistics."
     )
 
@@ -214,8 +269,15 @@ def _by_time(evidence: Evidence) -> str:
     whole = (
         f" For behaviours that changed fewer than {MIN_CHANGES} times within sessions, or had less "
         f"than {MIN_WITHIN:.0%} of their variance there ({listed(shuffled)}), the share of time "
-        "that each took was shuffled among whole sessions of a site instead."
+        "that each took was shuffled among whole sessions of a site instead, and the ratio was "
+        "conditional on the calls of each site."
         if shuffled
+        else ""
+    )
+    clocks = (
+        " A pair counted as found only where it was, and in the same direction, with the "
+        "observations moved either way as well."
+        if evidence.at_offsets
         else ""
     )
     return (
@@ -235,8 +297,8 @@ def _by_time(evidence: Evidence) -> str:
         f"than {MIN_EXPECTED:g} expected by chance during the behaviour or at other times, were "
         f"not tested; {association.n_tested:,} of {len(evidence.pairs):,} were. The false "
         f"discovery rate was held at {alpha_text(evidence.alpha)} over all tested pairs "
-        "(Benjamini & Hochberg 1995). The least detectable effect is the ratio that would have "
-        "been found in 80 % of such studies."
+        f"(Benjamini & Hochberg 1995).{clocks} The least detectable effect is the ratio that would "
+        "have been found in 80 % of such studies."
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from oscine.behaviour.clocks import HOUR_MS, hours_text, length
 from oscine.behaviour.sessions import Whole
 from oscine.behaviour.sites import SLACK_MS
 from oscine.behaviour.spans import cut, length_ms, merged
@@ -23,12 +24,11 @@ from oscine.sound.clock import EPOCH, epoch_ms, written
 
 _MOST_YEARS, _MOST_HOURS = 10, 14
 """How far off a year and a time zone are looked for."""
-_DOUBLED = 0.01
+_POOLED = 0.01
 """Share of the recorded time that may be recorded twice before it is told."""
 _FEW, _TOO_EARLY = 3, 500
 """So many observations in so small a part of a recording (one in 500) are not believed."""
 _SHOWN = 5
-_MS_AN_HOUR = 3_600_000
 
 
 def find_misfits(
@@ -63,6 +63,18 @@ def find_misfits(
     yield from _watched_for_in_part(groups, watched_for)
 
 
+def pooled_hours(layout: Layout, watched: pl.DataFrame) -> float:
+    """Return for how long recorders ran beside each other at one place while somebody watched.
+
+    Parameters
+    ----------
+    layout, watched
+        As for :func:`find_misfits`.
+    """
+    of_all = _by_log(layout, watched.with_columns(log=pl.lit("")))
+    return sum(place.pooled_ms for _, places in of_all for place in places) / HOUR_MS
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Place:
     """A site by its recordings, and when a log was kept there; both in UTC [shape=(M, 2)]."""
@@ -70,6 +82,15 @@ class _Place:
     site: str
     recorded: Whole
     watched: Whole
+
+    @property
+    def pooled_ms(self) -> int:
+        """For how long several recorders ran at a time while it was kept; 0 for next to nothing."""
+        parts = cut(self.recorded, self.watched)[2]
+        order = np.argsort(parts, axis=None, kind="stable")
+        n_running = np.cumsum(np.tile([1, -1], len(parts))[order])
+        pooled_ms = int(np.diff(parts.ravel()[order]) @ (n_running[:-1] > 1))
+        return pooled_ms if pooled_ms > max(SLACK_MS, _POOLED * length_ms(merged(parts))) else 0
 
 
 def _by_log(layout: Layout, watched: pl.DataFrame) -> Iterator[tuple[str, list[_Place]]]:
@@ -127,7 +148,7 @@ def _way_out(fits: Callable[[Callable[[Whole], Whole]], bool], first_ms: int) ->
         return "it would fit if milliseconds had been taken for seconds"
     for hours in range(1, _MOST_HOURS + 1):
         for sign, way in ((1, "later"), (-1, "earlier")):
-            if fits(lambda times, by=sign * hours * _MS_AN_HOUR: times + by):
+            if fits(lambda times, by=sign * hours * HOUR_MS: times + by):
                 return f"it would fit {hours} h {way}: is its time zone right (--timezone)?"
     for years in range(1, _MOST_YEARS + 1):
         for sign, way in ((1, "later"), (-1, "earlier")):
@@ -162,19 +183,17 @@ def _told(time_ms: int) -> str:
 def _heard_twice(log: str, places: Sequence[_Place]) -> Iterator[Problem]:
     """Tell where several recorders ran while a log was kept."""
     for place in places:
-        parts = cut(place.recorded, place.watched)[2]
-        once_ms = length_ms(merged(parts))
-        again_ms = length_ms(parts) - once_ms
-        if again_ms > max(SLACK_MS, _DOUBLED * once_ms):
+        if place.pooled_ms:
             site = f" of {place.site!r}" if place.site else ""
             yield Problem(
                 log=log,
                 row=0,
                 kind="suspicious",
                 what=(
-                    f"for {again_ms / _MS_AN_HOUR:.2f} h of it recordings{site} run beside each "
-                    "other: a call that is in several counts several times; join the recordings of "
-                    "one recorder, or give each place a site of its own (oscine index --site-from)"
+                    f"for {hours_text(place.pooled_ms / HOUR_MS)} of it recordings{site} run "
+                    "beside each other: a call that is in several counts several times; join the "
+                    "recordings of one recorder, or give each place a site of its own (oscine "
+                    "index --site-from)"
                 ),
             )
 
@@ -195,7 +214,6 @@ def _of_another_length(layout: Layout, observations: pl.DataFrame) -> Iterator[P
     )
     for one in found.iter_rows(named=True):
         path = layout.recordings["path"][one["number"]]
-        length = f"{one['limit_ms'] / 1000:g} s"
         if one["n_past"]:
             yield Problem(
                 log=one["log"],
@@ -203,7 +221,8 @@ def _of_another_length(layout: Layout, observations: pl.DataFrame) -> Iterator[P
                 kind="unread",
                 what=(
                     f"{one['n_past']} of {one['n']} observations on {path} begin after its end "
-                    f"({length}): is it the right recording, and are the times seconds?"
+                    f"({length(one['limit_ms'])}): is it the right recording, and are the times "
+                    "seconds?"
                 ),
             )
         elif one["n"] >= _FEW and 0 < one["latest"] * _TOO_EARLY < one["limit_ms"]:
@@ -213,7 +232,8 @@ def _of_another_length(layout: Layout, observations: pl.DataFrame) -> Iterator[P
                 kind="suspicious",
                 what=(
                     f"all {one['n']} observations on {path} lie in its first "
-                    f"{one['latest'] / 1000:g} s of {length}: were seconds taken for milliseconds?"
+                    f"{length(one['latest'])} of {length(one['limit_ms'])}: were seconds taken for "
+                    "milliseconds?"
                 ),
             )
 

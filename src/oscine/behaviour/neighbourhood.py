@@ -157,7 +157,7 @@ def agreement(
         if not why and column.test != "shifts within sessions":
             why = "hardly changes within sessions, and calls are moved within sessions here"
         if not why and len(pairs[0]) < MIN_PAIRS:
-            why = f"{len(pairs[0])} pairs of neighbours ({MIN_PAIRS} needed)"
+            why = f"too few pairs of neighbours ({len(pairs[0])}; {MIN_PAIRS} needed)"
         looked_up = _LookedUp(
             column=column, sessions=sessions, shifts=shifts, home=home, where=where
         )

@@ -33,13 +33,14 @@ from oscine.atlas.pictures import (
     write_html,
 )
 from oscine.behaviour.association import Pair
+from oscine.behaviour.clocks import hours_text
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
 from oscine.behaviour.tables import Problem
 from oscine.behaviour.words import (
     NONE,
     Evidence,
+    alpha_text,
     findings,
-    hours_text,
     is_below,
     limits,
     listed,
@@ -61,10 +62,10 @@ STEEP = 3.0
 LONG_CELL = 48
 """Characters from which a cell of a table is wrapped."""
 WRAPPED, UNTESTED = ' class="text"', ' class="untested"'
-COUNTS = ("Calls", "Sessions", "Individuals", "Hours")
+COUNTS = ("Calls", "Sessions", "Individuals", "Watched")
 """What every row of pairs, logs and sessions rests on."""
 MOST = "Most of one session, individual"
-NUMBER = re.compile(r"(<b>)?[-+−\d.,<∞–e ]+(</b>)?")
+NUMBER = re.compile(r"(<b>)?([-+−\d.,<∞–e ]|h|min|m?s)+(</b>)?")
 SIGN = Sign(shape="circle", tint="blue")
 
 
@@ -77,10 +78,18 @@ class PageLog:
     name : str
     kind : str
         What it was read as.
-    n_rows, n_points, n_states, n_measured : int
-        Rows that were used; observations, and measured values, that were made of them.
+    n_rows, n_used, n_unread : int
+        Rows of the file (0: not known); those that tell what was seen; those that could not be
+        read without doubt. The others say that nothing was seen, or that it ended.
+    n_points, n_states, n_whole, n_nowhere : int
+        Observations that were made of them: instants and what lasted, by their times; those that
+        hold for the whole of a recording that their row names; those without a recording or site.
+    n_recordings : int
+        That the archive has of those that it names.
+    n_measured : int
+        Measured values.
     n_calls, n_sessions, n_subjects : int
-        Calls heard while it was kept; 0 individuals where they were not told apart.
+        Calls heard while it was kept, and individuals seen then, 0 where they were not told apart.
     hours : float
         Watched.
     effort : str
@@ -97,8 +106,13 @@ class PageLog:
     name: str
     kind: str
     n_rows: int
+    n_used: int
+    n_unread: int
     n_points: int
     n_states: int
+    n_whole: int
+    n_nowhere: int
+    n_recordings: int
     n_measured: int
     n_calls: int
     n_sessions: int
@@ -165,8 +179,9 @@ class PageContext:
     at_calls, over_effort : float or None
         Its mean at calls of the type, and over all time for which it is known, in the unit of the
         log.
-    difference, low, high : float or None
-        Within sessions, and the 95 % interval. None where not tested.
+    compared, by_chance, difference, low, high : float or None
+        As in :class:`oscine.behaviour.context.Standing`. None where not tested.
+    test : str
     deviations : float or None
         The difference in standard deviations of the value.
     p, q : float or None
@@ -183,6 +198,9 @@ class PageContext:
     value: str
     at_calls: float | None
     over_effort: float | None
+    compared: float | None
+    by_chance: float | None
+    test: str
     difference: float | None
     low: float | None
     high: float | None
@@ -332,7 +350,11 @@ def _summary(page: JoinPage) -> str:
             ("Sessions", f"{evidence.association.n_sessions:,}"),
             (
                 "Individuals",
-                f"{evidence.n_subjects:,}" if evidence.n_subjects else "not told apart",
+                f"{evidence.n_subjects:,}"
+                if evidence.n_subjects
+                else "none in these hours"
+                if evidence.has_subjects
+                else "not told apart",
             ),
             ("Calls while somebody watched", f"{evidence.association.n_calls:,}"),
             ("Calls unobserved", f"{evidence.n_unobserved:,}"),
@@ -396,13 +418,21 @@ def _logs(page: JoinPage) -> str:
         return "<p>No log was joined.</p>"
     table = _table(
         "Logs",
-        ["Log", "Read as", "Rows used", "Points", "States", "Measured values", *COUNTS,
+        ["Log", "Read as", "Rows", "Tell what was seen", "Left out", "Points", "States",
+         "Of a whole recording", "Without a recording", "Measured values", *COUNTS,
          "Hours from", "Time zone", "Sites"],
         [
             [
                 _name(log.name),
                 escape(log.kind),
-                *(f"{n:,}" for n in (log.n_rows, log.n_points, log.n_states, log.n_measured)),
+                f"{log.n_rows:,}" if log.n_rows else NONE,
+                *(
+                    f"{n:,}"
+                    for n in (
+                        *(log.n_used, log.n_unread, log.n_points, log.n_states),
+                        *(log.n_whole, log.n_nowhere, log.n_measured),
+                    )
+                ),
                 *_counts(log.n_calls, log.n_sessions, log.n_subjects, log.hours),
                 escape(log.effort),
                 escape(log.timezone or "not given"),
@@ -431,8 +461,9 @@ def _problems(page: JoinPage) -> str:
     if not parts:
         return ""
     return (
-        '<p class="hint">‘unread’ and ‘ambiguous’ were left out; ‘suspicious’ was used as it '
-        f"stands.</p>{''.join(parts)}"
+        '<p class="hint">What is called ‘unread’ or ‘ambiguous’ was left out, though something '
+        "else in its row may have been used; what is called ‘suspicious’ was used as it stands."
+        f"</p>{''.join(parts)}"
     )
 
 
@@ -461,6 +492,8 @@ class _Effect:
     high: float | None
     p: float | None
     q: float | None
+    is_found: bool
+    taken_back: str
     why: str
 
 
@@ -482,7 +515,14 @@ BY_TIME = _Question(
     "95 % interval; filled and bold: found. An effect weaker than ‘least to be found’ (above 1, "
     "below 1) would have been missed more often than once in five.",
     effect=lambda pair: _Effect(
-        ratio=pair.rate_ratio, low=pair.low, high=pair.high, p=pair.p, q=pair.q, why=pair.why
+        ratio=pair.rate_ratio,
+        low=pair.low,
+        high=pair.high,
+        p=pair.p,
+        q=pair.q,
+        is_found=pair.is_found,
+        taken_back=pair.taken_back,
+        why=pair.why,
     ),
     columns={
         "Expected": lambda pair: f"{pair.expected:,.1f}",
@@ -508,6 +548,8 @@ AMONG_CALLS = _Question(
         high=pair.odds_high,
         p=pair.odds_p,
         q=pair.odds_q,
+        is_found=pair.is_odds_found,
+        taken_back=pair.odds_taken_back,
         why=pair.odds_why,
     ),
     columns={},
@@ -533,7 +575,7 @@ def _matrix(evidence: Evidence) -> str:
     ) + "".join(f'<th scope="col" class="n">{name}</th>' for name in COUNTS)
     rows = "".join(
         f'<tr><th scope="row">{_type(kind, evidence)}{_look(kind, evidence)}</th>'
-        + "".join(_cell(pairs.get(behaviour), evidence.alpha) for behaviour in by_behaviour)
+        + "".join(_cell(pairs.get(behaviour)) for behaviour in by_behaviour)
         + "".join(f'<td class="n">{count}</td>' for count in _most(pairs.values()))
         + "</tr>"
         for kind, pairs in sorted(by_type.items())
@@ -547,13 +589,15 @@ def _matrix(evidence: Evidence) -> str:
             ("Calls with it", lambda pairs: f"{sum(pair.n_together for pair in pairs):,}"),
             ("Sessions", lambda pairs: f"{max(pair.n_sessions for pair in pairs):,}"),
             ("Individuals", lambda pairs: _individuals(max(p.n_subjects for p in pairs))),
-            ("Hours with it", lambda pairs: _hours(max(pair.hours_on for pair in pairs))),
+            ("Watched with it", lambda pairs: hours_text(max(pair.hours_on for pair in pairs))),
         )
     )
     return (
         '<p class="hint">How many times as often a sound is heard with a behaviour as at other '
-        "times. Framed and bold: found. Orange: more often; blue: less often; a point: not tested "
-        "(the reason shows on it, and in the tables below).</p>"
+        "times. Framed and bold: found. In brackets: taken back, as it would not be found were the "
+        "clocks a little off. Orange: more often; blue: less often; a point: not tested (the "
+        "reason shows on it, and in the tables below). Calls, sessions, individuals and time are "
+        "those of the pair that rests on most of each.</p>"
         '<div class="table tall"><table class="numbers matrix"><caption>Rate ratio of '
         'each sound type and behaviour</caption><thead><tr><th scope="col">Sound</th>'
         f"{head}</tr></thead>"
@@ -561,7 +605,7 @@ def _matrix(evidence: Evidence) -> str:
     )
 
 
-def _cell(pair: Pair | None, alpha: float) -> str:
+def _cell(pair: Pair | None) -> str:
     if pair is None:
         return "<td></td>"
     if pair.q is None or pair.rate_ratio is None:
@@ -574,8 +618,11 @@ def _cell(pair: Pair | None, alpha: float) -> str:
     strength = min(abs(doublings) / STEEP, 1.0)
     ratio = ratio_text(pair.rate_ratio)
     title = f"{_interval(pair.low, pair.high)}, q {p_text(pair.q)}"
+    title += f"; taken back: not found with {pair.taken_back}" if pair.taken_back else ""
     shade = f'style="--strength:{strength:.2f}" title="{escape(title)}"'
-    if is_below(pair.q, alpha):
+    if pair.taken_back:
+        return f'<td class="{side}" {shade}>({ratio})<i>, taken back</i></td>'
+    if pair.is_found:
         return f'<td class="{side} found" {shade}><b>{ratio}</b><i>, found</i></td>'
     return f'<td class="{side}" {shade}>{ratio}</td>'
 
@@ -586,14 +633,17 @@ def _forests(evidence: Evidence, question: _Question) -> str:
     scale = RatioScale.of([end for one in effects for end in (one.ratio, one.low, one.high)])
     tables, n_open = "", 0
     for behaviour, pairs in _by_behaviour(evidence).items():
-        qs = [question.effect(pair).q for pair in pairs]
-        n_tested = sum(q is not None for q in qs)
-        n_found = sum(is_below(q, evidence.alpha) for q in qs)
+        of_pairs = [question.effect(pair) for pair in pairs]
+        n_tested = sum(one.q is not None for one in of_pairs)
+        n_found = sum(one.is_found for one in of_pairs)
+        n_back = sum(bool(one.taken_back) for one in of_pairs)
         is_open = n_tested > 0 and len(effects) <= OPEN_PAIRS
         is_open |= n_found > 0 and n_open < OPEN_PAIRS
         n_open += is_open * len(pairs)
         tables += _folded(
-            f"{behaviour}: {count_text(n_tested, 'sound type')} tested, {n_found:,} found",
+            f"{behaviour}: {count_text(n_tested, 'sound type')} tested"
+            + (f" {_compared(pairs)}, {n_found:,} found" if n_tested else "")
+            + (f", {n_back:,} taken back" if n_back else ""),
             _forest(evidence, question, scale, behaviour, pairs),
             is_open=is_open,
         )
@@ -616,22 +666,26 @@ def _forest(
     rows = ""
     for pair in sorted(pairs, key=place):
         effect = question.effect(pair)
-        is_found = is_below(effect.q, evidence.alpha)
         if effect.ratio is None:
             drawn = f'<td colspan="2" class="text">not tested: {escape(effect.why)}</td>'
         else:
-            ratio = f"<b>{ratio_text(effect.ratio)}</b>" if is_found else ratio_text(effect.ratio)
             mark = scale.row(
-                question.name, effect.ratio, effect.low, effect.high, is_found=is_found
+                question.name, effect.ratio, effect.low, effect.high, is_found=effect.is_found
             )
-            drawn = f"<td>{mark}</td><td>{ratio} {_interval(effect.low, effect.high)}</td>"
+            ratio = _strong(ratio_text(effect.ratio), effect.is_found)
+            back = f"taken back: not found with {effect.taken_back}" if effect.taken_back else ""
+            drawn = (
+                f"<td>{mark}</td><td>{ratio} {_interval(effect.low, effect.high)}"
+                + (f"<small>{escape(back)}</small>" if back else "")
+                + "</td>"
+            )
         cells = [
             p_text(effect.p),
             p_text(effect.q),
             f"{pair.n_together:,}",
             *(cell(pair) for cell in question.columns.values()),
             *_counts_of(pair),
-            _hours(pair.hours_on),
+            hours_text(pair.hours_on),
             f"{_share(pair.share_of_one_session)}, {_share(pair.share_of_one_subject)}",
         ]
         rows += (
@@ -642,7 +696,7 @@ def _forest(
         )
     head = "".join(
         f'<th scope="col" class="n">{name}</th>'
-        for name in ("p", "q", "Calls with it", *question.columns, *COUNTS, "Hours with it", MOST)
+        for name in ("p", "q", "Calls with it", *question.columns, *COUNTS, "Watched with it", MOST)
     )
     return (
         f'<div class="table"><table class="numbers forest"><caption>{escape(behaviour)}</caption>'
@@ -651,6 +705,12 @@ def _forest(
         f'<th scope="col">Ratio and 95 % interval</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _compared(pairs: Sequence[Pair]) -> str:
+    """Say what was compared of a behaviour: the test is one for all types."""
+    is_whole = any(pair.test == "shuffled sessions" for pair in pairs)
+    return "between whole sessions" if is_whole else "within sessions"
 
 
 def _by_behaviour(evidence: Evidence) -> dict[str, list[Pair]]:
@@ -668,18 +728,24 @@ def _context(page: JoinPage) -> str:
         return ""
     alpha = page.evidence.alpha
     ordered = sorted(page.context, key=lambda row: (_order(row.q), row.value, row.sound_type))
-    first_why = {(row.value, row.why): row.sound_type for row in reversed(ordered)}
+    untested: defaultdict[str, list[str]] = defaultdict(list)
+    for row in ordered:
+        if row.q is None:
+            untested[f"{row.value}: {row.why}"].append(
+                type_text(row.sound_type, page.evidence.names)
+            )
     rows = [
         [
             _type(row.sound_type, page.evidence),
             escape(row.value),
             f"{_measure(row.at_calls)}, {_measure(row.over_effort)}",
+            {
+                "shifts within sessions": "within sessions",
+                "shuffled sessions": "whole sessions",
+            }.get(row.test, "not tested"),
+            f"{_measure(row.compared)}, {_measure(row.by_chance)}" if row.q is not None else NONE,
             _strong(_signed(row.difference), is_below(row.q, alpha)),
-            f"[{_signed(row.low)}, {_signed(row.high)}]"
-            if row.q is not None
-            else escape(row.why)
-            if first_why[row.value, row.why] == row.sound_type
-            else "not tested: as above",
+            f"[{_signed(row.low)}, {_signed(row.high)}]" if row.q is not None else NONE,
             _signed(row.deviations),
             p_text(row.p),
             p_text(row.q),
@@ -688,13 +754,20 @@ def _context(page: JoinPage) -> str:
         ]
         for row in ordered
     ]
-    columns = ["Sound", "Measured", "Mean at its calls, at all times", "Difference",
-               "95 % interval", "In standard deviations", "p", "q", "From all calls",
-               *COUNTS]  # fmt: skip
+    columns = ["Sound", "Measured", "Mean at its calls, at all times", "Compared",
+               "Mean of what is compared, by chance", "Difference", "95 % interval",
+               "In standard deviations", "p", "q", "From all calls", *COUNTS]  # fmt: skip
+    reasons = [
+        _sentence(f"Not tested, {why} ({', '.join(kinds)}).") for why, kinds in untested.items()
+    ]
     return (
-        '<p class="hint">In the units of the log; differences are those within sessions. ‘From all '
-        "calls’: the difference from calls of all types. Bold: found. Hours are those for which "
-        f"the value is known.</p>{_long_table('Measured values', columns, rows, 'rows')}"
+        '<p class="hint">In the units of the log. The means over all calls and all times also '
+        "differ by what sessions were like; the difference is that of the two means after them. "
+        "Within sessions: calls beside the watched time of their own session, where the value "
+        "changes in it. Whole sessions: each call has the mean of its session, and by chance that "
+        "of the sessions of its site. ‘From all calls’: the difference from calls of all types. "
+        "Bold: found. Watched: as long as the value is known.</p>"
+        f"{_long_table('Measured values', columns, rows, 'rows')}{_list(reasons, 'reasons')}"
     )
 
 
@@ -804,10 +877,11 @@ def _sensitivity(evidence: Evidence) -> str:
     }
     hint = (
         "The same question with all observations moved by as much as the clocks may be wrong. "
-        "Bold: found."
+        f"Bold: q at most {alpha_text(evidence.alpha)}. Found is only what is bold in every "
+        "column, and on one side of 1."
     )
     if not found:
-        said = f"No pair is found at {listed([offset_text(offset) for offset in by_offset])}."
+        said = f"No pair is found with observations {listed([*map(offset_text, by_offset)])}."
         return f'<div class="part"><h3>Were the clocks wrong</h3><p>{said}</p></div>'
     rows = [
         [
@@ -918,7 +992,7 @@ def _methods(page: JoinPage) -> str:
 
 def _counts(n_calls: int, n_sessions: int, n_subjects: int, hours: float) -> list[str]:
     """Write what a row rests on, in the order of ``COUNTS``."""
-    return [f"{n_calls:,}", f"{n_sessions:,}", _individuals(n_subjects), _hours(hours)]
+    return [f"{n_calls:,}", f"{n_sessions:,}", _individuals(n_subjects), hours_text(hours)]
 
 
 def _counts_of(pair: Pair) -> list[str]:
@@ -952,11 +1026,6 @@ def _look(kind: int, evidence: Evidence) -> str:
 
 def _name(name: str) -> str:
     return escape(name or "without a name")
-
-
-def _hours(hours: float) -> str:
-    """Write hours for a column: two significant digits at least."""
-    return f"{hours:,.1f}" if hours >= 0.95 else f"{hours:.2g}"
 
 
 def _order(q: float | None) -> float:

@@ -23,7 +23,7 @@ CALLS: Mapping[str, str] = {
     "file_start_ms": "when it began, milliseconds from the first sample of the recording",
     "file_stop_ms": "when it ended, likewise",
     "status": "`observed`: began while somebody watched; `unobserved`: when nobody did; `no time`: "
-    "its recording has none; `no site in common`: no log was kept where it was heard",
+    "its recording has none; `no log`: no log says anything of its site or recording",
     "joined_session": "place of its session of observation, from 0; empty: not observed",
     "behaviours": "names of what it was during, sorted; empty where not observed, which is not the "
     "same as a list without names",
@@ -46,7 +46,10 @@ PAIRS: Mapping[str, str] = {
 OBSERVATIONS: Mapping[str, str] = {
     "observation": "its number, from 0, in the order of log and row",
     "log": "the log that it is from",
-    "row": "line of the file, the header being 1; of a start and a stop, that of the start",
+    "row": "line of the file, the header being 1; of a start and a stop, that of the start. What a "
+    "row says that names a recording and states a time is there twice, once for the whole of that "
+    "recording and once at its time: a call goes with it once, and it counts once if rows with the "
+    "same `log`, `row`, `behaviour` and `subject` do",
     "behaviour": "what was seen",
     "is_state": "whether it lasted; else it was an instant",
     "subject": "who was seen; empty: nobody was named",
@@ -77,6 +80,9 @@ OBSERVED: Mapping[str, str] = {
     "behaviour": "what was seen",
     "n": "observations",
     "n_nowhere": "of these, how many have no recording or site",
+    "n_whole": "how many hold for the whole of a recording that the log names, whatever its time",
+    "n_points": "how many of the others are instants, by their times",
+    "n_states": "how many of the others last",
     "n_outside_effort": "how many lie outside the hours that are said to be watched",
     "n_unrecorded": "how many were seen while no recorder ran",
     "n_with_calls": "how many a call was during",
@@ -96,12 +102,15 @@ ASSOCIATION: Mapping[str, str] = {
     "n_subjects": "individuals that showed it; 0: nobody noted them",
     "rate_on": "calls an hour with it, over all sessions",
     "rate_off": "calls an hour without it, over all sessions",
-    "rate_ratio": "rate of calls with it over that without, compared within sessions; empty: not "
-    "tested",
+    "rate_ratio": "rate of calls with it over that without, compared within sessions (between the "
+    "sessions of each site where `test` is `shuffled sessions`); empty: not tested",
     "low": "lower end of the 95 % interval of the ratio",
     "high": "upper end of it; Inf: no bound",
     "p": "two-sided, by permutation",
     "q": "the false discovery rate at which the pair would just be found",
+    "is_found": "whether q is at most the false discovery rate, and stays so with observations "
+    "moved as far as the clocks may be off",
+    "taken_back": "where it does not stay so: how observations were moved; else empty",
     "test": "`shifts within sessions`, `shuffled sessions`, or `not tested`",
     "why": "why it was not tested",
     "detectable": "the least ratio above 1 that would have been found in 80 % of such studies; "
@@ -114,11 +123,13 @@ ASSOCIATION: Mapping[str, str] = {
     "high_without_it": "upper end of it",
     "rests_on_one": "whether the finding rests on one session or individual",
     "odds_ratio": "odds of the type among calls with the behaviour over those among other calls of "
-    "the same sessions; empty: not tested",
+    "the same sessions (of the same site where `test` is `shuffled sessions`); empty: not tested",
     "odds_low": "lower end of its 95 % interval",
     "odds_high": "upper end of it",
     "odds_p": "two-sided, by permutation",
     "odds_q": "the false discovery rate at which it would just be found, a family of its own",
+    "is_odds_found": "as `is_found`",
+    "odds_taken_back": "as `taken_back`",
     "odds_why": "why it was not tested",
 }
 """One row a sound type and a behaviour."""
@@ -134,8 +145,12 @@ CONTEXT: Mapping[str, str] = {
     "mean_at_all_calls": "its mean at calls of all types",
     "mean_over_effort": "its mean over the hours watched",
     "deviation": "its standard deviation over them",
-    "difference": "at calls less over the hours watched, compared within sessions; empty: not "
-    "tested",
+    "mean_compared": "its mean at those calls of the type that can be compared, which are those in "
+    "sessions in which it changes (where `test` is `shuffled sessions`: the mean of the sessions "
+    "of the calls); empty: not tested",
+    "mean_by_chance": "what that would be by chance: the mean over the hours watched in the "
+    "sessions of the calls (where `test` is `shuffled sessions`: in all sessions of their sites)",
+    "difference": "the one less the other",
     "low": "lower end of its 95 % interval",
     "high": "upper end of it",
     "p": "two-sided, by permutation",

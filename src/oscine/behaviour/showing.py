@@ -41,6 +41,7 @@ def evidence_of(
     at_offsets: Mapping[float, Association] | None = None,
     names: Mapping[int, str] | None = None,
     looks: Mapping[int, str] | None = None,
+    has_subjects: bool = False,
 ) -> Evidence:
     """Gather what the words rest on.
 
@@ -55,6 +56,8 @@ def evidence_of(
         Of the join with observations so many ms later.
     names, looks : mapping of int to str, optional
         Names of sound types; band and length of each.
+    has_subjects : bool
+        Whether a log names individuals.
 
     Returns
     -------
@@ -65,9 +68,11 @@ def evidence_of(
     return Evidence(
         association=association,
         n_unobserved=statuses.get("unobserved", 0),
-        n_elsewhere=statuses.get("no site in common", 0),
+        n_elsewhere=statuses.get("no log", 0),
         n_timeless=statuses.get("no time", 0),
         n_subjects=_n_subjects(joined.sessions),
+        has_subjects=has_subjects,
+        pooled_hours=joined.pooled_h,
         guessed_hours=sum(
             session.duration_ms / _HOUR_MS
             for number, session in enumerate(joined.sessions)
@@ -86,20 +91,25 @@ def page_log(log: Log, joined: Joined) -> PageLog:
     effort = joined.effort.filter(pl.col("log") == log.name)
     numbers = effort["joined_session"].drop_nulls().unique().sort().to_list()
     sessions = [joined.sessions[number] for number in numbers]
-    # What one row says of a recording and of its time is one; it lasts if it does at its site.
-    seen = log.observations.group_by("row", "behaviour", "subject", maintain_order=True).agg(
-        pl.col("is_state").all()
-    )["is_state"]
+    used = log.observations["row"].unique()
+    unread = {one.row for one in log.problems if one.row and one.kind != "suspicious"}
+    seen = joined.observed.filter(pl.col("log") == log.name)
+    named = {who for who in log.observations["subject"].unique() if who}
     return PageLog(
         name=log.name,
         kind=log.config.format or "table",
-        n_rows=log.observations["row"].n_unique(),
-        n_points=int((~seen).sum()),
-        n_states=int(seen.sum()),
+        n_rows=log.n_rows,
+        n_used=len(used),
+        n_unread=len(unread - set(used)),
+        n_points=int(seen["n_points"].sum()),
+        n_states=int(seen["n_states"].sum()),
+        n_whole=int(seen["n_whole"].sum()),
+        n_nowhere=int(seen["n_nowhere"].sum()),
+        n_recordings=joined.named.get(log.name, 0),
         n_measured=len(log.context),
         n_calls=sum(len(session.calls) for session in sessions),
         n_sessions=len(sessions),
-        n_subjects=log.observations["subject"].replace("", None).drop_nulls().n_unique(),
+        n_subjects=len(named & _subjects(sessions)),
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
         effort=_kinds(effort["sources"]),
         timezone=log.config.timezone,
@@ -176,6 +186,9 @@ def page_context(found: Contexts, sessions: Sequence[Session]) -> list[PageConte
             value=one.context,
             at_calls=one.mean_at_calls,
             over_effort=one.mean_over_effort,
+            compared=one.mean_compared,
+            by_chance=one.mean_by_chance,
+            test=one.test,
             difference=one.difference,
             low=one.low,
             high=one.high,
@@ -285,8 +298,12 @@ def clock_of_activity(
 
 
 def _n_subjects(sessions: Iterable[Session]) -> int:
-    """Count the individuals that were told apart."""
-    return len({who for session in sessions for _, who in session.of_subjects if who})
+    return len(_subjects(sessions))
+
+
+def _subjects(sessions: Iterable[Session]) -> set[str]:
+    """Return the individuals that were told apart."""
+    return {who for session in sessions for _, who in session.of_subjects if who}
 
 
 def _sources(joined: Joined) -> list[str]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
 from oscine.atlas.pictures import count_text
 from oscine.behaviour.association import Association, Pair
+from oscine.behaviour.clocks import hours_text, length
 
 FEW_CALLS = 50
 """Calls heard while somebody watched: with fewer, spread over types and behaviours, little is seen.
@@ -31,6 +32,8 @@ MOST_OF_ONE = 0.5
 MOST_GUESSED = 0.1
 """Share of the hours from which it is said that they were guessed."""
 MOST_UNOBSERVED = 0.2
+MOST_POOLED = 0.1
+"""Share of the hours in which recorders ran beside each other, from which little can be said."""
 LARGE_RATIO = 3.0
 """Where no pair could have shown an effect below this, little can be said."""
 
@@ -79,16 +82,21 @@ class Evidence:
     Attributes
     ----------
     association : Association
+        As :func:`standing` leaves it.
     at_offsets : mapping of float to Association
         The same, had the observations been so many ms later (negative: earlier).
     n_unobserved : int
         Calls heard when nobody watched.
     n_elsewhere : int
-        Calls of sites of which no log says anything.
+        Calls of recordings of which no log says anything, neither by site nor by name.
     n_timeless : int
         Calls of recordings that have no time and that no log names.
     n_subjects : int
-        Individuals that were told apart; 0 where none was.
+        Individuals that were told apart in the hours that count; 0 where none was.
+    has_subjects : bool
+        Whether a log names individuals at all.
+    pooled_hours : float
+        How many of the hours several recorders ran at one place, as far as is known.
     guessed_hours : float
         How many of the hours reach from the first to the last row of a session only.
     tolerance_ms : int
@@ -103,7 +111,9 @@ class Evidence:
     n_elsewhere: int
     n_timeless: int
     n_subjects: int
+    has_subjects: bool
     guessed_hours: float
+    pooled_hours: float
     tolerance_ms: int
     at_offsets: Mapping[float, Association] = field(default_factory=dict)
     clocks: Sequence[ClockState] = ()
@@ -127,9 +137,14 @@ class Evidence:
 
     @property
     def found(self) -> list[Pair]:
-        """The pairs below the false discovery rate, the surest first."""
-        found = [pair for pair in self.pairs if is_below(pair.q, self.alpha)]
+        """The pairs that are found, the surest first."""
+        found = [pair for pair in self.pairs if pair.is_found]
         return sorted(found, key=lambda pair: (pair.q, pair.p, -pair.n_together))
+
+    @property
+    def taken_back(self) -> list[Pair]:
+        """The pairs that would be found if the clocks were known to stand as they are taken."""
+        return [pair for pair in self.pairs if pair.taken_back]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,32 +171,83 @@ class Limit:
     sentence: str
 
 
+def standing(association: Association, at_offsets: Mapping[float, Association]) -> Association:
+    """Take back what would not be found, or the other way round, were the clocks a little off.
+
+    What remains is what is counted as found everywhere.
+
+    Parameters
+    ----------
+    association : Association
+    at_offsets : mapping of float to Association
+        The same, had the observations been so many ms later (negative: earlier).
+    """
+    moved = {
+        offset: {(pair.sound_type, pair.behaviour): pair for pair in one.pairs}
+        for offset, one in sorted(at_offsets.items())
+    }
+
+    def stands(
+        pair: Pair, question: Callable[[Pair], tuple[bool, float | None]]
+    ) -> tuple[bool, str]:
+        is_found, ratio = question(pair)
+        if not is_found:
+            return False, ""
+        undone = [
+            offset_text(offset)
+            for offset, pairs in moved.items()
+            if (other := pairs.get((pair.sound_type, pair.behaviour))) is None
+            or not question(other)[0]
+            or _is_more(question(other)[1]) != _is_more(ratio)
+        ]
+        return not undone, f"observations {listed(undone)}" if undone else ""
+
+    pairs = []
+    for pair in association.pairs:
+        is_found, taken_back = stands(pair, lambda one: (one.is_found, one.rate_ratio))
+        is_odds_found, odds_taken_back = stands(
+            pair, lambda one: (one.is_odds_found, one.odds_ratio)
+        )
+        pairs.append(
+            replace(
+                pair,
+                is_found=is_found,
+                taken_back=taken_back,
+                is_odds_found=is_odds_found,
+                odds_taken_back=odds_taken_back,
+            )
+        )
+    return replace(
+        association,
+        pairs=pairs,
+        n_found=sum(pair.is_found for pair in pairs),
+        n_odds_found=sum(pair.is_odds_found for pair in pairs),
+    )
+
+
 def verdict(evidence: Evidence) -> str:
     """Say in a sentence or two how much can be said."""
     left = {limit.leaves for limit in limits(evidence)}
     if "nothing" in left:
         return "Nothing can be said of what goes with what."
-    n_said, n_tested = len(findings(evidence)), len(evidence.tested)
-    pairs = f"{n_said:,} of {n_tested:,} tested pairs"
+    n_found, n_back = len(evidence.found), len(evidence.taken_back)
+    pairs = f"{n_found:,} of {len(evidence.tested):,} tested pairs"
     if "little" in left:
-        found = f"{pairs} stood out, with little behind them" if n_said else f"{pairs} stood out"
-        return f"Not much can be said: {found}."
-    if not n_said:
-        return f"{pairs} stood out from chance. Not to find an effect is not to show that none is."
-    go = "goes" if n_said == 1 else "go"
-    return f"{pairs} {go} together more or less often than chance allows."
+        found = f"{pairs} stood out, with little behind them" if n_found else f"{pairs} stood out"
+        said = f"Not much can be said: {found}."
+    elif n_found:
+        go = "goes" if n_found == 1 else "go"
+        said = f"{pairs} {go} together more or less often than chance allows."
+    else:
+        said = f"{pairs} stood out from chance. Not to find an effect is not to show that none is."
+    if n_back:
+        were = "was" if n_back == 1 else "were"
+        said += f" {n_back:,} more {were} taken back: the clocks are not known well enough for it."
+    return said
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """Return what can be said: each found pair that the uncertainty of the clocks leaves standing.
-
-    Returns
-    -------
-    list of Finding
-        The surest first; empty where a limit leaves nothing to be said.
-    """
-    if any(limit.leaves == "nothing" for limit in limits(evidence)):
-        return []
+    """Return what can be said: each pair that is found, the surest first."""
     return [
         Finding(
             pair=pair,
@@ -189,18 +255,19 @@ def findings(evidence: Evidence) -> list[Finding]:
             warnings=pair_warnings(pair),
         )
         for pair in evidence.found
-        if not _overturned_at(pair, evidence)
     ]
 
 
 def pair_sentence(pair: Pair, evidence: Evidence) -> str:
     """Say how a sound type and a behaviour go together, with all numbers."""
-    goes = "goes with" if _is_more(pair) else "goes less with"
+    goes = "goes with" if _is_more(pair.rate_ratio) else "goes less with"
     look = evidence.looks.get(pair.sound_type, "")
     look = f" ({look})" if look and pair.sound_type not in evidence.names else ""
     subjects = (
         count_text(pair.n_subjects, "individual")
         if pair.n_subjects
+        else "individuals not noted with it"
+        if evidence.has_subjects
         else "individuals not told apart"
     )
     return (
@@ -258,8 +325,8 @@ def _without_it(pair: Pair) -> str:
     return f"Without it the ratio is {ratio_text(pair.ratio_without_it)} ({low} to {high})."
 
 
-def _is_more(pair: Pair) -> bool:
-    return pair.rate_ratio is not None and pair.rate_ratio >= 1
+def _is_more(ratio: float | None) -> bool:
+    return ratio is not None and ratio >= 1
 
 
 def limits(evidence: Evidence) -> list[Limit]:
@@ -273,12 +340,12 @@ def limits(evidence: Evidence) -> list[Limit]:
     if not evidence.association.n_calls:
         return [_nothing(_no_calls(evidence))]
     found = [
+        *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
         *_too_few(evidence),
         *_effort(evidence),
-        *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
         *_permutations(evidence),
         *_detectable(evidence),
-        *_overturned(evidence),
+        *_taken_back(evidence),
     ]
     order = ("nothing", "little", "less")
     return sorted(found, key=lambda limit: order.index(limit.leaves))
@@ -310,7 +377,7 @@ def _no_calls(evidence: Evidence) -> str:
         f"{number:,} {why}"
         for number, why in (
             (evidence.n_unobserved, "fell outside the hours that somebody watched"),
-            (evidence.n_elsewhere, "were heard at sites that no log names"),
+            (evidence.n_elsewhere, "lie in recordings of which no log says anything"),
             (evidence.n_timeless, "lie in recordings that have no time and that no log names"),
         )
         if number
@@ -327,8 +394,9 @@ def _no_calls(evidence: Evidence) -> str:
 def _too_few(evidence: Evidence) -> list[Limit]:
     association, found = evidence.association, []
     if not evidence.tested:
-        whys = Counter(pair.why for pair in evidence.pairs if pair.why)
-        why = "; ".join(f"{why} ({number:,})" for why, number in whys.most_common(3))
+        # Figures stand in brackets behind each reason; without them, reasons can be counted.
+        whys = Counter(pair.why.partition(" (")[0] for pair in evidence.pairs)
+        why = "; ".join(f"{why} ({number:,})" for why, number in whys.most_common())
         sentence = (
             f"None of {count_text(len(evidence.pairs), 'pair')} could be tested"
             if evidence.pairs
@@ -346,7 +414,7 @@ def _too_few(evidence: Evidence) -> list[Limit]:
     if association.hours < FEW_HOURS:
         found.append(
             _little(
-                f"{hours_text(association.hours).capitalize()} of watching is little (less than "
+                f"{hours_text(association.hours)} of watching is little (less than "
                 f"{hours_text(FEW_HOURS)}): what was not seen in it may still be common."
             )
         )
@@ -359,11 +427,13 @@ def _too_few(evidence: Evidence) -> list[Limit]:
             )
         )
     if not evidence.n_subjects:
+        why = (
+            "Individuals were noted, but none in the hours that count"
+            if evidence.has_subjects
+            else "Individuals were not told apart"
+        )
         found.append(
-            _less(
-                "Individuals were not told apart, so one that calls much may stand behind a "
-                "finding without being seen."
-            )
+            _less(f"{why}, so one that calls much may stand behind a finding without being seen.")
         )
     elif evidence.n_subjects < FEW_SUBJECTS:
         were = "individual was" if evidence.n_subjects == 1 else "individuals were"
@@ -382,6 +452,17 @@ def _effort(evidence: Evidence) -> list[Limit]:
                 "wrote nothing, time without behaviour is missing. Give --effort."
             )
         )
+    if evidence.pooled_hours:
+        leaves = _little if evidence.pooled_hours > MOST_POOLED * association.hours else _less
+        found.append(
+            leaves(
+                f"For {hours_text(evidence.pooled_hours)} (of {hours_text(association.hours)}) "
+                "several recorders ran at what counts as one place: a call that several heard "
+                "counts several times, and what one of them heard is held against what was seen "
+                "beside another. Tell their sites (oscine index --site-from), or join the "
+                "recordings of one."
+            )
+        )
     n_all = association.n_calls + evidence.n_unobserved
     if evidence.n_unobserved > MOST_UNOBSERVED * n_all:
         found.append(
@@ -391,7 +472,7 @@ def _effort(evidence: Evidence) -> list[Limit]:
             )
         )
     for number, why in (
-        (evidence.n_elsewhere, "they were heard at sites that no log names"),
+        (evidence.n_elsewhere, "no log says anything of their recordings, by site or by name"),
         (evidence.n_timeless, "their recordings have no time, and no log names them"),
     ):
         if number:
@@ -401,6 +482,21 @@ def _effort(evidence: Evidence) -> list[Limit]:
 
 def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
     found = []
+    offset_ms = None if clock.is_by_construction else clock.offset_ms
+    if (
+        clock.is_needed
+        and not clock.is_applied
+        and offset_ms is not None
+        and abs(offset_ms) > max(clock.uncertainty_ms or 0.0, tolerance_ms)
+    ):
+        tell = "markers" if clock.source == "markers" else "calls and behaviour"
+        found.append(
+            _little(
+                f"{clock.log}: the observer's clock stood {length(offset_ms)} "
+                f"{'ahead' if offset_ms > 0 else 'behind'}, as {tell} tell, and this was not "
+                "corrected. Join the log again with --correct-clock.",
+            )
+        )
     if clock.is_by_construction:
         found.append(
             _less(
@@ -412,18 +508,18 @@ def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
         )
     if not clock.is_needed:
         return found
-    if clock.is_by_construction or clock.offset_ms is None:
+    if offset_ms is None:
         found.append(
             _less(
                 f"{clock.log}: how far the observer's clock stood from the recorder's is "
-                f"not known. Were it more than {ms_text(tolerance_ms)}, calls would be put "
+                f"not known. Were it more than {length(tolerance_ms)}, calls would be put "
                 "together with the wrong moments. Give markers seen in both clocks.",
             )
         )
     elif clock.uncertainty_ms is None:
         found.append(
             _less(
-                f"{clock.log}: the offset of {ms_text(clock.offset_ms)} has no interval, "
+                f"{clock.log}: the offset of {length(offset_ms)} has no interval, "
                 "so whether the clocks are near enough for what was asked is not known.",
             )
         )
@@ -431,55 +527,21 @@ def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
         found.append(
             _little(
                 f"{clock.log}: the offset of the clocks is known to "
-                f"± {ms_text(clock.uncertainty_ms)} only, more than the {ms_text(tolerance_ms)} "
+                f"± {length(clock.uncertainty_ms)} only, more than the {length(tolerance_ms)} "
                 "within which a call counts as together with a point.",
             )
         )
-    if (
-        not clock.is_applied
-        and clock.offset_ms is not None
-        and not clock.is_by_construction
-        and abs(clock.offset_ms) > max(clock.uncertainty_ms or 0.0, tolerance_ms)
-    ):
-        found.append(
-            _little(
-                f"{clock.log}: the observer's clock stood {ms_text(abs(clock.offset_ms))} "
-                f"{'ahead' if clock.offset_ms > 0 else 'behind'}, and this was not corrected.",
-            )
-        )
     return found
 
 
-def _overturned(evidence: Evidence) -> list[Limit]:
-    found = []
-    for pair in evidence.found:
-        offsets = _overturned_at(pair, evidence)
-        if offsets:
-            places = listed([offset_text(offset) for offset in offsets])
-            found.append(
-                _less(
-                    f"Sound {type_text(pair.sound_type, evidence.names)} and "
-                    f"{pair.behaviour}: found (ratio {ratio_text(pair.rate_ratio)}, q "
-                    f"{p_text(pair.q)}), but no more with observations {places}, and the clocks "
-                    "are not known better than that. Nothing can be said of them.",
-                )
-            )
-    return found
-
-
-def _overturned_at(pair: Pair, evidence: Evidence) -> list[float]:
-    """Return the offsets at which a pair is not found, or found the other way round."""
-
-    def stands(other: Pair) -> bool:
-        return is_below(other.q, evidence.alpha) and _is_more(other) == _is_more(pair)
-
-    key = pair.sound_type, pair.behaviour
+def _taken_back(evidence: Evidence) -> list[Limit]:
     return [
-        offset
-        for offset, moved in sorted(evidence.at_offsets.items())
-        if not any(
-            (other.sound_type, other.behaviour) == key and stands(other) for other in moved.pairs
+        _less(
+            f"Sound {type_text(pair.sound_type, evidence.names)} and {pair.behaviour} would be "
+            f"found (ratio {ratio_text(pair.rate_ratio)}, q {p_text(pair.q)}), but not with "
+            f"{pair.taken_back}, and the clocks are not known better than that: it is taken back."
         )
+        for pair in evidence.taken_back
     ]
 
 
@@ -487,7 +549,7 @@ def _permutations(evidence: Evidence) -> list[Limit]:
     """Say where even the least p of one pair would not pass the false discovery rate."""
     n_tested, n_permutations = len(evidence.tested), evidence.association.n_permutations
     least_p = 1 / (n_permutations + 1)
-    if n_tested * least_p <= evidence.alpha or evidence.found:
+    if n_tested * least_p <= evidence.alpha or evidence.found or evidence.taken_back:
         return []
     return [
         _little(
@@ -500,14 +562,16 @@ def _permutations(evidence: Evidence) -> list[Limit]:
 
 def _detectable(evidence: Evidence) -> list[Limit]:
     """Say which effects would have stayed unseen."""
-    if not evidence.tested:
+    rest = [pair for pair in evidence.tested if not (pair.is_found or pair.taken_back)]
+    if not rest:
         return []
-    known = [math.inf if pair.detectable is None else pair.detectable for pair in evidence.tested]
+    known = [math.inf if pair.detectable is None else pair.detectable for pair in rest]
     least, middle = min(known), median(known)
+    every = "every pair" if len(rest) == len(evidence.tested) else "every other pair"
     if math.isinf(least):
-        said = "No effect, however strong, would have been found in so few observations"
+        said = f"An effect of any size would have been missed in {every}"
     else:
-        said = f"An effect below {ratio_text(least)} times would have been missed in every pair"
+        said = f"An effect below {ratio_text(least)} times would have been missed in {every}"
         if middle > least:
             any_at_all = math.isinf(middle)
             said += ", and any at all" if any_at_all else f", and one below {ratio_text(middle)}"
@@ -571,28 +635,13 @@ def offset_text(offset_ms: float) -> str:
     """Say where observations are moved."""
     if not offset_ms:
         return "as joined"
-    return f"{ms_text(abs(offset_ms))} {'later' if offset_ms > 0 else 'earlier'}"
+    return f"{length(offset_ms)} {'later' if offset_ms > 0 else 'earlier'}"
 
 
 def listed(items: Sequence[str]) -> str:
     """Write several things as a sentence has them."""
     *first, last = items or ["nothing"]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def hours_text(hours: float) -> str:
-    """Write a length of time in hours, or in minutes or seconds where it is short."""
-    for size, unit in ((1.0, "hour"), (1 / 60, "minute"), (1 / 3600, "second")):
-        number = hours / size
-        if number >= 0.995 or unit == "second":
-            break
-    said = f"{number:,.1f}".removesuffix(".0")
-    return f"{said} {unit}" if said == "1" else f"{said} {unit}s"
-
-
-def ms_text(ms: float) -> str:
-    """Write a length of time in the unit that suits it."""
-    return f"{ms:.0f} ms" if abs(ms) < 1000 else hours_text(ms / 3_600_000)
 
 
 def _words(name: str) -> list[str]:

@@ -87,19 +87,37 @@ class ClockAsked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JoinedLog:
-    """A log of the workspace, and what of it found counterparts."""
+    """A log of the workspace, and what of it found counterparts.
+
+    Attributes
+    ----------
+    name, file, kind : str
+    rows, used, unread, points, states, whole, nowhere, sessions, subjects, calls : int
+        As in :class:`oscine.behaviour.page.PageLog`.
+    hours : float
+    timezone : str
+    """
 
     name: str
     file: str
     kind: str
     rows: int
+    used: int
+    unread: int
     points: int
     states: int
+    whole: int
+    nowhere: int
     sessions: int
     subjects: int
     hours: float
     calls: int
     timezone: str
+
+    @property
+    def watched(self) -> str:
+        """The hours, as they are written."""
+        return _hours(self.hours)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +166,17 @@ class JoinReport:
     notes: list[str] = field(default_factory=list)
     report: str = ""
     table: str = ""
+
+    @property
+    def watched(self) -> str:
+        """The hours, as they are written."""
+        return _hours(self.hours)
+
+
+def _hours(hours: float) -> str:
+    from oscine.behaviour.clocks import hours_text
+
+    return hours_text(hours)
 
 
 def join(
@@ -501,6 +530,9 @@ def _written(
         at_offsets=found.at_offsets,
         names=names,
         looks=sound_type_looks(catalogue),
+        has_subjects=any(
+            kept.log.observations["subject"].fill_null("").ne("").any() for kept in logs
+        ),
     )
     pages = [page_log(kept.log, found.joined) for kept in logs]
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
@@ -540,8 +572,12 @@ def _written(
                 file=kept.about.file,
                 kind=page.kind,
                 rows=page.n_rows,
+                used=page.n_used,
+                unread=page.n_unread,
                 points=page.n_points,
                 states=page.n_states,
+                whole=page.n_whole,
+                nowhere=page.n_nowhere,
                 sessions=page.n_sessions,
                 subjects=page.n_subjects,
                 hours=round(page.hours, 4),
