@@ -18,10 +18,11 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from oscine.behaviour.config import LogConfig
-from oscine.behaviour.log import read_effort, read_log
+from oscine.behaviour.log import read_log
 from oscine.behaviour.orders import read_times
 from oscine.behaviour.parts import FOREVER
 from oscine.behaviour.raw import number, read_table
+from oscine.behaviour.rows import read_effort
 from oscine.behaviour.slips import DAY_MS, _longest_forward, slips_of_year
 from oscine.behaviour.tables import CONTEXT, EFFORT, OBSERVATIONS
 from oscine.behaviour.times import (
