@@ -305,12 +305,29 @@ def test_a_marker_that_cannot_be_read_is_refused(tmp_path):
     file = tmp_path / "claps.csv"
     rows = ["2024-05-01 12:00:01,2024-05-01 12:00:00", "2024-05-01 12:30:01,2024-05-01 12:30:00"]
     file.write_text("\n".join(["Observer,Recorder", *rows]) + "\n")
-    table = read_markers(file, "Europe/London")
+    table, _ = read_markers(file, "Europe/London")
     assert (table["observer_ms"] - table["recorder_ms"]).to_list() == [1000, 1000]
     assert table["marker"].to_list() == ["line 2", "line 3"]
     file.write_text("\n".join(["Observer,Recorder", *rows, "2024-05-01 13:00:01,"]) + "\n")
     with pytest.raises(WrongArgument, match="line 4, Recorder: it has no time"):
         read_markers(file, "Europe/London")
+
+
+def test_dates_of_markers_and_recordings_are_asked_for_or_read_as_declared(tmp_path):
+    claps, when = tmp_path / "claps.csv", tmp_path / "when.csv"
+    claps.write_text("observer,recorder\n03/04/24 12:00:01,03/04/24 12:00:00\n")
+    when.write_text("path,recorded_at\na.wav,03/04/24 12:00:00\n")
+    for read in (read_markers, read_recorded):
+        file = claps if read is read_markers else when
+        with pytest.raises(WrongArgument, match=r"3 April 2024.* or 4 March 2024.*--date-format"):
+            read(file, "UTC")
+    april = to_ms("2024-04-03T12:00:00+00:00")
+    markers, said = read_markers(claps, "UTC", prefer="dmy")
+    assert (markers["recorder_ms"][0], said) == (april, ())
+    assert read_recorded(when, "UTC", prefer="dmy").recordings["start_ms"][0] == april
+    markers, (said, _) = read_markers(claps, "UTC", days=[april // 86_400_000])
+    assert markers["recorder_ms"][0] == april
+    assert "claps.csv, observer: dates are read as day.month.year" in said
 
 
 # The house sparrows: their times were taken from the log

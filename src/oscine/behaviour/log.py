@@ -9,7 +9,7 @@ forms (:mod:`oscine.behaviour.rows`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from oscine.behaviour.coders import is_jwatcher, is_solomon, read_jwatcher, read
 from oscine.behaviour.config import LogConfig
 from oscine.behaviour.guess import completed, words_of
 from oscine.behaviour.parts import Gathered, LogParts
-from oscine.behaviour.raw import RawTable, read_table
+from oscine.behaviour.raw import RawTable, other_sheets, read_table
 from oscine.behaviour.rows import TableReader, next_year
 from oscine.behaviour.tables import Problem
+from oscine.behaviour.times import days_of
 from oscine.config import WrongArgument
 from oscine.sound.archive import shown
 from oscine.sound.clock import check_clock
@@ -63,7 +64,12 @@ class Log:
 
 
 def read_log(
-    file: Path, config: LogConfig | None = None, *, name: str = "", default_timezone: str = ""
+    file: Path,
+    config: LogConfig | None = None,
+    *,
+    name: str = "",
+    default_timezone: str = "",
+    recorded: Iterable[tuple[int, int]] = (),
 ) -> Log:
     """Read a log of observations.
 
@@ -77,6 +83,9 @@ def read_log(
         Of the log; the stem of the file if empty.
     default_timezone : str
         Where none is declared, for times that state none; it is said that it was taken.
+    recorded : iterable of (int, int)
+        When each recording began and ended, milliseconds of UTC since 1970: where dates can be read
+        in several orders, the one that has most of them on these days is taken, and it is said.
 
     Returns
     -------
@@ -87,7 +96,7 @@ def read_log(
     ------
     WrongArgument
         The file cannot be read, a column that is named is not there, nothing says when or what, no
-        time can be read, dates can be read in two orders, or a zone is needed.
+        time can be read, dates can be read in several orders, or a zone is needed.
     """
     config = config or LogConfig()
     said: list[str] = []
@@ -105,15 +114,20 @@ def read_log(
     if config.format in ("", "jwatcher") and not _is_plain(config) and is_jwatcher(file):
         config, parts = replace(config, format="jwatcher"), read_jwatcher(file, config)
     else:
-        table = read_table(
-            file,
-            sheet=config.sheet,
-            separator=config.separator,
-            encoding=config.encoding,
-            header_line=config.header_line,
-        )
-        said.insert(0, f"{table.described}; line {table.header_line} names the columns")
-        config, parts = _read(table, config, is_zone_declared=is_declared)
+        try:
+            table = read_table(
+                file,
+                sheet=config.sheet,
+                separator=config.separator,
+                encoding=config.encoding,
+                header_line=config.header_line,
+            )
+            config, parts = _read(table, config, recorded, is_zone_declared=is_declared)
+        except WrongArgument as error:
+            if config.sheet or not (others := other_sheets(file)):
+                raise
+            raise WrongArgument(f"{error} ({others})") from error
+        said.append(f"{table.described}; line {table.header_line} names the columns")
     if config.timezone and not is_declared:
         said.append(f"times that state no zone are of {config.timezone} (another: --timezone)")
     log = Log(
@@ -136,7 +150,11 @@ def _is_plain(config: LogConfig) -> bool:
 
 
 def _read(
-    table: RawTable, config: LogConfig, *, is_zone_declared: bool
+    table: RawTable,
+    config: LogConfig,
+    recorded: Iterable[tuple[int, int]],
+    *,
+    is_zone_declared: bool,
 ) -> tuple[LogConfig, LogParts]:
     """Read a table by the reader for its kind."""
     if not _is_plain(config):
@@ -156,7 +174,8 @@ def _read(
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
     for sentence in guess.said:
         gathered.say(sentence)
-    reader = TableReader(table, guess.config, gathered)
+    days = days_of(recorded, guess.config.timezone)
+    reader = TableReader(table, guess.config, gathered, days=days)
     reader.read()
     return reader.config, gathered.parts()
 
@@ -168,5 +187,3 @@ def _renamed(log: Log, name: str) -> Log:
     }
     problems = tuple(replace(one, log=name) for one in log.problems)
     return replace(log, name=name, problems=problems, **tables)
-
-

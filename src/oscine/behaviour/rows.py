@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -31,7 +31,7 @@ from oscine.behaviour.guess import (
 from oscine.behaviour.orders import Reading, read_times, suspicious_pace
 from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER, Gathered, LogParts
 from oscine.behaviour.raw import RawTable, number, read_table
-from oscine.behaviour.tables import FILE, SITE
+from oscine.behaviour.tables import FILE, SITE, ProblemKind
 from oscine.behaviour.times import (
     DAY_MS,
     FROM_START_MS,
@@ -40,6 +40,7 @@ from oscine.behaviour.times import (
     Moment,
     Trouble,
     day_of,
+    days_of,
     parse_date,
     read_instant,
     to_utc_ms,
@@ -60,7 +61,9 @@ def next_year() -> int:
     return datetime.now(UTC).year + 1
 
 
-def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
+def read_effort(
+    file: Path, config: LogConfig, *, log: str, days: Collection[int] = (), prefer: str = ""
+) -> tuple[LogParts, str]:
     """Read a table of when somebody watched.
 
     Parameters
@@ -69,15 +72,19 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
         With columns that say when a stretch started and stopped and, where there are any, its site
         and its session. Without sessions each day at a site is one.
     config : LogConfig
-        Of the log: its zone, years and order of dates count here too; its site, where it is a
-        value.
+        Of the log: its zone and years count here too, and its site, where it is a value.
     log : str
         Name of the log.
+    days, prefer
+        As in :func:`~oscine.behaviour.orders.read_times`: the days of the log, and the order of
+        dates that is declared for it.
 
     Returns
     -------
-    LogParts
+    parts : LogParts
         Of which only effort, problems and what was guessed are used.
+    date_format : str
+        In which its dates were read.
 
     Raises
     ------
@@ -100,12 +107,8 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
             "them start and stop (and date, where these are times of day)"
         )
     gathered = Gathered(log=log, lone_row_ms=config.tolerance_ms)
-    order = config.date_format if config.date_format in ORDERS else ""
-    try:
-        reader = TableReader(table, replace(guess.config, date_format=order), gathered)
-    except WrongArgument:  # it is kept otherwise than the log
-        gathered = Gathered(log=log, lone_row_ms=config.tolerance_ms)
-        reader = TableReader(table, guess.config, gathered)
+    guessed = replace(guess.config, date_format=config.effort_date_format)
+    reader = TableReader(table, guessed, gathered, days=days, prefer=prefer)
     for row in reader.rows:
         if row.start_ms is None or row.stop_ms is None or row.stop_ms <= row.start_ms:
             if row.start_ms is not None:
@@ -116,7 +119,7 @@ def read_effort(file: Path, config: LogConfig, *, log: str) -> LogParts:
         )
     if not gathered.effort:
         raise WrongArgument(f"{shown(file)}: no stretch of watching can be read in it")
-    return gathered.parts()
+    return gathered.parts(), reader.config.date_format
 
 
 @dataclass(kw_only=True, slots=True)
@@ -142,10 +145,20 @@ class _Row:
 class TableReader:
     """Tables and forms: rows find their place, then what was seen, watched and measured."""
 
-    def __init__(self, table: RawTable, config: LogConfig, gathered: Gathered) -> None:
+    def __init__(
+        self,
+        table: RawTable,
+        config: LogConfig,
+        gathered: Gathered,
+        *,
+        days: Collection[int],
+        prefer: str = "",
+    ) -> None:
         self.table = table
         self.config = config
         self.gathered = gathered
+        self.days, self.prefer = days, prefer
+        self.declared_format = config.date_format
         self.file = shown(table.file)
         self.lines = [line for line, _ in table.rows]
         self.is_in_file = (
@@ -183,8 +196,15 @@ class TableReader:
             return [""] * len(self.lines)
         return ["" if cell.lower() in MISSING else cell for cell in values_of(self.table, name)]
 
-    def problem(self, row: _Row, kind: Any, what: str) -> None:
+    def problem(self, row: _Row, kind: ProblemKind, what: str) -> None:
+        """Note what is wrong with a row."""
         self.gathered.problem(row.line, kind, what)
+
+    def untimed(self, row: _Row, kind: ProblemKind, what: str) -> None:
+        """Note why a row has no time; it still counts where it names a recording."""
+        if row.marker and not self.is_in_file:
+            kind, what = "suspicious", f"{what}. It counts for the recording {row.marker!r} alone"
+        self.problem(row, kind, what)
 
     def read(self) -> None:
         """Fill in observations, effort and context."""
@@ -270,6 +290,8 @@ class TableReader:
             date_format=config.date_format,
             time_format=config.time_format,
             start=start,
+            prefer=self.prefer,
+            days=self.days,
             what=self.file,
             lines=self.lines,
         )
@@ -288,10 +310,8 @@ class TableReader:
                 else:
                     one = utc_ms, day_of(moment, utc_ms, self.config.timezone)
             if trouble is not None:
-                alone = ""
-                if one is None and row.marker and not what:
-                    alone = f". It counts for the recording {row.marker!r} alone"
-                self.problem(row, trouble.kind, f"{what}{trouble.what}{alone}")
+                note = self.problem if one is not None else self.untimed
+                note(row, trouble.kind, f"{what}{trouble.what}")
             found.append(one)
         return found
 
@@ -312,7 +332,7 @@ class TableReader:
             elif row.start_ms is not None and (stops[row.at] or behaviours[row.at] in with_stop):
                 row.start_ms = row.stop_ms = None
                 if not stops[row.at]:
-                    self.problem(row, "unread", "it has a start and no stop: write when it stopped")
+                    self.untimed(row, "unread", "it has a start and no stop: write when it stopped")
 
     def _note_duplicates(self) -> None:
         first: dict[tuple[str, ...], int] = {}
@@ -347,11 +367,13 @@ class TableReader:
         count = number(cell)
         if count is not None and count <= 0:
             if count < 0:
-                self.problem(row, "unread", f"{name}: {cell!r} is no count")
+                self.problem(row, "suspicious", f"{name}: {cell!r} is no count; left out")
             return False, None
         if cell.lower() in UNSURE:
             self.problem(
-                row, "ambiguous", f"{name}: {cell!r} can be yes or no: write 1, or leave it empty"
+                row,
+                "suspicious",
+                f"{name}: {cell!r} can be yes or no, and is left out: write 1, or leave it empty",
             )
             return False, None
         if count is None and any(character.isdigit() for character in cell):
@@ -444,7 +466,7 @@ class TableReader:
             if start is None or stop is None:
                 continue
             if stop < start:
-                self.problem(
+                self.untimed(
                     row,
                     "unread",
                     f"{behaviour!r} stops {_apart(start - stop)} before it starts: exchange them, "
@@ -541,7 +563,15 @@ class TableReader:
         file = Path(self.config.effort)
         if not file.exists():
             file = self.table.file.parent / file
-        parts = read_effort(file, self.config, log=self.gathered.log)
+        times = [] if self.is_in_file else [row.start_ms or 0 for row in self._timed_rows()]
+        parts, order = read_effort(
+            file,
+            self.config,
+            log=self.gathered.log,
+            days=days_of(((ms, ms) for ms in times), self.config.timezone) or self.days,
+            prefer=self.declared_format,
+        )
+        self.config = replace(self.config, effort_date_format=order)
         for one in parts.problems:
             self.gathered.problem(0, one.kind, f"{file.name}, line {one.row}: {one.what}")
         self.gathered.effort += parts.effort.to_dicts()
@@ -580,7 +610,9 @@ class TableReader:
                 written = [one[row.at] for one in texts]
                 if any(written) and row.start_ms is not None:
                     self.problem(
-                        row, "unread", f"{' to '.join(written)!r} is no stretch of watching"
+                        row,
+                        "suspicious",
+                        f"{' to '.join(written)!r} is no stretch of watching; left out",
                     )
                 continue
             key = row.session, row.timeline, start[0], stop[0]
@@ -588,7 +620,11 @@ class TableReader:
                 continue
             known.add(key)
             if stop[0] <= start[0]:
-                self.problem(row, "unread", "its stretch of watching does not stop after it starts")
+                self.problem(
+                    row,
+                    "suspicious",
+                    "its stretch of watching does not stop after it starts; left out",
+                )
                 continue
             self.gathered.effort.append(
                 row.placed(self.gathered.log)
@@ -649,7 +685,9 @@ class TableReader:
                     hold(row, name, cells[row.at], row.timeline, start, stop)
             for row in self.rows:
                 if is_number and cells[row.at] and number(cells[row.at]) is None:
-                    self.problem(row, "unread", f"{name}: {cells[row.at]!r} is no number")
+                    self.problem(
+                        row, "suspicious", f"{name}: {cells[row.at]!r} is no number; left out"
+                    )
                 elif row.marker and not self.is_in_file:
                     hold(row, name, cells[row.at], FILE + row.marker, 0, FOREVER)
 

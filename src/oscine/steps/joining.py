@@ -198,7 +198,9 @@ def join(
     from oscine.behaviour import kept
     from oscine.behaviour.analysis import analyse
 
-    if log is None and (name or config or declared or effort or clock):
+    declared = dict(declared or {})
+    of_recordings = {"timezone", "date_format"} if recorded is not None else set[str]()
+    if log is None and (name or config or declared.keys() - of_recordings or effort or clock):
         raise WrongArgument("name the log that this is said of, or give --report alone")
     with at_work(folder, ()) as (workspace, catalogue, known):
         needed(catalogue, "cluster")
@@ -207,14 +209,16 @@ def join(
             analysis = with_overrides(kept.analysis(home), settings)
         except ValueError as error:
             raise WrongArgument(str(error)) from error
-        zone = str((declared or {}).get("timezone", "")) or known.clock.timezone
+        zone = str(declared.get("timezone", "")) or known.clock.timezone
         if forget:
             kept.forget(home, forget)
         if recorded is not None:
-            _keep_recorded(home, recorded, zone)
+            _keep_recorded(home, recorded, zone, str(declared.get("date_format", "")))
+        recordings, notes = _recordings(catalogue, home)
         guessed: list[str] = []
         if log is not None:
-            fresh = _read(log, name, config, declared or {}, effort, known.clock.timezone, clock)
+            ran = _spans(recordings)
+            fresh = _read(log, name, config, declared, effort, known.clock.timezone, clock, ran)
             guessed = list(fresh.log.guessed)
             kept.keep(home, fresh)
         logs = kept.kept_logs(home)
@@ -223,7 +227,6 @@ def join(
                 "no log was joined yet: give one, as in `oscine join behaviour.csv`"
             )
         kept.keep_analysis(home, analysis)
-        recordings, notes = _recordings(catalogue, home)
         calls = _calls(catalogue, recordings)
         if log is not None and clock is not None and clock.use_estimate:
             logs = _with_estimate(home, logs, name or log.stem, calls, recordings, analysis)
@@ -248,6 +251,7 @@ def _read(
     effort: Path | None,
     timezone: str,
     clock: ClockAsked | None,
+    recorded: list[tuple[int, int]],
 ) -> KeptLog:
     """Read a log as it will be kept."""
     import polars as pl
@@ -263,6 +267,7 @@ def _read(
     )
     from oscine.behaviour.log import read_log
     from oscine.behaviour.markers import MARKERS, read_markers
+    from oscine.behaviour.times import days_of
 
     check_name(name or file.stem)
     about = {} if config is None else to_mapping(config_of(config))
@@ -270,16 +275,23 @@ def _read(
     if declared and config is not None:
         about["guess"] = True
     if effort is not None:
-        about["effort"] = str(effort)
+        about |= {"effort": str(effort), "effort_date_format": ""}
     try:
         wanted = from_mapping(LogConfig, about)
     except ValueError as error:
         raise WrongArgument(str(error)) from error
-    log = read_log(file, wanted, name=name, default_timezone=timezone)
+    log = read_log(file, wanted, name=name, default_timezone=timezone, recorded=recorded)
     markers = pl.DataFrame(schema=dict(MARKERS))
     corrected = ClockConfig()
     if clock is not None and clock.markers is not None:
-        markers = read_markers(clock.markers, log.config.timezone or timezone)
+        zone = log.config.timezone or timezone
+        markers, said = read_markers(
+            clock.markers,
+            zone,
+            prefer=str(declared.get("date_format", "")),
+            days=days_of(recorded, zone),
+        )
+        log = replace(log, guessed=(*log.guessed, *said))
     if clock is not None and clock.offset_s is not None:
         first_ms = log.observations["start_ms"].min()
         corrected = ClockConfig(
@@ -325,11 +337,11 @@ def _with_estimate(
     return kept_logs(home)
 
 
-def _keep_recorded(home: Path, file: Path, timezone: str) -> None:
+def _keep_recorded(home: Path, file: Path, timezone: str, date_format: str) -> None:
     """Read when recordings were made, and keep it."""
     from oscine.behaviour.recorded import read_recorded
 
-    told = read_recorded(file, timezone)
+    told = read_recorded(file, timezone, prefer=date_format)
     with NewFile(home / RECORDED) as path:
         told.recordings.write_parquet(path)
     with NewFile(home / RECORDED_SAID) as path:
@@ -367,6 +379,15 @@ def _recordings(catalogue: Catalogue, home: Path) -> tuple[pl.DataFrame, list[st
     else:
         recordings = recordings.with_columns(caller=pl.lit(""))
     return recordings, notes
+
+
+def _spans(recordings: pl.DataFrame) -> list[tuple[int, int]]:
+    """Return when each recording of known time began and ended."""
+    import polars as pl
+
+    start = pl.col("start_ms")
+    dated = recordings.drop_nulls("start_ms").select(start, stop_ms=start + pl.col("duration_ms"))
+    return dated.rows()
 
 
 def _calls(catalogue: Catalogue, recordings: pl.DataFrame) -> pl.DataFrame:
