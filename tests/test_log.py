@@ -69,8 +69,7 @@ def what(log, row: int) -> str:
     return " / ".join(one.what for one in log.problems if one.row == row)
 
 
-def spreadsheet(file: Path, lines: list[list], *, first_line=1) -> Path:
-    """Write a sheet; a cell is a text, a number, or a number shown as a date or time of day."""
+def sheet_of(lines: list[list], first_line: int) -> str:
     shown = {"date": 1, "time": 2, "both": 3}
     sheet = ""
     for line, cells in enumerate(lines, first_line):
@@ -84,7 +83,16 @@ def spreadsheet(file: Path, lines: list[list], *, first_line=1) -> Path:
             elif cell is not None:
                 sheet += f"<c {place}><v>{cell!r}</v></c>"
         sheet += "</row>"
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    return f'<worksheet xmlns="{MAIN}"><sheetData>{sheet}</sheetData></worksheet>'
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+TWO = '<sheet name="Two" sheetId="2" r:id="rId3"/>'
+
+
+def spreadsheet(file: Path, lines: list[list], *, first_line=1, second=()) -> Path:
+    """Write sheets; a cell is a text, a number, or a number shown as a date or time of day."""
+    main = MAIN
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
     formats = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 14, 21, 22))
@@ -96,14 +104,16 @@ def spreadsheet(file: Path, lines: list[list], *, first_line=1) -> Path:
         "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
         f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
         "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
-        '<sheet name="Log" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        '<sheet name="Log" sheetId="1" r:id="rId1"/>'
+        f"{TWO if second else ''}</sheets></workbook>",
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
         f'<Relationship Id="rId1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/>'
+        f'<Relationship Id="rId3" Type="{office}/worksheet" Target="worksheets/sheet2.xml"/>'
         f'<Relationship Id="rId2" Type="{office}/styles" Target="styles.xml"/></Relationships>',
         "xl/styles.xml": f'<styleSheet xmlns="{main}"><cellXfs count="4">{formats}</cellXfs>'
         "</styleSheet>",
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData>'
-        "</worksheet>",
+        "xl/worksheets/sheet1.xml": sheet_of(lines, first_line),
+        "xl/worksheets/sheet2.xml": sheet_of(list(second), 1),
     }
     with zipfile.ZipFile(file, "w") as book:
         for name, text in parts.items():
@@ -231,6 +241,18 @@ def test_what_is_no_table_is_refused(tmp_path, data, message):
         file.write_bytes(data)
     with pytest.raises(WrongArgument, match=message):
         read_table(file)
+
+
+def test_an_error_in_the_first_sheet_names_the_others(tmp_path):
+    file = tmp_path / "log.xlsx"
+    lines = [["when", "behaviour"], ["2024-04-21 10:00", "peck"]]
+    spreadsheet(file, [["made by", "notes"], ["Ann", "none"]], second=lines)
+    with pytest.raises(WrongArgument, match=r"says when.*'Log', was read; .* are 'Two': .*--sheet"):
+        read_log(file, LONDON)
+    with pytest.raises(WrongArgument) as refused:
+        read_log(file, replace(LONDON, sheet="Log"))
+    assert "--sheet" not in str(refused.value)
+    assert read_log(file, replace(LONDON, sheet="Two")).observations.height == 1
 
 
 def test_a_sheet_or_header_that_is_not_there_is_refused(tmp_path):
@@ -652,6 +674,27 @@ def test_a_pace_that_cannot_be_is_suspicious(tmp_path, unit, times, words):
 # Tables
 
 
+def test_numbers_that_say_start_and_stop_and_a_column_who_are_guessed(tmp_path):
+    log = read(
+        tmp_path,
+        "start,stop,who,behaviour\n1713692925,1713692999,Alma,rest\n1713693000,1713693009,Bo,fly\n",
+        LogConfig(),
+    )
+    assert (log.config.start, log.config.stop) == (("start",), ("stop",))
+    assert rows(log.observations, "subject", "is_state", "stop_ms") == [
+        ("Alma", True, 1713692999000),
+        ("Bo", True, 1713693009000),
+    ]
+    film = read(
+        tmp_path,
+        "start_s,stop_s,behaviour\n0.5,2,rest\n3,4,fly\n",
+        media_start="2024-04-25T12:58:00+01:00",
+    )
+    assert film.observations["stop_ms"][0] == ms("2024-04-25 11:58:02")
+    with pytest.raises(WrongArgument, match=r"counts seconds from a start.*--media-start"):
+        read(tmp_path, "start,stop,behaviour\n0.5,2,rest\n3,4,fly\n")
+
+
 def test_points_with_subject_site_session_and_count_are_read(tmp_path):
     log = read(
         tmp_path,
@@ -861,7 +904,7 @@ def test_a_form_is_understood_without_a_word(tmp_path):
     assert "these 2 columns are behaviours, as they hold marks or counts in some rows" in said
     assert "not used: camera_start (other readings of a clock)" in said
     assert "not used: nr (numbers of the rows)" in said
-    assert "stimulus (words (--context makes states of them))" in said
+    assert "stimulus (words (--subject if they say who, --context makes states of them))" in said
     on_site = log.observations.filter(pl.col("timeline") == "site:")
     assert rows(on_site, "row", "behaviour", "count") == [
         (2, "peck", 1.0),

@@ -8,9 +8,11 @@ of all of them, and can be made again.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -495,7 +497,12 @@ def _written(
     )
     pages = [page_log(kept.log, found.joined) for kept in logs]
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
-    notes = [*notes, *name_warnings(names, behaviours), *found.association.notes]
+    notes = [
+        *_said_twice(logs),
+        *notes,
+        *name_warnings(names, behaviours),
+        *found.association.notes,
+    ]
     also = [context_text(found.contexts)]
     if found.neighbourhood is not None:
         also.append(neighbourhood_text(found.neighbourhood, NEIGHBOURS))
@@ -561,6 +568,7 @@ def _written(
     )
     facts = asdict(report) | {
         "analysis": to_mapping(analysis),
+        "guessed": {kept.log.name: list(kept.log.guessed) for kept in logs},
         "settings": {kept.log.name: to_mapping(kept.about) for kept in logs},
         "association": asdict(found.association),
         "at_offsets_ms": {f"{by:g}": asdict(one) for by, one in found.at_offsets.items()},
@@ -575,6 +583,25 @@ def _written(
     return report
 
 
+def _said_twice(logs: Sequence[KeptLog]) -> list[str]:
+    """Warn of what two logs say alike: one file under two names, or parts of it."""
+    import polars as pl
+
+    what = ["behaviour", "subject", "timeline", "start_ms", "stop_ms"]
+    notes: list[str] = []
+    for one, other in combinations((kept.log for kept in logs), 2):
+        both = one.observations.join(other.observations.select(what).unique(), on=what, how="semi")
+        rows = both.select(pl.col("row").n_unique()).item()
+        if rows:
+            notes.append(
+                f"{rows:,} of {one.observations['row'].n_unique():,} rows of {one.name} that say "
+                f"what was seen are in {other.name} too (same behaviour, subject, place and time): "
+                "what they say counts twice. If it is one log under two names, remove one: oscine "
+                f"join --forget {shlex.quote(other.name)}"
+            )
+    return notes
+
+
 def _write_tables(
     workspace: Workspace, found: Analysed, evidence: Evidence
 ) -> list[tuple[str, str]]:
@@ -586,7 +613,7 @@ def _write_tables(
     tables = {
         TABLE: (joined.calls, "a call, with what holds at its time", readme.CALLS),
         COUNTERPARTS: (joined.pairs, "a call and an observation", readme.PAIRS),
-        OBSERVED: (found.observations, "an observation", readme.OBSERVATIONS),
+        OBSERVED: (_ended(found.observations), "an observation", readme.OBSERVATIONS),
         PAIRS: (pairs, "a sound type and a behaviour", readme.ASSOCIATION),
         EFFORT: (joined.effort, "a session of a log", readme.EFFORT),
         BEHAVIOURS: (joined.observed, "a behaviour of a log", readme.OBSERVED),
@@ -602,7 +629,7 @@ def _write_tables(
     for name, (table, _, _) in tables.items():
         with NewFile(workspace.reports / name) as path:
             if name.endswith(".csv"):
-                table.write_csv(path)
+                _as_r_reads(table).write_csv(path)
             else:
                 table.write_parquet(path)
     described = {name: (what, columns) for name, (_, what, columns) in tables.items()}
@@ -612,6 +639,29 @@ def _write_tables(
         *((name, f"one row {what}") for name, (what, _) in described.items()),
         (COLUMNS, "what their columns mean"),
     ]
+
+
+def _ended(observations: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the stops of what has none, as it holds for the whole of a recording."""
+    import polars as pl
+
+    from oscine.behaviour.parts import FOREVER
+
+    stop = pl.col("stop_ms")
+    return observations.with_columns(pl.when(stop < FOREVER).then(stop))
+
+
+def _as_r_reads(table: pl.DataFrame) -> pl.DataFrame:
+    """Write infinity in R's way."""
+    import polars as pl
+    import polars.selectors as cs
+
+    endless = [one.name for one in table.select(cs.float()) if one.is_infinite().any()]
+    value = pl.col(endless)
+    infinity = pl.when(value > 0).then(pl.lit("Inf")).otherwise(pl.lit("-Inf"))
+    return table.with_columns(
+        pl.when(value.is_infinite()).then(infinity).otherwise(value.cast(pl.String)).name.keep()
+    )
 
 
 def _table(rows: Sequence[Any]) -> pl.DataFrame:
