@@ -21,6 +21,7 @@ from oscine.behaviour.recorded import applied, read_recorded
 from oscine.behaviour.tables import CALLS, empty
 from oscine.cli import run
 from oscine.config import WrongArgument, read_config
+from oscine.steps.joining import _as_r_reads
 from oscine.synth import SynthConfig
 
 FEW = ["permutations=199"]
@@ -192,6 +193,66 @@ def test_a_log_read_by_its_join_toml_gives_the_same_rows(workspace, joined, log)
     assert not read_config(about, kept.AboutLog).log.guess
 
 
+def test_the_facts_of_a_report_made_again_are_the_same(workspace, joined):
+    facts = workspace / "reports" / "join.json"
+    before = json.loads(facts.read_bytes())
+    assert before["guessed"]["seen"] == joined.guessed
+    steps.join(workspace)
+    assert json.loads(facts.read_bytes())["guessed"] == before["guessed"]
+
+
+def test_one_log_under_two_names_is_warned_of(workspace, joined, log):
+    assert not any("counts twice" in note for note in joined.notes)
+    notes = steps.join(workspace, log, name="seen again").notes
+    n = joined.logs[0].rows
+    assert f"{n} of {n} rows of seen that say what was seen are in seen again too" in notes[0]
+    assert "oscine join --forget 'seen again'" in notes[0]
+
+
+def test_what_holds_for_a_whole_recording_has_no_stop(workspace, truth, tmp_path):
+    file = tmp_path / "named.csv"
+    clips = sorted({one["path"] for one in truth})
+    lines = [f"{path},{'1' if n % 2 else ''}" for n, path in enumerate(clips)]
+    file.write_text("\n".join(["recording,peck", *lines]) + "\n")
+    steps.join(workspace, file, declared={"marker": "recording"}, settings=FEW)
+    table = pl.read_parquet(workspace / "reports" / "join_observations.parquet")
+    assert len(table) == len(clips) // 2
+    assert table["start_ms"].to_list() == [0] * len(table)
+    assert table["stop_ms"].null_count() == len(table)
+
+
+def test_infinity_is_written_as_r_reads_it():
+    endless = float("inf")
+    table = pl.DataFrame({"a": [1.5, endless, None], "b": [0.1, -endless, 2.0], "c": [1, 2, 3]})
+    assert _as_r_reads(table).write_csv() == "a,b,c\n1.5,0.1,1\nInf,-Inf,2\n,2.0,3\n"
+
+
+def test_dates_of_a_log_are_held_against_the_days_of_the_archive(workspace, truth, tmp_path):
+    file = tmp_path / "seen.csv"
+    began = datetime.fromisoformat(truth[0]["recorded_at"])
+    file.write_text(f"date,time,behaviour\n{began:%d/%m/%y},{began:%H:%M:%S},peck\n")
+    report = steps.join(workspace, file, settings=FEW)
+    said = "something was recorded on 1 of its 1 days, and on none"
+    assert any(said in one for one in report.guessed)
+    report = steps.join(workspace, file, declared={"date_format": "mdy"})
+    said = " ".join(one.what for one in report.problems)
+    assert "it would fit with day and month exchanged" in said
+
+
+def test_times_of_a_film_that_is_no_recording_ask_for_its_beginning(workspace, tmp_path, capsys):
+    file = tmp_path / "film.tsv"
+    file.write_text(
+        "Observation id,Media file name,Subject,Behavior,Behavior type,Time\n"
+        "one,day/film.mp4,Alma,peck,POINT,1.5\n"
+    )
+    settings = ["--set", "permutations=199"]
+    assert run(["join", str(file), "-w", str(workspace), *settings]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "times count from the beginning of a film" in said
+    assert "no recording goes by 'film' (row 2)" in said
+    assert said.count("--media-start 2024-04-25T12:58:00+01:00") == 2
+
+
 def test_a_log_of_the_same_name_is_replaced_and_can_be_forgotten(workspace, joined, log):
     lines = log.read_text().splitlines()
     log.write_text("\n".join(lines[:10]) + "\n")
@@ -271,6 +332,7 @@ def test_names_belong_to_a_grouping(workspace):
     [
         ((), 2, "name a log, or give --report"),
         (("--report",), 2, "no log was joined yet"),
+        (("--report", "{log}"), 2, "leave --report out"),
         (("nowhere.csv",), 2, "nowhere.csv cannot be read"),
         (("{log}", "--time", "hour"), 2, "hour"),
         (("{log}", "--offset-s", "1", "--correct-clock"), 2, "not both"),
@@ -346,7 +408,7 @@ def test_a_marker_that_cannot_be_read_is_refused(tmp_path):
     file = tmp_path / "claps.csv"
     rows = ["2024-05-01 12:00:01,2024-05-01 12:00:00", "2024-05-01 12:30:01,2024-05-01 12:30:00"]
     file.write_text("\n".join(["Observer,Recorder", *rows]) + "\n")
-    table = read_markers(file, "Europe/London")
+    table, _ = read_markers(file, "Europe/London")
     assert (table["observer_ms"] - table["recorder_ms"]).to_list() == [1000, 1000]
     assert table["marker"].to_list() == ["line 2", "line 3"]
     file.write_text("\n".join(["Observer,Recorder", *rows, "2024-05-01 13:00:01,"]) + "\n")
@@ -392,6 +454,23 @@ def test_a_log_that_names_recordings_without_a_time_takes_no_clock(tmp_path):
         lines, calls, recordings.with_columns(path=pl.format("far{}", "path")), tmp_path
     )
     assert none.clocks[0].page.said == ["None of its rows is joined, so the clocks take no part."]
+
+
+def test_dates_of_markers_and_recordings_are_asked_for_or_read_as_declared(tmp_path):
+    claps, when = tmp_path / "claps.csv", tmp_path / "when.csv"
+    claps.write_text("observer,recorder\n03/04/24 12:00:01,03/04/24 12:00:00\n")
+    when.write_text("path,recorded_at\na.wav,03/04/24 12:00:00\n")
+    for read in (read_markers, read_recorded):
+        file = claps if read is read_markers else when
+        with pytest.raises(WrongArgument, match=r"3 April 2024.* or 4 March 2024.*--date-format"):
+            read(file, "UTC")
+    april = to_ms("2024-04-03T12:00:00+00:00")
+    markers, said = read_markers(claps, "UTC", prefer="dmy")
+    assert (markers["recorder_ms"][0], said) == (april, ())
+    assert read_recorded(when, "UTC", prefer="dmy").recordings["start_ms"][0] == april
+    markers, (said, _) = read_markers(claps, "UTC", days=[april // 86_400_000])
+    assert markers["recorder_ms"][0] == april
+    assert "claps.csv, observer: dates are read as day.month.year" in said
 
 
 # The house sparrows: their times were taken from the log

@@ -911,6 +911,10 @@ def join(
     """
     if log is None and not report and not forget:
         raise WrongUse("name a log, or give --report to report again on those that were joined")
+    if log is not None and report:
+        raise WrongUse(
+            f"--report is of the logs that were joined before: to join {log}, leave --report out"
+        )
     from oscine import steps as verbs
 
     declared: dict[str, Any] = {

@@ -575,6 +575,13 @@ def _by_media(
     begins_ms = one.offset_ms
     for at, name in enumerate(one.media):
         start_ms = starts.of(name)
+        if start_ms is None:
+            gathered.say(
+                "times count from the beginning of a film and go with the recording of its name; "
+                "if it is no recording of the archive, say when it began: --media-start "
+                "2024-04-25T12:58:00+01:00",
+                name,
+            )
         stops_ms = begins_ms + one.lengths_ms[at] if one.lengths_ms else None
         is_last = at + 1 == len(one.media)
         if is_last:

@@ -75,6 +75,8 @@ class LogConfig:
 
     effort: str = ""
     """A table of when somebody watched."""
+    effort_date_format: str = ""
+    """The order of day, month and year in it."""
     effort_start: tuple[str, ...] = ()
     """Columns of the log that say it; of times of day, with the date of the row."""
     effort_stop: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ _BEHAVIOURS = _words(
 )
 _STATUSES = _words("status type startstop modifier phase kind event")
 _SUBJECTS = _words(
-    "subject individual animal bird focal ring name actor caller tier individuum sujet sujeto "
+    "subject individual animal bird focal ring name actor caller who tier individuum sujet sujeto "
     "vogel oiseau ave"
 )
 _SITES = _words(
@@ -330,13 +330,19 @@ class _Guesser:
         ]
         named_dates = [look for look in dates if look.words & _DATES] or dates
         day = named_dates[0].name if len(named_dates) == 1 else ""
-        starts = [look for look in moments + clocks if _says(look, _STARTS)]
-        stops = [look for look in moments + clocks if _says(look, _STOPS)]
-        if len(starts) == 1 and len(stops) == 1 and (starts[0].is_moment or day):
+        numbers = [
+            look
+            for look in free
+            if look.is_number and not (look.is_clock or look.is_date or look.is_moment)
+        ]
+        starts = [look for look in moments + clocks + numbers if _says(look, _STARTS)]
+        stops = [look for look in moments + clocks + numbers if _says(look, _STOPS)]
+        is_told = len(starts) == 1 == len(stops) and (starts[0] in numbers) == (stops[0] in numbers)
+        if is_told and (starts[0].is_moment or starts[0] in numbers or day):
             start, stop = starts[0], stops[0]
             found = replace(
                 config,
-                start=(start.name,) if start.is_moment else (day, start.name),
+                start=(start.name,) if start.is_moment or not day else (day, start.name),
                 stop=(stop.name,) if stop.is_moment or not day else (day, stop.name),
             )
             self.said.append(f"{start.name!r} and {stop.name!r} say when a state starts and stops")
@@ -457,7 +463,8 @@ class _Guesser:
             elif (
                 look.share(_is_like_word) > _SPARSE and len({v.lower() for v in look.distinct}) > 1
             ):
-                why = "words (--context makes states of them)"
+                who = "" if config.subject else "--subject if they say who, "
+                why = f"words ({who}--context makes states of them)"
             else:
                 continue
             self.left[look.name] = why

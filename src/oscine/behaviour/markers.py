@@ -6,13 +6,13 @@ In comes a table with a column `observer` and a column `recorder`; out come pair
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
-from oscine.behaviour.orders import read_times
+from oscine.behaviour.orders import Reading, read_times
 from oscine.behaviour.raw import RawTable, read_table
 from oscine.behaviour.times import to_utc_ms
 from oscine.config import WrongArgument
@@ -27,7 +27,9 @@ _SIDES = ("observer", "recorder")
 _EARLIEST_YEAR = 1990
 
 
-def read_markers(file: Path, timezone: str) -> pl.DataFrame:
+def read_markers(
+    file: Path, timezone: str, *, prefer: str = "", days: Collection[int] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Read pairs of times.
 
     Parameters
@@ -37,11 +39,15 @@ def read_markers(file: Path, timezone: str) -> pl.DataFrame:
         they have names.
     timezone : str
         Of times that state none.
+    prefer, days
+        As in :func:`~oscine.behaviour.orders.read_times`.
 
     Returns
     -------
-    pl.DataFrame
+    markers : pl.DataFrame
         As :data:`MARKERS`.
+    said : tuple of str
+        In which order dates were read, where that was not declared.
 
     Raises
     ------
@@ -58,22 +64,37 @@ def read_markers(file: Path, timezone: str) -> pl.DataFrame:
         )
     named = columns.get("marker")
     names = table.column(named) if named else [f"line {row}" for row, _ in table.rows]
-    times = [_times(file, table, columns[side], timezone) for side in _SIDES]
-    return pl.DataFrame(
-        {"observer_ms": times[0], "recorder_ms": times[1], "marker": names}, schema=dict(MARKERS)
+    readings = [_reading(file, table, columns[side], prefer, days) for side in _SIDES]
+    observer, recorder = (
+        _times(file, table, columns[side], one, timezone)
+        for side, one in zip(_SIDES, readings, strict=True)
     )
+    said = tuple(
+        f"{file.name}, {side}: {why}"
+        for side, one in zip(_SIDES, readings, strict=True)
+        for why in one.why
+    )
+    return pl.DataFrame(
+        {"observer_ms": observer, "recorder_ms": recorder, "marker": names}, schema=dict(MARKERS)
+    ), said
 
 
-def _times(file: Path, table: RawTable, column: str, timezone: str) -> list[int]:
-    lines = [row for row, _ in table.rows]
-    reading = read_times(
+def _reading(
+    file: Path, table: RawTable, column: str, prefer: str, days: Collection[int]
+) -> Reading:
+    return read_times(
         [[text] for text in table.column(column)],
         years=range(_EARLIEST_YEAR, datetime.now(UTC).year + 2),
+        prefer=prefer,
+        days=days,
         what=f"{file.name}, {column}",
-        lines=lines,
+        lines=[row for row, _ in table.rows],
     )
+
+
+def _times(file: Path, table: RawTable, column: str, reading: Reading, timezone: str) -> list[int]:
     times: list[int] = []
-    for at, (line, moment) in enumerate(zip(lines, reading.moments, strict=True)):
+    for at, ((line, _), moment) in enumerate(zip(table.rows, reading.moments, strict=True)):
         if moment is not None and moment.offset_min is None and not timezone:
             raise WrongArgument(f"{shown(file)}: its times state no zone: give it with --timezone")
         told = reading.troubles.get(at) if moment is None else to_utc_ms(moment, timezone)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -146,6 +146,11 @@ def _way_out(fits: Callable[[Callable[[Whole], Whole]], bool], first_ms: int) ->
         return "it would fit if seconds had been taken for milliseconds"
     if fits(lambda times: times // 1000):
         return "it would fit if milliseconds had been taken for seconds"
+    for name, exchange in _EXCHANGES.items():
+        # By the clocks there the day may be another than in UTC.
+        for hours in range(-_MOST_HOURS, _MOST_HOURS + 1):
+            if fits(lambda times, by=hours * HOUR_MS, to=exchange: _exchanged(times, to, by)):
+                return f"it would fit with {name} exchanged: is the order right (--date-format)?"
     for hours in range(1, _MOST_HOURS + 1):
         for sign, way in ((1, "later"), (-1, "earlier")):
             if fits(lambda times, by=sign * hours * HOUR_MS: times + by):
@@ -158,6 +163,27 @@ def _way_out(fits: Callable[[Callable[[Whole], Whole]], bool], first_ms: int) ->
                     f"it would fit {years} year{'s' if years > 1 else ''} {way}: is its year right?"
                 )
     return "are its dates right, and the clock of the recorder?"
+
+
+_EXCHANGES: Mapping[str, Callable[[date], date]] = {
+    "day and month": lambda day: day.replace(day=day.month, month=day.day),
+    "day and year": lambda day: day.replace(day=day.year % 100, year=2000 + day.day),
+}
+"""What a wrong order of dates does to them."""
+
+
+def _exchanged(times: Whole, exchange: Callable[[date], date], by_ms: int) -> Whole:
+    """Exchange parts of the days of stretches, on clocks that are so far ahead of UTC."""
+    moved = times.copy()
+    is_day = np.zeros(len(times), bool)
+    for at, start_ms in enumerate((times[:, 0] + by_ms).tolist()):
+        try:
+            day = (EPOCH + timedelta(milliseconds=start_ms)).date()
+            moved[at] += (exchange(day) - day) // timedelta(milliseconds=1)
+            is_day[at] = True
+        except (OverflowError, ValueError):  # there is no such day
+            continue
+    return merged(moved[is_day])
 
 
 def _years_ms(first_ms: int, years: int) -> int | None:

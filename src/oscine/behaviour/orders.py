@@ -2,16 +2,15 @@
 
 In come the texts of one or two columns; out come the moment of each row, what is wrong with others,
 and in words why they were read that way. An order of day, month and year is never assumed: what
-fits several is held against the order of the rows, and refused where that tells nothing.
+fits several is held against the days of the recordings, and refused where these tell nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 
 from oscine.behaviour.raw import number
 from oscine.behaviour.slips import DAY_MS, slips_of_year
@@ -76,6 +75,8 @@ def read_times(
     date_format: str = "",
     time_format: str = "",
     start: Moment | None = None,
+    prefer: str = "",
+    days: Collection[int] = (),
     what: str = "the log",
     lines: Sequence[int] = (),
 ) -> Reading:
@@ -88,10 +89,14 @@ def read_times(
     years : range
         That times may lie in; others are slips.
     date_format, time_format : str
-        Empty to find them out. Those that read nearly all rows are considered; chosen is the one in
-        which the log runs forward and spans the least.
+        Empty to find them out. Of those that read nearly all rows one is chosen where the others
+        cannot read some, or put none on any of `days`.
     start : Moment or None
         Of what counts from a start.
+    prefer : str
+        A date format that is chosen if it reads nearly all rows.
+    days : collection of int
+        Counted from 1970 on the observer's clock: those on which something was recorded.
     what : str
         Whose times these are, for messages.
     lines : sequence of int
@@ -100,7 +105,7 @@ def read_times(
     Raises
     ------
     WrongArgument
-        Nothing can be read, or dates can be read in two orders and nothing tells which.
+        Nothing can be read, or dates can be read in several orders and nothing tells which.
     """
     lines = lines or range(1, len(rows) + 1)
     present = [at for at, texts in enumerate(rows) if all(texts)]
@@ -123,7 +128,9 @@ def read_times(
         _Candidate(Reader(date_format=one, time_format=time_format, start=start), rows, years)
         for one in tried
     ]
-    chosen, why = (candidates[0], "") if date_format else _chosen(candidates, present, rows, what)
+    chosen, why = candidates[0], ""
+    if not date_format:
+        chosen, why = _chosen(candidates, rows, years, what, prefer and as_order(prefer), days)
     if chosen.n_usable == 0 or (not date_format and 2 * chosen.n_usable < len(present)):
         is_guess = not date_format
         raise WrongArgument(_nothing_read(chosen, rows, present, years, what, is_guess=is_guess))
@@ -187,7 +194,22 @@ def _considered(rows: Sequence[Sequence[str]], start: Moment | None) -> Iterator
 
 
 class _Candidate:
-    """A format, and what becomes of the rows in it."""
+    """A format, and what becomes of the rows in it.
+
+    Attributes
+    ----------
+    read : list of (Moment, Trouble or None)
+    outside : dict of int to Moment
+        By row, what lies outside the years.
+    slips : dict of int to Slip
+    moments : list of (Moment or None)
+        Without those.
+    n_usable : int
+    readable : frozenset of int
+        Rows that are dates in this format, though the year may be a slip.
+    days : frozenset of int
+        From 1970 on.
+    """
 
     def __init__(self, reader: Reader, rows: Sequence[Sequence[str]], years: range) -> None:
         self.reader = reader
@@ -206,27 +228,10 @@ class _Candidate:
             [one.local_ms if isinstance(one, Moment) else None for one in self.read]
         )
         self.n_usable = sum(one is not None for one in self.moments)
-        self.n_back, self.span_days = self._run()
-
-    def _run(self, *, without: Container[int] = ()) -> tuple[int, int]:
-        """Return how often the days go back, and how many they span."""
-        days = [
-            one.local_ms // DAY_MS
-            for at, one in enumerate(self.moments)
-            if one is not None and at not in without
-        ]
-        n_back = sum(after < before for before, after in pairwise(days))
-        return n_back, max(days) - min(days) + 1 if days else 0
-
-    def told(self) -> str:
-        """Say how the log runs."""
-        n_back, n_days = self._run(without=self.slips)
-        runs = f"goes back {n_back} times" if n_back > 1 else "goes back once"
-        spans = f"spans {n_days} day{'s' if n_days != 1 else ''}"
-        told = f"{runs if n_back else 'runs forward'} and {spans}"
-        n_slips = sum(self.moments[at] is not None for at in self.slips)
-        rows = "1 row" if n_slips == 1 else f"{n_slips} rows"
-        return f"{told} but for {rows} in which the year may be a slip" if n_slips else told
+        self.readable = frozenset(
+            at for at, one in enumerate(self.moments) if one is not None or at in self.slips
+        )
+        self.days = frozenset(one.local_ms // DAY_MS for one in self.moments if one is not None)
 
 
 def _within(years: range) -> range:
@@ -236,11 +241,13 @@ def _within(years: range) -> range:
 
 def _chosen(
     candidates: Sequence[_Candidate],
-    present: Sequence[int],
     rows: Sequence[Sequence[str]],
+    years: range,
     what: str,
+    prefer: str,
+    days: Collection[int],
 ) -> tuple[_Candidate, str]:
-    """Choose between formats by how the log runs in them."""
+    """Choose between formats by what the others cannot read, or put on other days."""
     most = max(one.n_usable for one in candidates)
     fitting = [one for one in candidates if one.n_usable >= max(1, _NEARLY_ALL * most)]
     if not fitting:
@@ -250,42 +257,63 @@ def _chosen(
         for at, one in enumerate(fitting)
         if all(one.moments != other.moments for other in fitting[:at])
     ]
-
-    def costs(one: _Candidate) -> tuple[int, int, int]:
-        # With the slips: a wrong order is full of them, and would look short without.
-        return len(present) - one.n_usable, one.n_back, one.span_days
-
-    best = min(different, key=costs)
-    others = [one for one in different if one is not best]
-    for other in others:
-        is_better = all(a <= b for a, b in zip(costs(best), costs(other), strict=True))
-        if not is_better or costs(best) == costs(other):
-            at = next(n for n in present if best.moments[n] != other.moments[n])
-            shown = (
-                f"{written_day(one.read[at])} ({one.reader.date_format}: the log {one.told()})"
-                for one in (best, other)
-            )
-            raise WrongArgument(
-                f"{what}: {' '.join(rows[at])!r} can be {' or '.join(shown)}, and nothing tells "
-                f"which: say --date-format {best.reader.date_format} or --date-format "
+    for one in different:
+        if one.reader.date_format == prefer:
+            return one, ""
+    left = [one for one in different if not any(one.readable < two.readable for two in different)]
+    best: _Candidate | None = left[0]
+    reasons: list[str] = []
+    if len(left) > 1:
+        best = next((one for one in left if _is_told(one, left, days)), None)
+        if best is None:
+            raise WrongArgument(_in_several(left, rows, what))
+        others = " or ".join(one.reader.date_format for one in left if one is not best)
+        n_recorded = len(best.days.intersection(days))
+        reasons.append(
+            f"something was recorded on {n_recorded} of its {len(best.days)} days, and on none as "
+            f"{others}"
+        )
+    order = best.reader.date_format
+    for other in candidates:
+        both = zip(rows, best.moments, other.moments, strict=True)
+        unlike = (texts[0] for texts, mine, its in both if mine is not None and its is None)
+        if other not in left and other.n_usable and (text := next(unlike, "")):
+            reasons.append(
+                f"{text} is no day of {years.start} to {years.stop - 1} as "
                 f"{other.reader.date_format}"
             )
-    if not others and best.reader.date_format in (ORDERS[2], EXCEL_DAYS):
+    if order in (ORDERS[2], EXCEL_DAYS) and not reasons:
         return best, ""  # the year or the spreadsheet says it
-    at = next(n for n in present if best.moments[n] is not None)
-    if best.reader.date_format in COUNTS:
-        moment = best.moments[at]
-        assert moment is not None
-        return best, (
-            f"numbers are read as {best.reader.date_format} ({rows[at][0]} is "
-            f"{written_ms(moment.local_ms)} UTC)"
-        )
-    example = f"{rows[at][0]} is {written_day(best.moments[at])}"
-    order = best.reader.date_format
-    why = f"dates are read as {order} ({example}): in that order the log {best.told()}"
-    if others:
-        why += "; " + ", ".join(f"as {one.reader.date_format} it {one.told()}" for one in others)
-    return best, why
+    why = "".join(f"; {reason}" for reason in reasons)
+    at, moment = next((n, one) for n, one in enumerate(best.moments) if one is not None)
+    if order in COUNTS:
+        example = f"{rows[at][0]} is {written_ms(moment.local_ms)} UTC"
+        return best, f"numbers are read as {order} ({example}){why}"
+    return best, f"dates are read as {order} ({rows[at][0]} is {written_day(moment)}){why}"
+
+
+def _is_told(one: _Candidate, others: Sequence[_Candidate], days: Collection[int]) -> bool:
+    """Tell whether a format puts most rows on some days, and no other format any."""
+    return 2 * len(one.days.intersection(days)) >= len(one.days) and not any(
+        other.days.intersection(days) for other in others if other is not one
+    )
+
+
+def _in_several(several: Sequence[_Candidate], rows: Sequence[Sequence[str]], what: str) -> str:
+    """Say that dates can be read in several formats, with the readings of two, and the way out."""
+    orders = [one.reader.date_format for one in several]
+    texts: dict[tuple[str, ...], str] = {}
+    for at, row in enumerate(rows):
+        texts.setdefault(tuple(written_day(one.read[at]) for one in several), row[0])
+    examples = (
+        f"{texts[days]!r} is "
+        + " or ".join(f"{day} ({order})" for day, order in zip(days, orders, strict=True))
+        for days in sorted(texts, key=lambda days: -len(set(days)))[:2]
+    )
+    return (
+        f"{what}: {'; '.join(examples)}. Neither its other dates nor the days of the recordings "
+        f"tell which: say --date-format {' or --date-format '.join(orders)}"
+    )
 
 
 def _nothing_read(

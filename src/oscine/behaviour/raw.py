@@ -114,6 +114,24 @@ def read_table(
     return _table(file, lines, header_line, described)
 
 
+def other_sheets(file: Path) -> str:
+    """Say what sheets a spreadsheet has beside the first, which is read if none is named.
+
+    Returns
+    -------
+    str
+        Empty where there are none, or the file cannot be read as a spreadsheet.
+    """
+    try:
+        first, *others = fastexcel.read_excel(file.read_bytes()).sheet_names
+    except (OSError, fastexcel.FastExcelError):
+        return ""
+    if not others:
+        return ""
+    known = ", ".join(map(repr, others))
+    return f"the first sheet, {first!r}, was read; the others are {known}: say which with --sheet"
+
+
 def number(text: str) -> float | None:
     """Read a finite number, with a decimal point or comma; None if it is none."""
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.inf
@@ -144,8 +162,9 @@ def _spreadsheet(name: str, data: bytes, sheet: str) -> tuple[_Lines, str]:
             f"{name} looks like a spreadsheet and cannot be read as one ({reason}): save it again "
             "as .xlsx or CSV"
         ) from error
-    others = len(book.sheet_names) - 1
-    more = f", the first of {others + 1} (another: --sheet)" if others and not sheet else ""
+    known = ", ".join(map(repr, book.sheet_names))
+    is_one = sheet or len(book.sheet_names) == 1
+    more = "" if is_one else f", the first of {known} (another: --sheet)"
     texts = ([_TIME_CELL.sub("", cell or "") for cell in row] for row in cells)
     return _filled(zip(count(1), texts)), f"sheet {wanted!r} of a spreadsheet{more}"
 

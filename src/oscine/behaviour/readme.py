@@ -57,7 +57,8 @@ OBSERVATIONS: Mapping[str, str] = {
     "timeline": "what its times count on: `site:NAME` (milliseconds of UTC since 1970) or "
     "`file:KEY` (milliseconds from the first sample of the recording of that key)",
     "start_ms": "when it began, on the recorder's clock where that was corrected",
-    "stop_ms": "when it ended; that of an instant is when it began",
+    "stop_ms": "when it ended; that of an instant is when it began; empty: it holds for the whole "
+    "of the recording",
     "count": "how many there were; empty: not counted",
 }
 """One row an observation."""
@@ -193,7 +194,8 @@ def readme_text(tables: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
     """
     parts = [
         "# The tables of `oscine join`\n\nTimes are whole milliseconds, intervals half-open (the "
-        "stop is not in them). In CSV, an empty cell is not known or does not apply. In R: "
+        "stop is not in them). In CSV, an empty cell is not known or does not apply; `Inf` "
+        "has no bound. In R: "
         '`arrow::read_parquet("FILE.parquet")` or `read.csv("FILE.csv")`.\n'
     ]
     for name, (row, columns) in tables.items():

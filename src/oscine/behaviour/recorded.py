@@ -51,7 +51,7 @@ class Recorded:
     said: tuple[str, ...]
 
 
-def read_recorded(file: Path, timezone: str) -> Recorded:
+def read_recorded(file: Path, timezone: str, *, prefer: str = "") -> Recorded:
     """Read a table of recordings.
 
     Parameters
@@ -62,6 +62,8 @@ def read_recorded(file: Path, timezone: str) -> Recorded:
         taken where they are there. Other columns are not looked at.
     timezone : str
         Of times that state none.
+    prefer : str
+        As in :func:`~oscine.behaviour.orders.read_times`.
 
     Returns
     -------
@@ -86,11 +88,13 @@ def read_recorded(file: Path, timezone: str) -> Recorded:
     reading = read_times(
         texts,
         years=range(_EARLIEST_YEAR, datetime.now(UTC).year + 2),
+        prefer=prefer,
         what=name,
         lines=[row for row, _ in table.rows],
     )
     said = [
-        f"{name}: recordings begin at {' and '.join(time_columns)}, read as {reading.date_format}"
+        f"{name}: recordings begin at {' and '.join(time_columns)}, read as {reading.date_format}",
+        *(f"{name}: {why}" for why in reading.why),
     ]
     unusable: list[tuple[int, str]] = []
     rows: list[tuple[str, int, int | None, str, str]] = []

@@ -11,7 +11,7 @@ copied often have one and the same time.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -163,7 +163,7 @@ def lay_out(
         timelines=timelines.select("line", "site", "path", "is_dated", "beside"),
         recordings=numbered.select(*recordings.columns, "stop_ms", "number", "is_dated", "line"),
         lies_on=lies_on.select("log", "timeline", "line", "number", "shift_ms", "limit_ms"),
-        problems=(*_key_problems(keyed, matches, paths), *problems),
+        problems=(*_key_problems(keyed, matches, paths, _of_films(observations)), *problems),
     )
 
 
@@ -224,7 +224,15 @@ def _timelines(numbered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _key_problems(keyed: pl.DataFrame, matches: Matches, paths: Sequence[str]) -> list[Problem]:
+def _of_films(observations: pl.DataFrame) -> set[str]:
+    """Return the logs of which times count from the beginning of what they name."""
+    in_files = pl.col("timeline").str.starts_with(FILE) & (pl.col("start_ms") > 0)
+    return set(observations.filter(in_files)["log"])
+
+
+def _key_problems(
+    keyed: pl.DataFrame, matches: Matches, paths: Sequence[str], films: Collection[str]
+) -> list[Problem]:
     """Tell which keys name no recording, by log, and which name several."""
     problems: list[Problem] = []
     for log, key, row in keyed.select("log", "key", "row").iter_rows():
@@ -244,5 +252,12 @@ def _key_problems(keyed: pl.DataFrame, matches: Matches, paths: Sequence[str]) -
             f"no recording goes by {names}{more}: what was seen on them is not joined; the name of "
             "a recording must be the key, or begin with it and go on with neither letter nor digit"
         )
-        problems.append(Problem(log=str(log), row=rows["row"][0] or 0, kind="unread", what=what))
+        if log in films:
+            what += (
+                ". Its times count from the beginning of a film: say when that began, as "
+                "--media-start 2024-04-25T12:58:00+01:00"
+            )
+        # Its rows are read, and count where they state a time.
+        row = rows["row"][0] or 0
+        problems.append(Problem(log=str(log), row=row, kind="suspicious", what=what))
     return problems

@@ -8,7 +8,7 @@ that clock is ahead of UTC, or why there is none. Which order of day, month and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -350,3 +350,20 @@ def day_of(moment: Moment, utc_ms: int, timezone: str) -> str:
     if moment.offset_min == 0 and timezone:  # counted in UTC, whatever the clocks there said
         local_ms = utc_ms + 60_000 * offset_minutes_at(utc_ms, timezone)
     return (EPOCH + timedelta(milliseconds=local_ms)).date().isoformat()
+
+
+def days_of(spans: Iterable[tuple[int, int]], timezone: str) -> frozenset[int]:
+    """Return the days, counted from 1970 on the clocks of a zone, on which some spans of UTC lie.
+
+    Parameters
+    ----------
+    spans : iterable of (int, int)
+        Start and stop, milliseconds since 1970.
+    timezone : str
+        Empty: UTC.
+    """
+
+    def day(ms: int) -> int:
+        return (ms + 60_000 * offset_minutes_at(ms, timezone or "UTC")) // DAY_MS
+
+    return frozenset(one for start, stop in spans for one in range(day(start), day(stop) + 1))

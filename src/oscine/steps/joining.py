@@ -8,9 +8,11 @@ of all of them, and can be made again.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,7 +235,9 @@ def join(
     from oscine.behaviour.analysis import analyse
     from oscine.behaviour.recorded import read_recorded
 
-    if log is None and (name or config or declared or effort or clock):
+    declared = dict(declared or {})
+    of_recordings = {"timezone", "date_format"} if recorded is not None else set[str]()
+    if log is None and (name or config or declared.keys() - of_recordings or effort or clock):
         raise WrongArgument("name the log that this is said of, or give --report alone")
     with at_work(folder, ()) as (workspace, catalogue, known):
         needed(catalogue, "cluster")
@@ -242,20 +246,23 @@ def join(
             analysis = with_overrides(kept.analysis(home), settings)
         except ValueError as error:
             raise WrongArgument(str(error)) from error
-        zone = str((declared or {}).get("timezone", "")) or known.clock.timezone
+        zone = str(declared.get("timezone", "")) or known.clock.timezone
         before = catalogue.stage("join")
         is_broken_off = before is not None and not before.finished
         if forget and not is_broken_off:
             kept.check_kept(home, forget)
-        told = None if recorded is None else read_recorded(recorded, zone)
+        told = None
+        if recorded is not None:
+            told = read_recorded(recorded, zone, prefer=str(declared.get("date_format", "")))
+        recordings, notes = _recordings(catalogue, told or _kept_recorded(home))
         fresh = None
         if log is not None:
-            fresh = _read(log, name, config, declared or {}, effort, known.clock.timezone, clock)
+            ran = _spans(recordings)
+            fresh = _read(log, name, config, declared, effort, known.clock.timezone, clock, ran)
         elif before is None:
             raise WrongArgument(
                 "no log was joined yet: give one, as in `oscine join behaviour.csv`"
             )
-        recordings, notes = _recordings(catalogue, told or _kept_recorded(home))
         calls = _calls(catalogue, recordings)
         if fresh is not None and clock is not None and clock.use_estimate:
             fresh = _with_estimate(fresh, calls, recordings, analysis)
@@ -301,6 +308,7 @@ def _read(
     effort: Path | None,
     timezone: str,
     clock: ClockAsked | None,
+    recorded: list[tuple[int, int]],
 ) -> KeptLog:
     """Read a log as it will be kept."""
     import polars as pl
@@ -316,6 +324,7 @@ def _read(
     )
     from oscine.behaviour.log import read_log
     from oscine.behaviour.markers import MARKERS, read_markers
+    from oscine.behaviour.times import days_of
 
     check_name(name or file.stem)
     about = {} if config is None else to_mapping(config_of(config))
@@ -323,16 +332,23 @@ def _read(
     if declared and config is not None:
         about["guess"] = True
     if effort is not None:
-        about["effort"] = str(effort)
+        about |= {"effort": str(effort), "effort_date_format": ""}
     try:
         wanted = from_mapping(LogConfig, about)
     except ValueError as error:
         raise WrongArgument(str(error)) from error
-    log = read_log(file, wanted, name=name, default_timezone=timezone)
+    log = read_log(file, wanted, name=name, default_timezone=timezone, recorded=recorded)
     markers = pl.DataFrame(schema=dict(MARKERS))
     corrected = ClockConfig()
     if clock is not None and clock.markers is not None:
-        markers = read_markers(clock.markers, log.config.timezone or timezone)
+        zone = log.config.timezone or timezone
+        markers, said = read_markers(
+            clock.markers,
+            zone,
+            prefer=str(declared.get("date_format", "")),
+            days=days_of(recorded, zone),
+        )
+        log = replace(log, guessed=(*log.guessed, *said))
     if clock is not None and clock.offset_s is not None:
         first_ms = log.observations["start_ms"].min()
         corrected = ClockConfig(
@@ -426,6 +442,15 @@ def _recordings(catalogue: Catalogue, told: Recorded | None) -> tuple[pl.DataFra
     else:
         recordings = recordings.with_columns(caller=pl.lit(""))
     return recordings, notes
+
+
+def _spans(recordings: pl.DataFrame) -> list[tuple[int, int]]:
+    """Return when each recording of known time began and ended."""
+    import polars as pl
+
+    start = pl.col("start_ms")
+    dated = recordings.drop_nulls("start_ms").select(start, stop_ms=start + pl.col("duration_ms"))
+    return dated.rows()
 
 
 def _calls(catalogue: Catalogue, recordings: pl.DataFrame) -> pl.DataFrame:
@@ -536,7 +561,12 @@ def _written(
     )
     pages = [page_log(kept.log, found.joined) for kept in logs]
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
-    notes = [*notes, *name_warnings(names, behaviours), *found.association.notes]
+    notes = [
+        *_said_twice(logs),
+        *notes,
+        *name_warnings(names, behaviours),
+        *found.association.notes,
+    ]
     also = [context_text(found.contexts)]
     if found.neighbourhood is not None:
         also.append(neighbourhood_text(found.neighbourhood, NEIGHBOURS))
@@ -606,6 +636,7 @@ def _written(
     )
     facts = asdict(report) | {
         "analysis": to_mapping(analysis),
+        "guessed": {kept.log.name: list(kept.log.guessed) for kept in logs},
         "settings": {kept.log.name: to_mapping(kept.about) for kept in logs},
         "association": asdict(found.association),
         "at_offsets_ms": {f"{by:g}": asdict(one) for by, one in found.at_offsets.items()},
@@ -620,6 +651,25 @@ def _written(
     return report
 
 
+def _said_twice(logs: Sequence[KeptLog]) -> list[str]:
+    """Warn of what two logs say alike: one file under two names, or parts of it."""
+    import polars as pl
+
+    what = ["behaviour", "subject", "timeline", "start_ms", "stop_ms"]
+    notes: list[str] = []
+    for one, other in combinations((kept.log for kept in logs), 2):
+        both = one.observations.join(other.observations.select(what).unique(), on=what, how="semi")
+        rows = both.select(pl.col("row").n_unique()).item()
+        if rows:
+            notes.append(
+                f"{rows:,} of {one.observations['row'].n_unique():,} rows of {one.name} that say "
+                f"what was seen are in {other.name} too (same behaviour, subject, place and time): "
+                "what they say counts twice. If it is one log under two names, remove one: oscine "
+                f"join --forget {shlex.quote(other.name)}"
+            )
+    return notes
+
+
 def _write_tables(
     workspace: Workspace, found: Analysed, evidence: Evidence
 ) -> list[tuple[str, str]]:
@@ -631,7 +681,7 @@ def _write_tables(
     tables = {
         TABLE: (joined.calls, "a call, with what holds at its time", readme.CALLS),
         COUNTERPARTS: (joined.pairs, "a call and an observation", readme.PAIRS),
-        OBSERVED: (found.observations, "an observation", readme.OBSERVATIONS),
+        OBSERVED: (_ended(found.observations), "an observation", readme.OBSERVATIONS),
         PAIRS: (pairs, "a sound type and a behaviour", readme.ASSOCIATION),
         EFFORT: (joined.effort, "a session of a log", readme.EFFORT),
         BEHAVIOURS: (joined.observed, "a behaviour of a log", readme.OBSERVED),
@@ -647,7 +697,7 @@ def _write_tables(
     for name, (table, _, _) in tables.items():
         with NewFile(workspace.reports / name) as path:
             if name.endswith(".csv"):
-                table.write_csv(path)
+                _as_r_reads(table).write_csv(path)
             else:
                 table.write_parquet(path)
     described = {name: (what, columns) for name, (_, what, columns) in tables.items()}
@@ -657,6 +707,29 @@ def _write_tables(
         *((name, f"one row {what}") for name, (what, _) in described.items()),
         (COLUMNS, "what their columns mean"),
     ]
+
+
+def _ended(observations: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the stops of what has none, as it holds for the whole of a recording."""
+    import polars as pl
+
+    from oscine.behaviour.parts import FOREVER
+
+    stop = pl.col("stop_ms")
+    return observations.with_columns(pl.when(stop < FOREVER).then(stop))
+
+
+def _as_r_reads(table: pl.DataFrame) -> pl.DataFrame:
+    """Write infinity in R's way."""
+    import polars as pl
+    import polars.selectors as cs
+
+    endless = [one.name for one in table.select(cs.float()) if one.is_infinite().any()]
+    value = pl.col(endless)
+    infinity = pl.when(value > 0).then(pl.lit("Inf")).otherwise(pl.lit("-Inf"))
+    return table.with_columns(
+        pl.when(value.is_infinite()).then(infinity).otherwise(value.cast(pl.String)).name.keep()
+    )
 
 
 def _table(rows: Sequence[Any]) -> pl.DataFrame:
