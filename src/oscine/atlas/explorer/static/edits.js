@@ -1,0 +1,115 @@
+// What people say about sound types: names, merging, splitting, and taking that back. Each is kept
+// with who said it and when; who that is is asked once and remembered by the browser.
+
+import { atlas, reload, typeName, typeOf, typeTitle } from "./atlas.js";
+import { button, byId, el, hint, into, put, say } from "./dom.js";
+import { get, post } from "./server.js";
+import { count } from "./words.js";
+
+const WHO = "oscine-who";
+const LONGEST = 80;
+
+function who(name) {
+  try {
+    if (name) localStorage.setItem(WHO, name);
+    return localStorage.getItem(WHO) ?? "";
+  } catch {
+    return name ?? ""; // Storage may be forbidden; then it is asked each time.
+  }
+}
+
+// Asks in a dialog; gives what was written, by name of the field, or null.
+function ask(title, fields, words, yes) {
+  const dialog = byId("dialog");
+  const inputs = Object.entries(fields).map(([name, { label, value, isNeeded = true }]) =>
+    el("label", { className: "entry" }, label, el("input", { name, value, required: isNeeded, maxLength: LONGEST, autocomplete: "off" })));
+  return new Promise((resolve) => {
+    const form = el("form", { method: "dialog", onsubmit: () => resolve(Object.fromEntries(new FormData(form))) },
+      el("h2", { id: "dialog-heading" }, title),
+      words, inputs,
+      el("div", { className: "controls" },
+        el("button", { className: "button main", value: "yes" }, yes),
+        button("Cancel", () => dialog.close())));
+    put(dialog, form);
+    dialog.onclose = () => resolve(null);
+    dialog.showModal();
+    form.querySelector("input")?.select();
+  });
+}
+
+const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with what you change.", value: "" } });
+
+async function change(path, body, done) {
+  try {
+    await post(path, body);
+    await reload();
+    say(done);
+    tellDone(done);
+  } catch (error) {
+    byId("trouble").textContent = error.message;
+    byId("trouble").hidden = false;
+    say(error.message);
+  }
+}
+
+let fading = null;
+function tellDone(text) {
+  const done = byId("done");
+  done.replaceChildren(text, " ", button("Undo", undo, { className: "link" }));
+  done.hidden = false;
+  clearTimeout(fading);
+  fading = setTimeout(() => (done.hidden = true), 10_000);
+}
+
+export async function askName(number) {
+  const type = typeOf(number);
+  if (!type || !atlas.has.writing) return;
+  const given = await ask(
+    type.name ? `Rename ${typeTitle(number)}` : `Name type ${number}`,
+    { name: { label: "Name", value: type.name ?? "", isNeeded: false }, ...whoField() },
+    hint("Say what it sounds like, such as “loud double caw”. A sound type is an acoustic grouping: what it means, the sound alone does not tell. An empty name takes the name away."),
+    "Keep the name",
+  );
+  if (given) {
+    const name = given.name.trim();
+    await change(`/api/types/${number}/name`, { name, who: who(given.who) },
+      name ? `Type ${number} is now “${name}”.` : `Type ${number} has no name any more.`);
+  }
+}
+
+async function agree(title, words, yes, path, body, done) {
+  const given = await ask(title, whoField(), hint(words), yes);
+  if (given) await change(path, { ...body, who: who(given.who) }, done);
+}
+
+export const askMerge = (types) =>
+  agree(`Make one of ${count(types.length, "sound type")}?`,
+    `${types.map(typeTitle).join(", ")} become one sound type. This can be undone.`,
+    "Merge them", "/api/types/merge", { types }, `${types.map(typeName).join(", ")} are one sound type now.`);
+
+export const askSplit = (number) =>
+  agree(`Split ${typeTitle(number)}?`,
+    "Its calls are parted into those that lie closest together. Whether that makes sense, you will hear. This can be undone.",
+    "Split it", `/api/types/${number}/split`, {}, `${typeName(number)} was split.`);
+
+export async function undo() {
+  byId("done").hidden = true;
+  const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
+  if (given === null) return;
+  await change("/api/undo", { who: who(given) }, "The last change was taken back.");
+}
+
+export function drawHistory(host) {
+  return into(host, get("/api/history"), ({ history }) => {
+    const isAny = history.some((entry) => !entry.is_undone);
+    put(host,
+      isAny ? button("Undo the last change", undo) : null,
+      history.length === 0
+        ? hint("Nothing was named, merged or split yet.")
+        : el("ol", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone }) =>
+            el("li", { className: is_undone ? "undone" : "" }, words, " ",
+              el("small", {}, `${by || "somebody"}, ${new Date(made_ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}${is_undone ? ", taken back" : ""}`)))),
+    );
+  });
+}
+

@@ -1,0 +1,78 @@
+// One sound at a time. Whoever shows where it is listens for "playing", "position" and "silent",
+// whose detail is the span {recording, start_s, stop_s, event} and, for a position, at_s in the
+// recording.
+
+import { byId, say } from "./dom.js";
+import { address } from "./server.js";
+import { state } from "./state.js";
+
+export const SPEEDS = [
+  { speed: 1, said: "1×", name: "as it was" },
+  { speed: 0.5, said: "½", name: "half speed" },
+  { speed: 0.25, said: "¼", name: "a quarter of the speed" },
+  { speed: 0.1, said: "⅒", name: "a tenth of the speed" },
+];
+const MOST_S = 60; // The server gives no more at once.
+
+const audio = byId("audio");
+let span = null; // what plays: {recording, start_s, stop_s, speed, event, then}
+
+export const speedNow = () => SPEEDS.find(({ speed }) => String(speed) === state().speed)?.speed ?? 1;
+export const isPlaying = () => span !== null;
+export const playingSpan = () => span;
+
+const tell = (name, detail = {}) =>
+  dispatchEvent(new CustomEvent(name, { detail: { ...span, ...detail } }));
+
+// `isHeard`: to its end.
+export function stop(isHeard = false) {
+  if (!span) return;
+  tell("silent", { isHeard });
+  span = null;
+  audio.pause();
+}
+
+// Plays seconds of a recording; `then` is called when they were heard to the end.
+export function play({ recording, sample_rate_hz: rate, n_samples, event = null }, start_s, stop_s, then = null) {
+  stop();
+  const start = Math.max(0, Math.round(start_s * rate));
+  const end = Math.min(Math.round(Math.min(stop_s, start_s + MOST_S) * rate), n_samples ?? Infinity);
+  if (end <= start) return;
+  const speed = speedNow();
+  span = { recording, start_s: start / rate, stop_s: end / rate, speed, event, then };
+  audio.src = address(`/api/recordings/${recording}/audio`, { start_sample: start, stop_sample: end, speed });
+  audio.currentTime = 0;
+  const mine = span;
+  audio.play().catch((error) => {
+    if (span !== mine || error.name === "AbortError") return; // Another one plays since.
+    stop();
+    whyNot(audio.src, error);
+  });
+  tell("playing");
+  follow();
+}
+
+async function whyNot(source, error) {
+  const answer = await fetch(source, { headers: { Range: "bytes=0-0" } }).catch(() => null);
+  const said = answer && !answer.ok ? (await answer.json().catch(() => ({}))).error : null;
+  const text = said ?? (error.name === "NotAllowedError"
+    ? "The browser wants a click before it plays sounds."
+    : "This sound cannot be played.");
+  byId("trouble").textContent = text;
+  byId("trouble").hidden = false;
+  say(text);
+}
+
+function follow() {
+  if (!span) return;
+  tell("position", { at_s: Math.min(span.stop_s, span.start_s + audio.currentTime * span.speed) });
+  requestAnimationFrame(follow);
+}
+
+audio.addEventListener("ended", () => {
+  if (!span) return;
+  const { then } = span;
+  stop(true);
+  then?.();
+});
+audio.addEventListener("playing", () => (byId("trouble").hidden = true));
