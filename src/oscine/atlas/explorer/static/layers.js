@@ -37,7 +37,7 @@ function panels(layers, scores) {
       parts.push(el("figure", {},
         el("figcaption", {}, family),
         el("ul", { className: "signs" }, part.map(({ name }, n) => el("li", {}, lineSign(n), name))),
-        lines(`${family}: ${measures} of each layer`, "layer", measures, layers.map(String), part, least, 1)));
+        lines(`${family}: ${measures} of each layer`, "layer", measures, layers.map(String), part.map((each) => ({ ...each, values: each.scores })), least, 1)));
     }
     return parts;
   });

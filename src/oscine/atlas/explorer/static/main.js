@@ -26,6 +26,7 @@ function startViews() {
       if (name === view) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
+    document.body.dataset.view = view;
     if (changed.has("view")) stop();
     document.title = `${byId(`view-${view}`).querySelector("h2").textContent} – ${atlas.title}`;
   });

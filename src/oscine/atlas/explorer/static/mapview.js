@@ -18,10 +18,11 @@ const BINS = 8; // Of what is a matter of degree.
 const MOST_LABELS = 24; // Numbers written on the map.
 const MOST_CORNERS = 40; // Of a lasso, so that it fits an address.
 const AGAIN_MS = 800; // Between two looks whether another map is made.
+const BESIDE_PX = 14; // Between the pointer and the picture of what it points at.
 const QUIET = 0.85; // How far what is not meant fades into the paper.
 
 let scatter = null;
-let look = null; // {of: category of each point, legend: [{id, name, colour, shape, isBelow, count}], layout}
+let look = null; // {of: category of each point, legend: [{id, name, colour, shape, rank, size, count}], layout}
 let places = null; // {x, y} of each point, NaN where this map has none
 let isMet = null; // for each point whether it meets the filter, or null
 let emphasised = null; // id of the category that is pointed at
@@ -40,7 +41,7 @@ function counts(of, n) {
 function byType() {
   const order = new Map(atlas.types.map(({ number }, n) => [number, n + 1]));
   const of = Uint16Array.from(points.type, (type) => order.get(type) ?? 0);
-  const noise = { id: String(NOT_GROUPED), name: "not grouped", colour: faint(), shape: "circle", isBelow: true, size: 0.8, count: atlas.not_grouped };
+  const noise = { id: String(NOT_GROUPED), name: "not grouped", colour: faint(), rank: 0, size: 0.8, count: atlas.not_grouped };
   const types = atlas.types.map(({ number, size }) => ({
     id: String(number), name: typeName(number), title: typeTitle(number), colour: typeRgb(number), shape: typeShape(number), count: size,
   }));
@@ -59,8 +60,8 @@ function byCategory(values, nameOf, unknown) {
   return {
     of,
     legend: [
-      { id: "none", name: unknown, colour: faint(), isBelow: true, size: 0.8, count: total[0] },
-      { id: "other", name: `${counted(known.length - own.length)} others`, colour: faint("--muted"), isBelow: true, count: total[1] },
+      { id: "none", name: unknown, colour: faint(), rank: 0, size: 0.8, count: total[0] },
+      { id: "other", name: `${counted(known.length - own.length)} others`, colour: faint("--muted"), rank: 0, count: total[1] },
       ...own.map((value, n) => ({ id: String(value), name: nameOf(value), colour: category(n, own.length), count: total[n + 2] })),
     ],
   };
@@ -75,9 +76,9 @@ function byAmount(values, least, most, words) {
     of,
     layout: "bins",
     legend: [
-      { id: "none", name: "not known", colour: faint(), isBelow: true, size: 0.8, count: total[0] },
+      { id: "none", name: "not known", colour: faint(), rank: 0, size: 0.8, count: total[0] },
       ...Array.from({ length: BINS }, (_, n) => ({
-        id: String(n), name: words(least + n * width, least + (n + 1) * width), colour: amount(n / (BINS - 1)), count: total[n + 1],
+        id: String(n), name: words(least + n * width, least + (n + 1) * width), colour: amount(n / (BINS - 1)), rank: n + 1, count: total[n + 1],
       })),
     ],
   };
@@ -90,7 +91,7 @@ function byHour() {
     of,
     layout: "hours",
     legend: [
-      { id: "none", name: "time not known", colour: faint(), isBelow: true, size: 0.8, count: total[0] },
+      { id: "none", name: "time not known", colour: faint(), rank: 0, size: 0.8, count: total[0] },
       ...HOURS.map((tint, hour) => ({ id: String(hour), name: `${hourText(hour)} to ${hourText(hour + 1)}`, colour: tint, count: total[hour + 1] })),
     ],
   };
@@ -159,11 +160,11 @@ const pointSize = () => Math.max(3.6, 11 - 1.9 * Math.log10(Math.max(points.n, 1
 function showLook() {
   const out = hidden();
   const paper = colour("--panel");
-  const looks = look.legend.map(({ id, colour: tint, shape = "circle", isBelow = false, size = 1 }) => {
+  const looks = look.legend.map(({ id, colour: tint, shape = "circle", rank = 1, size = 1 }) => {
     const fades = emphasised !== null && emphasised !== id;
     return {
       colour: fades ? tint.map((value, n) => value + QUIET * (paper[n] - value)) : tint,
-      size_px: size * pointSize(), shape, isBelow: isBelow || fades, isShown: !out.has(id),
+      size_px: size * pointSize(), shape, rank: fades ? 0 : rank, isShown: !out.has(id),
     };
   });
   scatter.setLook(look.of, looks, paper, isMet);
@@ -191,7 +192,8 @@ function paintOver(context, toScreen) {
     for (const { type, x, y } of middles) {
       if (out.has(String(type)) || (emphasised !== null && emphasised !== String(type))) continue;
       const text = atlas.types.find(({ number }) => number === type)?.name || String(type);
-      const [px, py] = toScreen(x, y);
+      const [px, middle] = toScreen(x, y);
+      const py = middle - pointSize() - 6; // above, so as not to hide what it names
       const wide = context.measureText(text).width / 2 + 4;
       if (taken.some(([ox, oy, ow]) => Math.abs(px - ox) < wide + ow && Math.abs(py - oy) < 15)) continue;
       taken.push([px, py, wide]);
@@ -255,7 +257,8 @@ function emphasise(id) {
 function drawLegend() {
   const out = hidden();
   const host = byId("legend");
-  const entries = look.legend.filter(({ count: n }) => n > 0);
+  // A day has all its hours, and a scale all its steps.
+  const entries = look.legend.filter(({ id, count: n }) => n > 0 || (look.layout && id !== "none"));
   const most = Math.max(...entries.map(({ count: n }) => n));
   const chips = entries.map(({ id, name, title, colour: tint, shape = "circle", count: n }) =>
     el("li", {},
@@ -285,7 +288,7 @@ function polygon() {
 function keepLasso(corners) {
   const step = Math.max(1, Math.ceil(corners.length / MOST_CORNERS));
   const kept = corners.filter((_, n) => n % step === 0);
-  go({ lasso: kept.flat().map((value) => value.toFixed(3)).join(","), event: null });
+  go({ lasso: kept.flat().map((value) => value.toFixed(2)).join(","), event: null });
   setLasso(false);
 }
 
@@ -313,8 +316,11 @@ function onhover(row, at) {
   const hour = Number.isNaN(points.hour[row]) ? "" : `, at ${hourText(points.hour[row])}`;
   words.textContent = `${typeTitle(points.type[row])}: ${describePoint(row)}${hour}`;
   const { clientWidth: width, clientHeight: height } = byId("map");
-  card.style.left = `${at[0] > width / 2 ? 8 : width - 8 - card.offsetWidth}px`;
-  card.style.top = `${at[1] > height / 2 ? 8 : height - 8 - card.offsetHeight}px`;
+  // Beside the pointer, on the side where there is room.
+  card.style.left = at[0] < width / 2 ? `${at[0] + BESIDE_PX}px` : "auto";
+  card.style.right = at[0] < width / 2 ? "auto" : `${width - at[0] + BESIDE_PX}px`;
+  card.style.top = at[1] < height / 2 ? `${at[1] + BESIDE_PX}px` : "auto";
+  card.style.bottom = at[1] < height / 2 ? "auto" : `${height - at[1] + BESIDE_PX}px`;
 }
 
 // --- Other maps, and filters ---------------------------------------------------------------------------------
@@ -379,7 +385,7 @@ function fillColours() {
 async function fillLayers() {
   if (!atlas.has.model) return;
   const { maps } = await get("/api/layers");
-  byId("layer").replaceChildren(el("option", { value: "" }, "what the model hears in all"), ...maps.map(({ layer, name }) => el("option", { value: layer }, name)));
+  byId("layer").replaceChildren(el("option", { value: "" }, "the whole model"), ...maps.map(({ layer, name }) => el("option", { value: layer }, name)));
   byId("layer").parentElement.hidden = maps.length === 0;
   byId("layer").value = state().layer ?? "";
 }

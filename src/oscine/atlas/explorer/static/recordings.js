@@ -11,7 +11,7 @@ import { choose } from "./strips.js";
 import { clock, count, counted, dayText, fileName, hourText, longDuration, when } from "./words.js";
 
 const PAGE = 100;
-const [AXIS_PX, FOOT_PX, HOUR_PX] = [34, 18, 9];
+const [AXIS_PX, END_PX, FOOT_PX, HOUR_PX] = [34, 60, 18, 9];
 const [LEAST_DAY_PX, MOST_DAY_PX] = [3, 22];
 const STATES = ["whole", "truncated", "damaged", "unreadable", "silent", "gone"];
 
@@ -21,10 +21,11 @@ let timeline = null;
 
 function drawTimeline() {
   const canvas = byId("timeline");
-  if (!timeline?.n) return;
+  canvas.hidden = !timeline?.n;
+  if (canvas.hidden) return;
   const [first, last] = timeline.days;
-  const wide = Math.min(MOST_DAY_PX, Math.max(LEAST_DAY_PX, (canvas.parentElement.clientWidth - AXIS_PX - 4) / (last - first + 1)));
-  canvas.style.width = `${AXIS_PX + wide * (last - first + 1)}px`;
+  const wide = Math.min(MOST_DAY_PX, Math.max(LEAST_DAY_PX, (byId("timeline-part").clientWidth - AXIS_PX - END_PX) / (last - first + 1)));
+  canvas.style.width = `${AXIS_PX + wide * (last - first + 1) + END_PX}px`;
   canvas.style.height = `${24 * HOUR_PX + FOOT_PX}px`;
   const { context } = surface(canvas);
   const muted = css(colour("--muted"));
@@ -33,7 +34,8 @@ function drawTimeline() {
   context.fillRect(AXIS_PX, 0, wide * (last - first + 1), 24 * HOUR_PX);
   const { day, hour, recorded_s, events, damaged } = timeline;
   const rates = recorded_s.map((seconds, n) => (seconds > 0 ? (3600 * events[n]) / Math.max(60, seconds) : 0));
-  const most = Math.log1p(Math.max(1, ...rates));
+  // A few loud hours must not make all others pale.
+  const most = Math.log1p(Math.max(1, [...rates].sort((one, other) => one - other)[Math.floor(0.98 * (timeline.n - 1))]));
   for (let n = 0; n < timeline.n; n++) {
     const [x, y] = [AXIS_PX + (day[n] - first) * wide, hour[n] * HOUR_PX];
     context.fillStyle = css(amount(Math.log1p(rates[n]) / most));

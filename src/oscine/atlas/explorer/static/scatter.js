@@ -106,15 +106,16 @@ export class Scatter {
     this.grid = new Grid(x, y, this.bounds);
   }
 
-  // For each point its category; for each category its {colour, size_px, shape, isBelow, isShown}.
+  // For each point its category; for each category its {colour, size_px, shape, rank, isShown}: what
+  // has a higher rank lies above.
   // `shown`: for each point whether it is, besides.
   setLook(categories, looks, paper, shown = null) {
     Object.assign(this, { categories, looks, paper, shown });
-    const [below, over] = [[], []];
+    const ranks = [];
     for (let row = 0; row < categories.length; row++) {
-      if (this.isShown(row)) (looks[categories[row]].isBelow ? below : over).push(row);
+      if (this.isShown(row)) (ranks[looks[categories[row]].rank] ??= []).push(row);
     }
-    this.order = Uint32Array.from(below.concat(over));
+    this.order = Uint32Array.from(ranks.flat());
     this.redraw();
   }
 
@@ -303,8 +304,9 @@ export class Scatter {
     };
     const { host } = this;
     host.addEventListener("pointerdown", (pressed) => {
-      if (pressed.button !== 0) return;
+      if (pressed.button !== 0 || pressed.target.closest("button")) return;
       host.setPointerCapture(pressed.pointerId);
+      this.hover(null);
       held.set(pressed.pointerId, place(pressed));
       if (held.size === 1) start = place(pressed);
       if (this.lasso === undefined && held.size === 1 && (this.isLasso || pressed.shiftKey)) this.lasso = [start];

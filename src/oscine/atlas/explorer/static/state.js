@@ -17,8 +17,9 @@ export function go(changes, { replace = false } = {}) {
   const kept = Object.entries(next).filter(
     ([name, value]) => value !== null && value !== "" && value !== STANDARD[name],
   );
-  const hash = `#${new URLSearchParams(kept.map(([name, value]) => [name, String(value)]))}`;
-  if (hash === `#${new URLSearchParams(location.hash.slice(1))}`) return;
+  const said = kept.map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2C", ",").replaceAll("%3A", ":")}`);
+  const hash = `#${said.join("&")}`;
+  if (hash === (location.hash || "#")) return;
   history[replace ? "replaceState" : "pushState"](null, "", hash);
   follow();
 }

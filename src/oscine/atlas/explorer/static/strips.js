@@ -1,7 +1,7 @@
 // Calls as small spectrograms that are played with a click, and what plays in them.
 
 import { NOT_GROUPED, describePoint, eventOf, rowOfEvent, stripOf, typeName, points } from "./atlas.js";
-import { el } from "./dom.js";
+import { el, say } from "./dom.js";
 import { isPlaying, play, playingSpan, stop } from "./player.js";
 import { event as chosen, go } from "./state.js";
 
@@ -29,6 +29,7 @@ export function choose(number) {
   const again = isPlaying() && playingSpan().event === number;
   if (again) return stop();
   if (chosen() !== number) go({ event: number });
+  say(said(number));
   playEvent(number);
 }
 
