@@ -40,7 +40,7 @@ function table(pairs) {
   return el("div", { className: "table", tabIndex: 0, role: "region", ariaLabel: "Pairs of sound type and behaviour" }, el("table", { className: "numbers" },
     el("thead", {}, el("tr", {}, ["sound type", "behaviour", "calls", "together", "by chance", "times as often", "", "q"].map((text) => el("th", { scope: "col" }, text || el("span", { className: "unseen" }, "interval"))))),
     el("tbody", {}, ordered.map((pair) => el("tr", { className: isFound(pair) ? "found-pair" : "" },
-      el("th", { scope: "row" }, typeSwatch(pair.sound_type), " ", typeOf(pair.sound_type)?.name || `Type ${pair.sound_type}`),
+      el("th", { scope: "row" }, typeSwatch(pair.sound_type), " ", el("a", { href: `#view=types&type=${pair.sound_type}` }, typeOf(pair.sound_type)?.name || `Type ${pair.sound_type}`)),
       el("td", {}, pair.behaviour),
       el("td", { className: "n" }, counted(pair.n_calls)),
       el("td", { className: "n" }, counted(pair.n_together)),

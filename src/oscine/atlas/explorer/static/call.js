@@ -89,6 +89,8 @@ const field = (term, ...said) => [el("dt", {}, term), el("dd", {}, ...said)];
 const slider = (name, oninput) =>
   el("label", { className: "slider" }, name, el("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, oninput }));
 
+const closeButton = () => button("×", () => go({ event: null }), { className: "close", ariaLabel: "Close this call" });
+
 function speeds() {
   return el("fieldset", { className: "speeds" },
     el("legend", {}, "Speed"),
@@ -116,9 +118,10 @@ function draw(call) {
   put(byId("call"),
     el("header", {},
       el("h2", { id: "call-heading", tabIndex: -1 }, `Call ${call.event}`),
-      el("a", { className: "chip", href: call.type === NOT_GROUPED ? "#" : `#view=types&type=${call.type}`, onclick: toType },
-        typeSwatch(call.type), typeTitle(call.type)),
-      button("×", () => go({ event: null }), { className: "close", ariaLabel: "Close this call" }),
+      call.type === NOT_GROUPED
+        ? el("span", { className: "chip still" }, typeSwatch(call.type), typeTitle(call.type))
+        : el("a", { className: "chip", href: `#view=types&type=${call.type}` }, typeSwatch(call.type), typeTitle(call.type)),
+      closeButton(),
     ),
     el("p", { className: "facts" },
       [duration(call.stop_s - call.start_s), band(call.low_hz, call.high_hz),
@@ -140,7 +143,7 @@ function draw(call) {
     el("dl", { className: "fields" },
       ...field("When", when(call.start_ms, call.utc_offset_min)),
       ...field("Where", el("span", {}, recording.site || "site not known", recording.recorder ? `, recorder ${recording.recorder}` : "")),
-      ...field("File", el("a", { href: `#view=recordings&recording=${recording.id}`, title: recording.path, onclick: toRecording }, fileName(recording.path)),
+      ...field("File", el("a", { href: `#view=recordings&recording=${recording.id}&t=`, title: recording.path }, fileName(recording.path)),
         `, at ${clock(call.start_s)}${recording.note ? `. ${recording.note}` : ""}`),
       ...Object.entries(call.labels ?? {}).map(([name, value]) => field(name, String(value))).flat(),
     ),
@@ -160,16 +163,6 @@ function draw(call) {
   sonogram.setView(from_s, to_s, null);
   drawNearest();
   drawPlace();
-}
-
-function toType(click) {
-  click.preventDefault();
-  if (known.type !== NOT_GROUPED) go({ view: "types", type: known.type });
-}
-
-function toRecording(click) {
-  click.preventDefault();
-  go({ view: "recordings", recording: known.recording.id, t: null });
 }
 
 // Where the call lies in its recording, among the others.
@@ -317,6 +310,19 @@ function showPanel(isOpen) {
   document.body.classList.toggle("has-call", isOpen);
 }
 
+async function fetchCall() {
+  const wanted = chosen();
+  try {
+    const call = await eventOf(wanted);
+    if (wanted === chosen()) draw(call);
+  } catch (error) {
+    known = null;
+    put(byId("call"),
+      el("header", {}, el("h2", {}, `Call ${wanted}`), closeButton()),
+      el("p", { className: "trouble", role: "alert" }, error.message));
+  }
+}
+
 export function startCall() {
   onChange((now, changed) => {
     if (changed.has("speed")) for (const radio of document.querySelectorAll("input[name=speed]")) radio.checked = Number(radio.value) === speedNow();
@@ -327,13 +333,12 @@ export function startCall() {
         known = null;
         byId("call").replaceChildren();
       } else if (known?.event !== chosen()) {
-        const wanted = chosen();
-        into(byId("call"), eventOf(wanted), (call) => wanted === chosen() && draw(call));
+        fetchCall();
       }
     } else if ((changed.has("like") || changed.has("unlike")) && known) drawNearest();
   });
   addEventListener("regrouped", () => {
-    if (chosen() !== null) into(byId("call"), eventOf(chosen()), draw);
+    if (chosen() !== null) fetchCall();
   });
   addEventListener("recoloured", () => {
     sonogram.redraw();

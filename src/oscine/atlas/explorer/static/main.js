@@ -30,22 +30,22 @@ function startViews() {
     if (changed.has("view")) stop();
     document.title = `${byId(`view-${view}`).querySelector("h2").textContent} – ${atlas.title}`;
   });
-  for (const link of document.querySelectorAll("nav a")) {
-    // What was chosen stays chosen when the view changes.
-    link.addEventListener("click", (click) => {
-      if (click.ctrlKey || click.metaKey || click.shiftKey) return;
-      click.preventDefault();
-      go({ view: link.hash.slice("#view=".length) });
-    });
-  }
+  // Links change what they name, and leave what else is chosen.
+  addEventListener("click", (click) => {
+    const link = click.target.closest("a[href^='#']");
+    if (!link || click.ctrlKey || click.metaKey || click.shiftKey) return;
+    click.preventDefault();
+    if (link.hash === "#main") byId("main").focus();
+    else go(Object.fromEntries(new URLSearchParams(link.hash.slice(1))));
+  });
 }
 
 // --- Keys ------------------------------------------------------------------------------------------
 
 function typeInSight() {
   const row = rowOfEvent(event());
-  if (state().view === "types" && state().type !== undefined) return Number(state().type);
-  return row === undefined ? null : points.type[row];
+  if (row !== undefined) return points.type[row];
+  return state().view === "types" && state().type !== undefined ? Number(state().type) : null;
 }
 
 const KEYS = {
@@ -81,8 +81,8 @@ function startKeys() {
       if (key === "Escape") target.blur();
       return;
     }
-    // Space presses a button that has the focus, but for those that play.
-    if (key === " " && target.matches("button:not(.strip), summary, input, a")) return;
+    // Space presses what was reached by keyboard.
+    if (key === " " && target.matches("summary, input, :is(a, button):focus-visible")) return;
     if (key.startsWith("Arrow") && target.matches("input, [tabindex='0']")) return;
     const act = KEYS[key];
     if (!act) return;

@@ -18,6 +18,7 @@ const BINS = 8; // Of what is a matter of degree.
 const MOST_LABELS = 24; // Numbers written on the map.
 const MOST_CORNERS = 40; // Of a lasso, so that it fits an address.
 const AGAIN_MS = 800; // Between two looks whether another map is made.
+const NOTHING = "nothing"; // Is shown.
 const BESIDE_PX = 14; // Between the pointer and the picture of what it points at.
 const QUIET = 0.85; // How far what is not meant fades into the paper.
 
@@ -135,7 +136,18 @@ const COLOURINGS = {
   },
 };
 
-const hidden = () => new Set((state().hidden ?? "").split(",").filter(Boolean));
+// The address names what is hidden or, where that is shorter, what alone is shown.
+const named = (text) => (text ?? "").split(",").filter(Boolean);
+function hidden() {
+  if (state().only === undefined) return new Set(named(state().hidden));
+  const only = new Set(named(state().only));
+  return new Set(look.legend.map(({ id }) => id).filter((id) => !only.has(id)));
+}
+function hide(out) {
+  const shown = look.legend.map(({ id }) => id).filter((id) => !out.has(id));
+  const isShorter = shown.length < out.size;
+  go({ only: isShorter ? shown.join(",") || NOTHING : null, hidden: isShorter ? null : [...out].join(",") }, { replace: true });
+}
 
 async function recolour() {
   const [kind, ...rest] = state().colour.split(":");
@@ -168,14 +180,14 @@ function showLook() {
     };
   });
   scatter.setLook(look.of, looks, paper, isMet);
-  const number = state().lasso ? null : scatter.order.length;
-  byId("shown").textContent = number === null ? "" : shownWords(number);
+  byId("shown").textContent = shownWords(scatter.order.length);
   select();
 }
 
 function shownWords(n) {
   const all = points.is_sample ? `a sample of ${counted(points.n)} from ${count(points.total, "call")}` : count(points.n, "call");
-  return n === points.n ? all : `${counted(n)} of ${all} shown`;
+  const ofSample = points.is_sample && state().colour !== "type" ? "; numbers below are those of the sample" : "";
+  return (n === points.n ? all : `${counted(n)} of ${all} shown`) + ofSample;
 }
 
 // Above the points: numbers of sound types, the lasso, the chosen call, what is pointed at.
@@ -246,7 +258,7 @@ function findMiddles() {
 function toggle(id) {
   const out = hidden();
   if (!out.delete(id)) out.add(id);
-  go({ hidden: [...out].join(",") }, { replace: true });
+  hide(out);
 }
 
 function emphasise(id) {
@@ -425,10 +437,10 @@ export function startMap() {
   byId("reset").onclick = () => scatter.reset();
   byId("lasso").onclick = () => setLasso(!scatter.isLasso);
   byId("list").onclick = () => keepLasso(scatter.seen());
-  byId("colour").onchange = ({ target }) => go({ colour: target.value, hidden: null });
+  byId("colour").onchange = ({ target }) => go({ colour: target.value, hidden: null, only: null });
   byId("layer").onchange = ({ target }) => go({ layer: target.value });
-  byId("legend-all").onclick = () => go({ hidden: null }, { replace: true });
-  byId("legend-none").onclick = () => go({ hidden: look.legend.map(({ id }) => id).join(",") }, { replace: true });
+  byId("legend-all").onclick = () => hide(new Set());
+  byId("legend-none").onclick = () => hide(new Set(look.legend.map(({ id }) => id)));
   byId("filter").onsubmit = (submitted) => {
     submitted.preventDefault();
     const text = byId("where").value.trim();
@@ -460,7 +472,7 @@ export function startMap() {
       byId("colour").value = now.colour;
       await recolour();
     } else if (now.colour === "likeness" && ["event", "like", "unlike"].some((name) => changed.has(name))) await recolour();
-    else if (changed.has("hidden") && look) {
+    else if ((changed.has("hidden") || changed.has("only")) && look) {
       showLook();
       drawLegend();
     } else if (changed.has("lasso") && look) {

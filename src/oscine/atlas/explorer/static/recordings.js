@@ -130,14 +130,7 @@ async function list(after = null) {
 const filtered = () => ["site", "text", "day", "state"].some((name) => state()[name] !== undefined);
 
 function row({ id, path, site, start_ms, utc_offset_min, duration_s, state: health, reason, events, channel }) {
-  const link = el("a", {
-    href: `#view=recordings&recording=${id}`, title: path,
-    onclick: (click) => {
-      if (click.ctrlKey || click.metaKey || click.shiftKey) return;
-      click.preventDefault();
-      go({ recording: id, t: null });
-    },
-  }, path, channel > 0 ? ` (channel ${channel + 1})` : "");
+  const link = el("a", { href: `#view=recordings&recording=${id}&t=`, title: path }, path, channel > 0 ? ` (channel ${channel + 1})` : "");
   return el("tr", { className: String(id) === state().recording ? "selected" : "", data: { id } },
     el("th", { scope: "row" }, link),
     el("td", {}, start_ms === null ? "" : when(start_ms, utc_offset_min)),

@@ -53,14 +53,12 @@ function card(type) {
       el("p", {}, [count(size, "call"), count(recordings, "recording"), look].filter(Boolean).join(" · ")),
       el("span", { className: "controls" },
         atlas.has.writing ? button(name ? "Rename" : "Name it", () => askName(number), { className: "button main", ariaLabel: `${name ? "Rename" : "Name"} ${typeName(number)}` }) : null,
-        button("Show on map", () => go({ view: "map", colour: "type", hidden: others(number) }), { ariaLabel: `Show ${typeName(number)} on the map` }),
+        button("Show on map", () => go({ view: "map", colour: "type", only: number, hidden: null }), { ariaLabel: `Show ${typeName(number)} on the map` }),
         atlas.has.writing ? button("Split", () => askSplit(number), { ariaLabel: `Split ${typeName(number)}` }) : null,
         atlas.has.writing ? el("label", { className: "tick" }, box, "merge") : null)),
     el("div", { className: "inside" }, hint("Loading…")),
   );
 }
-
-const others = (number) => ["-1", ...atlas.types.filter((type) => type.number !== number).map((type) => type.number)].join(",");
 
 function fill(article) {
   const number = Number(article.dataset.type);
