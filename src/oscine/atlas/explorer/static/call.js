@@ -7,7 +7,7 @@ import {
 import { colour, css, magma } from "./colours.js";
 import { button, byId, el, hint, into, put, say, surface } from "./dom.js";
 import { askName } from "./edits.js";
-import { SPEEDS, isPlaying, playingSpan, speedNow, stop } from "./player.js";
+import { playing, speedChoice, stop } from "./player.js";
 import { selection } from "./selection.js";
 import { address, columns, get, post } from "./server.js";
 import { Sonogram } from "./sonogram.js";
@@ -29,19 +29,8 @@ const sonogram = new Sonogram({
 // --- Playing -------------------------------------------------------------------------------------
 
 export function togglePlay() {
-  if (isPlaying()) stop();
+  if (playing()) stop();
   else if (known) playStretch(known, sonogram.from_s, sonogram.to_s);
-}
-
-export function changeSpeed(speed) {
-  go({ speed: String(speed) }, { replace: true });
-  say(`Speed: ${SPEEDS.find((each) => each.speed === speed).name}`);
-  if (isPlaying() && playingSpan().event === known?.event) playStretch(known, sonogram.from_s, sonogram.to_s);
-}
-
-export function slower() {
-  const at = SPEEDS.findIndex(({ speed }) => speed === speedNow());
-  changeSpeed(SPEEDS[(at + 1) % SPEEDS.length].speed);
 }
 
 // The next call (or the one before): among those chosen with the lasso, or else in the recording.
@@ -91,16 +80,6 @@ const slider = (name, oninput) =>
 
 const closeButton = () => button("×", () => go({ event: null }), { className: "close", ariaLabel: "Close this call" });
 
-function speeds() {
-  return el("fieldset", { className: "speeds" },
-    el("legend", {}, "Speed"),
-    SPEEDS.map(({ speed, said, name }) =>
-      el("label", { title: name },
-        el("input", { type: "radio", name: "speed", value: speed, checked: speed === speedNow(), ariaLabel: name, onchange: () => changeSpeed(speed) }),
-        el("span", { ariaHidden: "true" }, said))),
-  );
-}
-
 function draw(call) {
   known = call;
   const { recording } = call;
@@ -131,7 +110,7 @@ function draw(call) {
     sonogram.element,
     el("div", { className: "controls" },
       button("▶ Play", togglePlay, { id: "play", className: "button main", disabled: !call.has_sound }),
-      speeds(),
+      speedChoice("speed-of-call"),
       el("span", { className: "together" },
         button("−", () => sonogram.zoomBy(0.5), { ariaLabel: "Show more around the call", title: "Show more around it" }),
         button("+", () => sonogram.zoomBy(2), { ariaLabel: "Magnify", title: "Magnify" }),
@@ -325,7 +304,6 @@ async function fetchCall() {
 
 export function startCall() {
   onChange((now, changed) => {
-    if (changed.has("speed")) for (const radio of document.querySelectorAll("input[name=speed]")) radio.checked = Number(radio.value) === speedNow();
     if (changed.has("event")) {
       showPanel(chosen() !== null);
       if (chosen() === null) {

@@ -2,13 +2,13 @@
 
 import { atlas, load, points, rowOfEvent } from "./atlas.js";
 import { startBehaviour } from "./behaviour.js";
-import { askSound, mark, slower, startCall, step, togglePlay } from "./call.js";
+import { askSound, mark, startCall, step, togglePlay } from "./call.js";
 import { isDark, setTheme } from "./colours.js";
 import { byId, el, say } from "./dom.js";
 import { askName } from "./edits.js";
 import { startLayers } from "./layers.js";
 import { setLasso, startMap } from "./mapview.js";
-import { stop } from "./player.js";
+import { slower, stop } from "./player.js";
 import { scrollRecording, startRecordings, toggleRecording } from "./recordings.js";
 import { playAll } from "./selection.js";
 import { event, go, onChange, state } from "./state.js";

@@ -297,10 +297,22 @@ function polygon() {
   return Array.from({ length: Math.floor(values.length / 2) }, (_, n) => [values[2 * n], values[2 * n + 1]]);
 }
 
+// Corners that matter least go first: those whose triangle with their neighbours is smallest.
+function simplified(corners) {
+  const kept = [...corners];
+  const area = (_, n) => {
+    const [[ax, ay], [bx, by], [cx, cy]] = [-1, 0, 1].map((by_) => kept[(n + by_ + kept.length) % kept.length]);
+    return Math.abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay));
+  };
+  while (kept.length > MOST_CORNERS) {
+    const areas = kept.map(area);
+    kept.splice(areas.indexOf(Math.min(...areas)), 1);
+  }
+  return kept;
+}
+
 function keepLasso(corners) {
-  const step = Math.max(1, Math.ceil(corners.length / MOST_CORNERS));
-  const kept = corners.filter((_, n) => n % step === 0);
-  go({ lasso: kept.flat().map((value) => value.toFixed(2)).join(","), event: null });
+  go({ lasso: simplified(corners).flat().map((value) => value.toFixed(2)).join(","), event: null });
   setLasso(false);
 }
 

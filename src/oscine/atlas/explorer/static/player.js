@@ -2,11 +2,11 @@
 // whose detail is the span {recording, start_s, stop_s, event} and, for a position, at_s in the
 // recording.
 
-import { byId, say } from "./dom.js";
+import { byId, el, say } from "./dom.js";
 import { address } from "./server.js";
-import { state } from "./state.js";
+import { go, onChange, state } from "./state.js";
 
-export const SPEEDS = [
+const SPEEDS = [
   { speed: 1, said: "1×", name: "as it was" },
   { speed: 0.5, said: "½", name: "half speed" },
   { speed: 0.25, said: "¼", name: "a quarter of the speed" },
@@ -15,11 +15,11 @@ export const SPEEDS = [
 const MOST_S = 60; // The server gives no more at once.
 
 const audio = byId("audio");
-let span = null; // what plays: {recording, start_s, stop_s, speed, event, then}
+let span = null; // what plays: {recording, start_s, stop_s, speed, event, then, again}
 
-export const speedNow = () => SPEEDS.find(({ speed }) => String(speed) === state().speed)?.speed ?? 1;
-export const isPlaying = () => span !== null;
-export const playingSpan = () => span;
+const speedNow = () => SPEEDS.find(({ speed }) => String(speed) === state().speed)?.speed ?? 1;
+
+export const playing = () => span; // or null
 
 const tell = (name, detail = {}) =>
   dispatchEvent(new CustomEvent(name, { detail: { ...span, ...detail } }));
@@ -39,7 +39,8 @@ export function play({ recording, sample_rate_hz: rate, n_samples, event = null 
   const end = Math.min(Math.round(Math.min(stop_s, start_s + MOST_S) * rate), n_samples ?? Infinity);
   if (end <= start) return;
   const speed = speedNow();
-  span = { recording, start_s: start / rate, stop_s: end / rate, speed, event, then };
+  const again = () => play({ recording, sample_rate_hz: rate, n_samples, event }, start_s, stop_s, then);
+  span = { recording, start_s: start / rate, stop_s: end / rate, speed, event, then, again };
   audio.src = address(`/api/recordings/${recording}/audio`, { start_sample: start, stop_sample: end, speed });
   audio.currentTime = 0;
   const mine = span;
@@ -51,6 +52,37 @@ export function play({ recording, sample_rate_hz: rate, n_samples, event = null 
   tell("playing");
   follow();
 }
+
+// --- Speed -----------------------------------------------------------------------------------------
+
+function changeSpeed(speed) {
+  go({ speed: String(speed) }, { replace: true });
+  say(`Speed: ${SPEEDS.find((each) => each.speed === speed).name}`);
+  span?.again();
+}
+
+export function slower() {
+  const at = SPEEDS.findIndex(({ speed }) => speed === speedNow());
+  changeSpeed(SPEEDS[(at + 1) % SPEEDS.length].speed);
+}
+
+// `name` tells the choice from others on the page.
+export function speedChoice(name) {
+  return el("fieldset", { className: "speeds" },
+    el("legend", {}, "Speed"),
+    SPEEDS.map(({ speed, said, name: words }) =>
+      el("label", { title: words },
+        el("input", { type: "radio", name, value: speed, checked: speed === speedNow(), ariaLabel: words, onchange: () => changeSpeed(speed) }),
+        el("span", { ariaHidden: "true" }, said))),
+  );
+}
+
+onChange((_, changed) => {
+  if (!changed.has("speed")) return;
+  for (const radio of document.querySelectorAll(".speeds input")) radio.checked = Number(radio.value) === speedNow();
+});
+
+// --- What the sound does ---------------------------------------------------------------------------
 
 async function whyNot(source, error) {
   const answer = await fetch(source, { headers: { Range: "bytes=0-0" } }).catch(() => null);

@@ -3,7 +3,7 @@
 import { NOT_GROUPED, atlas, recordingOf, typeSwatch, typeTitle } from "./atlas.js";
 import { amount, colour, css } from "./colours.js";
 import { button, byId, el, hint, into, put, surface } from "./dom.js";
-import { isPlaying, play, stop } from "./player.js";
+import { play, playing, speedChoice, stop } from "./player.js";
 import { columns, get } from "./server.js";
 import { Sonogram } from "./sonogram.js";
 import { event as chosen, go, onChange, state } from "./state.js";
@@ -163,7 +163,7 @@ function playFrom(at_s) {
 }
 
 export function toggleRecording() {
-  if (isPlaying()) stop();
+  if (playing()) stop();
   else if (whole) playFrom(sonogram.from_s);
 }
 
@@ -192,6 +192,7 @@ function drawWhole(recording) {
     sonogram.element,
     el("div", { className: "controls" },
       button("▶ Play from here", toggleRecording, { id: "play-recording", className: "button main", disabled: recording.has_sound === false }),
+      speedChoice("speed-of-recording"),
       button("‹", () => sonogram.pan(-0.8), { ariaLabel: "Earlier" }),
       button("›", () => sonogram.pan(0.8), { ariaLabel: "Later" }),
       button("−", () => sonogram.zoomBy(0.5), { ariaLabel: "Show more time" }),

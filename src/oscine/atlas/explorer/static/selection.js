@@ -14,8 +14,9 @@ let isRunning = false; // All are played, one after another.
 export const selection = () => events;
 
 export function setSelection(rows) {
+  const before = events;
   events = rows.map((row) => points.event[row]);
-  draw(rows);
+  if (before.length !== events.length || before.some((event, n) => event !== events[n])) draw(rows);
 }
 
 async function playFrom(position) {

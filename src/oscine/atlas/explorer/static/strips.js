@@ -2,7 +2,7 @@
 
 import { NOT_GROUPED, describePoint, eventOf, rowOfEvent, stripOf, typeName, points } from "./atlas.js";
 import { el, say } from "./dom.js";
-import { isPlaying, play, playingSpan, stop } from "./player.js";
+import { play, playing, stop } from "./player.js";
 import { event as chosen, go } from "./state.js";
 
 const [LEAST_S, MOST_S] = [0.1, 0.75]; // Heard and seen before and after a call.
@@ -26,8 +26,7 @@ export function playStretch(known, from_s, to_s, then = null) {
 
 // A call is chosen: it is shown, and heard. Chosen again while it plays, it falls silent.
 export function choose(number) {
-  const again = isPlaying() && playingSpan().event === number;
-  if (again) return stop();
+  if (playing()?.event === number) return stop();
   if (chosen() !== number) go({ event: number });
   say(said(number));
   playEvent(number);
