@@ -1,4 +1,4 @@
-"""The page of `oscine explore` in a real browser, on a small learned archive: what a person does."""
+"""What a person does on the page of `oscine explore`, in a real browser, with a small archive."""
 
 import io
 import re
@@ -155,7 +155,9 @@ def test_slower_sound_takes_longer_and_the_cursor_goes_over_the_picture(page_of)
     expect(cursor).to_be_visible()
     src = page.locator("#audio").evaluate("(audio) => audio.src")
     fast, slow = (
-        soundfile.info(io.BytesIO(httpx.get(re.sub(r"speed=[\d.]+", f"speed={speed}", src)).content))
+        soundfile.info(
+            io.BytesIO(httpx.get(re.sub(r"speed=[\d.]+", f"speed={speed}", src)).content)
+        )
         for speed in (1, 0.25)
     )
     assert slow.duration == pytest.approx(4 * fast.duration, rel=0.01)
@@ -286,7 +288,8 @@ def test_a_condition_shows_those_that_meet_it_and_a_wrong_one_says_so(page_of):
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize(
-    "state", ["event=1", "view=types", "view=recordings&recording=1", "view=layers", "view=behaviour"]
+    "state",
+    ["event=1", "view=types", "view=recordings&recording=1", "view=layers", "view=behaviour"],
 )
 def test_every_view_is_accessible_and_as_wide_as_the_screen(page_of, state, size):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")

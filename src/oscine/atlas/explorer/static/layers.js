@@ -22,7 +22,7 @@ function draw(host, { available, why, layers, scores, verdict, problems, maps })
     el("h3", {}, "The map, as another layer hears it"),
     maps?.length && atlas.has.model
       ? [hint("The map is drawn anew from one layer, of a sample of the calls. That takes a moment."),
-        el("div", { className: "controls" }, maps.map(({ layer, name }) => button(name, () => go({ view: "map", layer }))))]
+        el("div", { className: "controls" }, maps.map(({ layer, name }) => button(name, () => go({ view: "map", layer, at: null, lasso: null }))))]
       : hint("The model is not here, so the map cannot be drawn from its layers.")));
 }
 

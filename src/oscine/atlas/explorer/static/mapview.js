@@ -350,12 +350,12 @@ function onhover(row, at) {
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
 async function drawFrom(layer) {
-  const trouble = byId("map-trouble");
+  const said = byId("layer-said");
   if (layer === undefined) {
     places = { x: points.x, y: points.y };
-    trouble.textContent = "";
+    said.textContent = "";
   } else {
-    trouble.textContent = "Another map is drawn; that takes a moment.";
+    said.textContent = "Another map is drawn; that takes a moment.";
     try {
       await post("/api/maps", { layer: Number(layer) });
       let made = null;
@@ -368,14 +368,14 @@ async function drawFrom(layer) {
         const row = rowOfEvent(event);
         if (row !== undefined) [x[row], y[row]] = [made.x[n], made.y[n]];
       });
+      if (state().layer !== layer) return;
       places = { x, y };
-      trouble.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
+      said.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
     } catch (error) {
-      trouble.textContent = error.message;
+      said.textContent = error.message;
       return;
     }
   }
-  if (state().layer !== layer) return;
   scatter.setPlaces(places.x, places.y);
   findMiddles();
   scatter.redraw();
@@ -450,7 +450,7 @@ export function startMap() {
   byId("lasso").onclick = () => setLasso(!scatter.isLasso);
   byId("list").onclick = () => keepLasso(scatter.seen());
   byId("colour").onchange = ({ target }) => go({ colour: target.value, hidden: null, only: null });
-  byId("layer").onchange = ({ target }) => go({ layer: target.value });
+  byId("layer").onchange = ({ target }) => go({ layer: target.value, at: null, lasso: null });
   byId("legend-all").onclick = () => hide(new Set());
   byId("legend-none").onclick = () => hide(new Set(look.legend.map(({ id }) => id)));
   byId("filter").onsubmit = (submitted) => {
@@ -460,17 +460,16 @@ export function startMap() {
     else go({ where: text });
   };
   addEventListener("recoloured", recolour);
-  addEventListener("regrouped", () => {
-    places = { x: points.x, y: points.y };
-    fillColours();
-    readPoints();
+  addEventListener("regrouped", async () => {
+    await filter();
+    await drawFrom(state().layer);
+    await recolour();
   });
 
   fillColours();
   fillLayers().catch(() => {}); // Then there is the one map only.
-  places = { x: points.x, y: points.y };
   scatter.view = viewOfAddress();
-  readPoints();
+  drawFrom(undefined);
 
   onChange(async (now, changed) => {
     if (now.view === "map" && changed.has("view")) scatter.redraw();
@@ -502,10 +501,4 @@ export function startMap() {
 function scatterPlace() {
   const { view } = scatter;
   return view ? [view.x.toFixed(3), view.y.toFixed(3), view.zoom.toPrecision(4)].join(",") : undefined;
-}
-
-function readPoints() {
-  scatter.setPlaces(places.x, places.y);
-  findMiddles();
-  if (look) recolour();
 }
