@@ -39,7 +39,7 @@ function once(path) {
   return kept.get(path);
 }
 
-export const eventOf = (event) => once(`/api/events/${event}`);
+export const eventOf = async (event) => ({ event, ...(await once(`/api/events/${event}`)) });
 export const recordingOf = (recording) => once(`/api/recordings/${recording}`);
 export const rowOfEvent = (event) => rowOf.get(event);
 
@@ -73,4 +73,5 @@ export function describePoint(row) {
   ].filter(Boolean).join(", ");
 }
 
-export const stripOf = (event, height = 64) => `/api/events/${event}/strip.png?height=${height}`;
+// The key lets the browser keep it.
+export const stripOf = (event) => `/api/events/${event}/strip.png?height=64&key=${atlas.key}`;

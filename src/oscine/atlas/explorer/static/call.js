@@ -123,7 +123,7 @@ function draw(call) {
       ...field("When", when(call.start_ms, call.utc_offset_min)),
       ...field("Where", el("span", {}, recording.site || "site not known", recording.recorder ? `, recorder ${recording.recorder}` : "")),
       ...field("File", el("a", { href: `#view=recordings&recording=${recording.id}&t=`, title: recording.path }, fileName(recording.path)),
-        `, at ${clock(call.start_s)}${recording.note ? `. ${recording.note}` : ""}`),
+        `, at ${clock(call.start_s)}${call.note ? `; ${call.note}` : ""}`),
       ...Object.entries(call.labels ?? {}).map(([name, value]) => field(name, String(value))).flat(),
     ),
     el("canvas", { className: "place", id: "place", role: "img", ariaLabel: `The call lies at ${clock(call.start_s, 0)} of ${clock(recording.duration_s, 0)} of its recording` }),

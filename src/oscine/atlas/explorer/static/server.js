@@ -65,22 +65,23 @@ function parseColumns(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   for (const { name, dtype, offset, length: n } of header.columns) {
-    header[name] = new ARRAYS[dtype](buffer, offset, n);
+    header[name] = new ARRAYS[dtype](buffer, 4 + length + offset, n);
   }
   return header;
 }
 
-// An answer in columns: its header, with each column as a typed array; null while it is being made.
+// An answer in columns: its header, with each column as a typed array; null while it is being made,
+// and an object where that says why there are none.
 export async function columns(path, parameters, signal) {
   const response = await request(address(path, parameters), { signal });
-  return response.status === 202 ? null : parseColumns(await response.arrayBuffer());
+  if (response.status === 202) return null;
+  const isJson = response.headers.get("Content-Type").startsWith("application/json");
+  return isJson ? response.json() : parseColumns(await response.arrayBuffer());
 }
 
 export async function post(path, body) {
-  const headers = { "X-Oscine": "1" };
-  if (!(body instanceof Blob)) {
-    headers["Content-Type"] = "application/json";
-    body = JSON.stringify(body);
-  }
+  const headers = { "X-Oscine": "1", "Content-Type": "application/json" };
+  if (body instanceof Blob) headers["Content-Type"] = body.type || "application/octet-stream";
+  else body = JSON.stringify(body);
   return (await request(path, { method: "POST", headers, body })).json();
 }
