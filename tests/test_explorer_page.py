@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+import uvicorn
 
 from oscine import steps
+from oscine.atlas.explorer.access import Access
+from oscine.atlas.explorer.app import create_app
+from oscine.atlas.explorer.serving import listening
+from oscine.steps.answering import WorkspaceSource
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
 browsers = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is missing")
 expect = browsers.expect
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: Chromium is missing")
 
@@ -36,18 +42,16 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(workspace):
     """Where the real server answers, in a thread."""
-    import uvicorn
-
-    from oscine.steps.exploring import explorer_app
-
-    server = uvicorn.Server(uvicorn.Config(explorer_app(workspace), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    source = WorkspaceSource(Workspace(workspace))
+    with listening("127.0.0.1", 0, 0, 1) as (socket, port):
+        app = create_app(source, Access.of_this_computer(port))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+    source.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +67,12 @@ def page_of(browser, address):
     """Open pages; in the end none of them may have complained."""
     complaints, contexts = [], []
 
-    def open_page(state="", size=WIDE, **settings):
+    def open_page(state="", size=WIDE, is_troubled=False, **settings):
         context = browser.new_context(viewport=size, **settings)
-        context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        if not is_troubled:
+            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/#{state}")
         page.wait_for_selector("body:not(.starting)")
@@ -129,9 +133,8 @@ def test_a_point_is_seen_when_pointed_at_and_heard_in_context_when_clicked(page_
     expect(page).to_have_url(re.compile(f"event={event}"))
     expect(page.locator("#call-heading")).to_have_text(f"Call {event}")
     audio = page.locator("#audio")
-    expect(audio).to_have_js_property("error", None)
-    page.wait_for_timeout(400)
-    assert audio.evaluate("(audio) => audio.played.length && audio.played.end(0)") > 0
+    expect(audio).not_to_have_js_property("currentTime", 0)
+    assert audio.evaluate("(audio) => audio.error") is None
 
     stored = Workspace(workspace)
     with stored.catalogue() as catalogue:
@@ -149,21 +152,18 @@ def test_a_point_is_seen_when_pointed_at_and_heard_in_context_when_clicked(page_
 
 
 def test_slower_sound_takes_longer_and_the_cursor_goes_over_the_picture(page_of):
-    page = page_of("event=1&speed=0.25")
+    page = page_of("event=1&speed=0.1")
     page.locator("#play").click()
     cursor = page.locator("#call .cursor")
     expect(cursor).to_be_visible()
+    before = cursor.evaluate("(cursor) => cursor.style.transform")
+    expect(cursor).not_to_have_js_property("style.transform", before)
     src = page.locator("#audio").evaluate("(audio) => audio.src")
-    fast, slow = (
-        soundfile.info(
-            io.BytesIO(httpx.get(re.sub(r"speed=[\d.]+", f"speed={speed}", src)).content)
-        )
-        for speed in (1, 0.25)
+    slow, fast = (
+        soundfile.info(io.BytesIO(httpx.get(src.replace("speed=0.1", f"speed={speed}")).content))
+        for speed in ("0.1", "1")
     )
-    assert slow.duration == pytest.approx(4 * fast.duration, rel=0.01)
-    before = cursor.bounding_box()["x"]
-    page.wait_for_timeout(300)
-    assert cursor.bounding_box()["x"] > before
+    assert slow.duration == pytest.approx(10 * fast.duration, rel=0.01)
 
 
 def test_a_lasso_gives_a_list_that_is_heard_in_turn(page_of):
@@ -191,26 +191,23 @@ def test_a_lasso_gives_a_list_that_is_heard_in_turn(page_of):
 
 
 def test_points_take_the_colour_of_their_hour_and_the_legend_hides_them(page_of):
-    page = page_of()
+    page = page_of("colour=hour")
     shown = Map(page)
     row = shown.lonely()
-    before = shown.colour(row)
-    page.locator("#colour").select_option("hour")
     hour = int(shown.points["hour"][row])
     chip = page.locator(f"#legend [data-id='{hour}']")
-    expect(chip).to_be_visible()
-    tint = chip.locator(".level").evaluate("(i) => getComputedStyle(i).backgroundColor")
+    tint = chip.locator(".level").evaluate("(one) => getComputedStyle(one).backgroundColor")
     expected = [int(part) for part in re.findall(r"\d+", tint)]
-    page.mouse.move(1, 1)
-    page.wait_for_timeout(200)
-    assert before != expected
     assert shown.colour(row) == pytest.approx(expected, abs=2)
     chip.click()
     page.mouse.move(1, 1)
-    page.wait_for_timeout(200)
-    assert shown.colour(row) != pytest.approx(expected, abs=2)
-    expect(page).to_have_url(re.compile(rf"colour=hour&hidden={hour}$"))
     expect(page.locator("#shown")).to_contain_text("shown")
+    expect(page).to_have_url(re.compile(rf"colour=hour&(hidden={hour}|only=.+)$"))
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert shown.colour(row) != pytest.approx(expected, abs=2)
+    page.locator("#colour").select_option("type")
+    expect(page.locator("#legend")).to_contain_text("Type 0")
+    assert Map(page).colour(row) != pytest.approx(expected, abs=2)
 
 
 def test_a_name_is_kept_and_can_be_taken_back(page_of):
@@ -276,14 +273,15 @@ def test_what_is_like_this_and_not_like_that_is_refined_by_keys(page_of):
     expect(found).to_contain_text("likeness")
 
 
-def test_a_condition_shows_those_that_meet_it_and_a_wrong_one_says_so(page_of):
-    page = page_of()
-    where = page.locator("#where")
+def test_a_condition_shows_those_that_meet_it(page_of):
+    page = page_of("view=types")
     page.keyboard.press("/")
+    where = page.locator("#where")
     expect(where).to_be_focused()
     where.fill("level_db > 1000")
     where.press("Enter")
     expect(page.locator("#shown")).to_contain_text("0 of")
+    expect(page).to_have_url(re.compile("where=level_db"))
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -309,8 +307,18 @@ def test_on_a_phone_a_call_is_chosen_and_closed(page_of):
     expect(page.locator("#call")).to_be_empty()
 
 
-def test_a_server_that_is_gone_is_said_and_asked_again(page_of):
-    page = page_of()
+def test_trouble_is_said(page_of):
+    """A browser writes each answer that is an error to its console, whatever the page makes of it."""
+    page = page_of(is_troubled=True)
+    page.locator("#where").fill("level_db is loud")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#where-trouble")).to_contain_text("level_db")
+
+    page.locator("#where").fill("999999")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#call .trouble")).to_contain_text("999999")
+    page.get_by_role("button", name="Close this call").click()
+
     gone = page.locator("#gone")
     page.route("**/api/types/*", lambda route: route.abort())
     page.keyboard.press("2")

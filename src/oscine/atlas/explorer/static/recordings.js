@@ -11,72 +11,85 @@ import { choose } from "./strips.js";
 import { clock, count, counted, dayText, fileName, hourText, longDuration, when } from "./words.js";
 
 const PAGE = 100;
-const [AXIS_PX, END_PX, FOOT_PX, HOUR_PX] = [34, 60, 18, 9];
-const [LEAST_DAY_PX, MOST_DAY_PX] = [3, 22];
-const STATES = ["whole", "truncated", "damaged", "unreadable", "silent", "gone"];
+const [AXIS_PX, END_PX, HEAD_PX, FOOT_PX, HOUR_PX] = [34, 70, 4, 18, 9];
+const [LEAST_DAY_PX, MOST_DAY_PX, BREAK_PX] = [3, 22, 14];
+const LONGEST_GAP_DAYS = 14; // A longer one is drawn as a break.
+const STATES = ["whole", "damaged", "silent", "too short", "unreadable", "duplicate"];
 
 // --- Timeline ------------------------------------------------------------------------------------------
 
 let timeline = null;
 
+// Days side by side; where nothing was recorded for long, a narrow break stands for it.
+function dayPlaces(width) {
+  const days = [...new Set(timeline.day)].sort((one, other) => one - other);
+  const isBreak = days.map((day, n) => n > 0 && day - days[n - 1] > LONGEST_GAP_DAYS);
+  const shown = days.map((day, n) => (n === 0 || isBreak[n] ? 1 : day - days[n - 1]));
+  const [n_days, n_breaks] = [shown.reduce((sum, n) => sum + n, 0), isBreak.filter(Boolean).length];
+  const wide = Math.min(MOST_DAY_PX, Math.max(LEAST_DAY_PX, (width - AXIS_PX - END_PX - n_breaks * BREAK_PX) / n_days));
+  let at = AXIS_PX - wide;
+  const x = new Map(days.map((day, n) => [day, (at += shown[n] * wide + isBreak[n] * BREAK_PX)]));
+  return { days, isBreak, wide, x, end: at + wide };
+}
+
 function drawTimeline() {
   const canvas = byId("timeline");
   canvas.hidden = !timeline?.n;
   if (canvas.hidden) return;
-  const [first, last] = timeline.days;
-  const wide = Math.min(MOST_DAY_PX, Math.max(LEAST_DAY_PX, (byId("timeline-part").clientWidth - AXIS_PX - END_PX) / (last - first + 1)));
-  canvas.style.width = `${AXIS_PX + wide * (last - first + 1) + END_PX}px`;
-  canvas.style.height = `${24 * HOUR_PX + FOOT_PX}px`;
+  const { days, isBreak, wide, x, end } = dayPlaces(byId("timeline-part").clientWidth);
+  canvas.style.width = `${end + END_PX}px`;
+  canvas.style.height = `${HEAD_PX + 24 * HOUR_PX + FOOT_PX}px`;
   const { context } = surface(canvas);
-  const muted = css(colour("--muted"));
   context.font = "11px system-ui, sans-serif";
+  context.translate(0, HEAD_PX);
   context.fillStyle = css(colour("--shade"));
-  context.fillRect(AXIS_PX, 0, wide * (last - first + 1), 24 * HOUR_PX);
+  context.fillRect(AXIS_PX, 0, end - AXIS_PX, 24 * HOUR_PX);
   const { day, hour, recorded_s, events, damaged } = timeline;
   const rates = recorded_s.map((seconds, n) => (seconds > 0 ? (3600 * events[n]) / Math.max(60, seconds) : 0));
   // A few loud hours must not make all others pale.
   const most = Math.log1p(Math.max(1, [...rates].sort((one, other) => one - other)[Math.floor(0.98 * (timeline.n - 1))]));
   for (let n = 0; n < timeline.n; n++) {
-    const [x, y] = [AXIS_PX + (day[n] - first) * wide, hour[n] * HOUR_PX];
+    const [left, top] = [x.get(day[n]), hour[n] * HOUR_PX];
     context.fillStyle = css(amount(Math.log1p(rates[n]) / most));
-    context.fillRect(x, y, Math.max(1, wide - (wide > 5 ? 1 : 0)), HOUR_PX - 1);
+    context.fillRect(left, top, Math.max(1, wide - (wide > 5 ? 1 : 0)), HOUR_PX - 1);
     if (damaged[n]) {
       context.fillStyle = css(colour("--second"));
-      context.fillRect(x, y, Math.max(2, wide * 0.4), HOUR_PX - 1);
+      context.fillRect(left, top, Math.max(2, wide * 0.4), HOUR_PX - 1);
     }
   }
-  context.fillStyle = muted;
+  context.fillStyle = css(colour("--paper"));
+  days.forEach((each, n) => isBreak[n] && context.fillRect(x.get(each) - BREAK_PX, 0, BREAK_PX - 1, 24 * HOUR_PX));
+  context.fillStyle = css(colour("--muted"));
   context.textAlign = "right";
   context.textBaseline = "middle";
   for (const each of [0, 6, 12, 18]) context.fillText(`${each} h`, AXIS_PX - 6, (each + 0.5) * HOUR_PX);
   context.textAlign = "left";
   context.textBaseline = "alphabetic";
   let free = -Infinity;
-  for (let each = first; each <= last; each++) {
-    const text = dayText(each);
-    const isStart = each === first || text.endsWith("-01");
-    const x = AXIS_PX + (each - first) * wide;
-    if (!isStart || x < free) continue;
-    const words = each === first ? text : text.slice(0, 7);
-    context.fillRect(x, 24 * HOUR_PX, 1, 4);
-    context.fillText(words, x + 3, 24 * HOUR_PX + 13);
-    free = x + context.measureText(words).width + 12;
-  }
-  if (state().day !== undefined) {
+  days.forEach((each, n) => {
+    const left = x.get(each);
+    const isNewMonth = n === 0 || isBreak[n] || dayText(each).slice(0, 7) !== dayText(days[n - 1]).slice(0, 7);
+    if (!isNewMonth || left < free) return;
+    context.fillRect(left, 24 * HOUR_PX, 1, 4);
+    context.fillText(dayText(each), left + 3, 24 * HOUR_PX + 13);
+    free = left + context.measureText(dayText(each)).width + 12;
+  });
+  const chosenDay = Number(state().day);
+  if (x.has(chosenDay)) {
     context.strokeStyle = css(colour("--accent"));
     context.lineWidth = 2;
-    context.strokeRect(AXIS_PX + (Number(state().day) - first) * wide - 1, 1, wide + 1, 24 * HOUR_PX - 2);
+    context.strokeRect(x.get(chosenDay) - 1, 1, wide + 1, 24 * HOUR_PX - 2);
   }
-  canvas.onpointermove = ({ offsetX, offsetY }) => (canvas.title = cellWords(offsetX, offsetY, wide));
-  canvas.onclick = ({ offsetX }) => {
-    const at = first + Math.floor((offsetX - AXIS_PX) / wide);
-    if (at >= first && at <= last) go({ day: String(at) === state().day ? null : at });
+  const dayAt = (px) => {
+    const before = days.findLast((each) => x.get(each) <= px);
+    return before === undefined ? undefined : Math.min(before + Math.floor((px - x.get(before)) / wide), days.at(-1));
   };
+  canvas.onpointermove = ({ offsetX, offsetY }) => (canvas.title = cellWords(dayAt(offsetX), Math.floor((offsetY - HEAD_PX) / HOUR_PX)));
+  canvas.onclick = ({ offsetX }) => x.has(dayAt(offsetX)) && go({ day: String(dayAt(offsetX)) === state().day ? null : dayAt(offsetX) });
 }
 
-function cellWords(x, y, wide) {
-  const [day, hour] = [timeline.days[0] + Math.floor((x - AXIS_PX) / wide), Math.floor(y / HOUR_PX)];
-  if (hour > 23 || x < AXIS_PX) return "";
+function cellWords(day, hour) {
+  if (hour < 0 || hour > 23 || day === undefined) return "";
   const n = timeline.day.findIndex((each, k) => each === day && timeline.hour[k] === hour);
   const words = n < 0 ? "nothing recorded"
     : `${longDuration(timeline.recorded_s[n])} recorded, ${count(timeline.events[n], "call")}${timeline.damaged[n] ? `, ${count(timeline.damaged[n], "damaged file")}` : ""}`;
@@ -99,7 +112,7 @@ function timelineWords() {
   const recorded = new Set(timeline.day).size;
   const without = timeline.without_time ?? 0;
   return `${count(recorded, "day")} with recordings from ${dayText(first)} to ${dayText(last)}, by the clocks there. ` +
-    `Each cell is an hour; the stronger its colour, the more calls in an hour of recording. Orange: damaged files. A click shows the day's recordings.${without ? ` ${count(without, "recording")} without a time.` : ""}`;
+    `Each cell is an hour; the stronger its colour, the more calls in an hour of recording. Orange: damaged files. Blank: more than two weeks without a recording. A click shows the day's recordings.${without ? ` ${count(without, "recording")} without a time.` : ""}`;
 }
 
 // --- Table -----------------------------------------------------------------------------------------------

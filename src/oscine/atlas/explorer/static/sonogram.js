@@ -15,7 +15,7 @@ const TICKS_HZ = [1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((n) => n * 10 
 const [TICK_HIGH_PX, TICK_WIDE_PX] = [16, 64];
 const LOW_HZ = 1000;
 const LEAST_FRAMES = 24; // Seen at once.
-const SMALLEST_SPAN_DB = 20; // As in the pictures of the atlas: near silence must not look loud.
+const [LEAST_SPAN_DB, MOST_SPAN_DB] = [20, 60]; // So that near silence does not look loud, nor sound beside digital silence white.
 const TAP_PX = 5;
 
 export class Sonogram {
@@ -399,7 +399,7 @@ export class Sonogram {
   }
 }
 
-// The median is black and the 99.8th percentile white, or at least 20 dB above it.
+// The median is black and the 99.8th percentile white, as in the pictures of the atlas.
 function rangeOf({ level, low_db, step_db }) {
   const counts = new Uint32Array(256);
   for (const code of level) counts[code]++;
@@ -411,6 +411,6 @@ function rangeOf({ level, low_db, step_db }) {
     }
     return low_db + 255 * step_db;
   };
-  const black = quantile(0.5);
-  return [black, Math.max(quantile(0.998), black + SMALLEST_SPAN_DB)];
+  const [middle, loud] = [quantile(0.5), quantile(0.998)];
+  return [Math.max(middle, loud - MOST_SPAN_DB), Math.max(loud, middle + LEAST_SPAN_DB)];
 }
