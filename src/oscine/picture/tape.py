@@ -87,9 +87,13 @@ class Tape:
         groups = (n_level_groups(picture),)
         self._levels = ArrayReader(folder / "levels", np.dtype(np.uint8), groups, n_rows)
 
+    def codes(self, start: int, stop: int) -> np.ndarray:
+        """Return frames [start, stop) as they are on the disk, uint8 [shape=(T, F)]."""
+        return self._codes.rows(start, stop)
+
     def log_mel(self, start: int, stop: int) -> np.ndarray:
         """Return frames [start, stop) as float32 [shape=(T, F)]."""
-        return decoded(self._codes.rows(start, stop))
+        return decoded(self.codes(start, stop))
 
     def level_db(self, start: int, stop: int) -> np.ndarray:
         """Return how far each group of bands stands above its background [shape=(T, G)]."""
