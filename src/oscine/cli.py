@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oscine.config import PresetKind
     from oscine.steps import (
         EvaluateReport,
+        ExploreReport,
         JoinReport,
         LearnReport,
         Progress,
@@ -953,6 +954,54 @@ def join(
     if as_json:
         return _print_json(done)
     _print_joined(done)
+
+
+@app.command(sort_key=6)
+def explore(
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    port: int | None = None,
+    browser: bool = True,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Open the atlas in the browser: look, listen, and name sound types. Ctrl-C ends it.
+
+    The workspace is only read, but for names and other edits of sound types.
+
+    Example: oscine explore -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    port
+        Where to serve it; without, 8137 or the next that is free.
+    browser
+        Open it, too.
+    host
+        The address of this computer to listen on: any but its own needs a token.
+    token
+        What visitors must type once, at least 16 characters; or @file for what a file holds.
+    as_json
+        Print one JSON object, once the atlas is there.
+    """
+    if port is not None and not 0 <= port <= 65_535:
+        raise WrongUse(f"--port must be from 0 to 65535, not {port}")
+    from oscine import steps as verbs
+
+    def tell(report: ExploreReport) -> None:
+        if as_json:
+            _print_json(report)
+        else:
+            print(f"The atlas of {report.workspace} is at {report.address}")
+            for note in report.notes:
+                print(f"note: {note}")
+            print("Ctrl-C ends it.")
+        sys.stdout.flush()
+
+    verbs.explore(workspace, host=host, port=port, token=token, is_shown=browser, tell=tell)
 
 
 @app.command(sort_key=6)

@@ -6,6 +6,7 @@ command line prints. Rooms that need torch or scikit-learn are imported by the s
 
 from oscine.steps.evaluating import EvaluateReport, evaluate
 from oscine.steps.examples import Stretch, read_example
+from oscine.steps.exploring import ExploreReport, explore
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.identifying import IndividualsReport, SameReport, individuals, same
 from oscine.steps.joining import ClockAsked, JoinReport, join
@@ -24,6 +25,7 @@ __all__ = [
     "ClusterReport",
     "EmbedReport",
     "EvaluateReport",
+    "ExploreReport",
     "IndexReport",
     "IndividualsReport",
     "JoinReport",
@@ -40,6 +42,7 @@ __all__ = [
     "cluster",
     "embed",
     "evaluate",
+    "explore",
     "index",
     "individuals",
     "is_disk_full",

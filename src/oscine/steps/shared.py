@@ -168,8 +168,7 @@ def open_tape(
     workspace: Workspace, catalogue: Catalogue, config: OscineConfig
 ) -> tuple[Tape, list[RecordingRow]]:
     """Return the tape and the recordings on it."""
-    from oscine.picture.indexing import tape_fingerprint
-    from oscine.picture.tape import Tape
+    from oscine.picture.tape import Tape, tape_fingerprint
 
     folder = workspace.tape(tape_fingerprint(config.picture, config.activity))
     return Tape(folder, config.picture, catalogue.tape_rows()), heard_recordings(catalogue)

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ SCHEMA_VERSION = 2
 
 MODIFICATION = "file modification time"
 """What the zone of a recording names where nothing else tells when it was: it may be a copy's."""
+DAY_MS = 86_400_000
 HEARD = ("whole", "damaged")
 """States of recordings that have frames on the tape."""
 
@@ -427,8 +429,13 @@ class Catalogue(Database):
 
     def sound_types_of(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the sound types of those of some events that are in one."""
-        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        rows = self.some_sound_types(numbers).values()
         return {row.event_id: row.cluster for row in rows if row.cluster >= 0}
+
+    def some_sound_types(self, numbers: Iterable[int]) -> dict[int, SoundTypeRow]:
+        """Return the sound types of some events, by event; those that are not grouped too."""
+        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        return {row.event_id: row for row in rows}
 
     def heard_events(self, numbers: Sequence[int]) -> list[HeardEvent]:
         """Return some events that are present, by number, with what their recordings say of them.
@@ -479,6 +486,109 @@ class Catalogue(Database):
         cursor = self._connection.execute(query, (MODIFICATION,))
         while rows := cursor.fetchmany(n_rows):
             yield [tuple(row) for row in rows]
+
+    def event_places(self) -> np.ndarray:
+        """Return all events, present or not, by number, without a row object for each.
+
+        Returns
+        -------
+        np.ndarray of int64 [shape=(N, 4)]
+            Event, recording, first sample, sound type (-1: none).
+        """
+        query = """
+            SELECT event_id, recording_id, start_sample, coalesce(cluster, -1)
+            FROM events LEFT JOIN sound_types USING (event_id) ORDER BY event_id"""
+        return _table(self._connection.execute(query), np.int64, 4)
+
+    def event_traits(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what is measured in some events, in the order of their numbers.
+
+        Returns
+        -------
+        np.ndarray of float64 [shape=(N, 7)]
+            Sample after the last, lowest and highest frequency (Hz), level (dB), then strength and
+            place on the map (x, y), NaN where there is no map.
+        """
+        query = """
+            SELECT stop_sample, low_hz, high_hz, level_db, coalesce(strength, 'nan'),
+                coalesce(map_x, 'nan'), coalesce(map_y, 'nan')
+            FROM events LEFT JOIN sound_types USING (event_id)
+            WHERE event_id IN (SELECT value FROM json_each(?)) ORDER BY event_id"""
+        asked = json.dumps(numbers.tolist())
+        return _table(self._connection.execute(query, [asked]), np.float64, 7)
+
+    def recording_places(self) -> list[tuple[Any, ...]]:
+        """Return of each recording present, by number, where and when it was.
+
+        Each row holds recording, sample rate (0: not known), number of samples, channel, when it
+        began (ms of UTC since 1970; None where that is not known, or only from when the file was
+        written), minutes added to that on the clocks there, site, recorder, state.
+        """
+        query = """
+            SELECT recording_id, sample_rate_hz, n_samples, channel,
+                CASE WHEN instr(zone, ?) THEN NULL ELSE started_ms END, utc_offset_min, site,
+                recorder, state
+            FROM recordings WHERE is_present ORDER BY recording_id"""
+        return [tuple(row) for row in self._connection.execute(query, (MODIFICATION,))]
+
+    def list_recordings(
+        self,
+        *,
+        after: int,
+        limit: int,
+        ids: Sequence[int] | None = None,
+        site: str | None = None,
+        text: str | None = None,
+        state: str | None = None,
+        day: int | None = None,
+    ) -> tuple[list[tuple[RecordingRow, int]], int]:
+        """Return some recordings that are present, each with its number of events, and how many.
+
+        Parameters
+        ----------
+        after, limit : int
+            Those with higher numbers, at most so many.
+        ids : sequence of int, optional
+            Only these.
+        site, state : str, optional
+            Only those of it.
+        text : str, optional
+            Only those whose path holds it, in capitals or not.
+        day : int, optional
+            Only those that were begun on it, in days since 1970 by the clocks there.
+        """
+        conditions, values = ["is_present"], list[Any]()
+
+        def only(condition: str, *given: Any) -> None:
+            conditions.append(condition)
+            values.extend(given)
+
+        if ids is not None:
+            only("recording_id IN (SELECT value FROM json_each(?))", json.dumps(list(ids)))
+        if site is not None:
+            only("site = ?", site)
+        if text is not None:
+            only("instr(lower(path), lower(?))", text)
+        if state is not None:
+            only("state = ?", state)
+        if day is not None:
+            local_ms = "started_ms + utc_offset_min * 60000 - ?"
+            only("NOT instr(zone, ?)", MODIFICATION)
+            only(f"{local_ms} >= 0 AND {local_ms} < ?", day * DAY_MS, day * DAY_MS, DAY_MS)
+        met = " AND ".join(conditions)
+        (total,) = self._connection.execute(
+            f"SELECT count(*) FROM recordings WHERE {met}", values
+        ).fetchone()
+        query = f"""
+            SELECT *, (SELECT count(*) FROM events
+                WHERE events.recording_id = recordings.recording_id)
+            FROM recordings WHERE {met} AND recording_id > ? ORDER BY recording_id LIMIT ?"""
+        names = [field.name for field in fields(RecordingRow)]
+        found = self._connection.execute(query, [*values, after, limit])
+        return [
+            (RecordingRow(**dict(zip(names, row, strict=True))), n_events)
+            for *row, n_events in found
+        ], total
 
     def event_times(self) -> dict[int, int | None]:
         """Return when each event present began, in ms of UTC since 1970; None: not known."""
@@ -671,6 +781,12 @@ class Catalogue(Database):
         cursor = self._connection.execute(query, values)
         # A table's columns come in the order of its row's fields.
         return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
+
+
+def _table(rows: Iterable[Any], dtype: type, n_columns: int) -> np.ndarray:
+    """Return rows of numbers as an array [shape=(N, n_columns)]."""
+    values = chain.from_iterable(rows)
+    return np.fromiter(values, dtype).reshape(-1, n_columns)
 
 
 def _in(column: str, values: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -96,9 +96,9 @@ class Workspace:
         """The logs of observers that were joined, a folder each."""
         return self.folder / "behaviour"
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self, *, is_read_only: bool = False) -> Catalogue:
         """Open the catalogue."""
-        return Catalogue(self.catalogue_file)
+        return Catalogue(self.catalogue_file, is_read_only=is_read_only)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
