@@ -16,6 +16,7 @@ import { choose, contextOf, playEvent, playStretch, strip } from "./strips.js";
 import { band, clock, counted, duration, fileName, percentileWords, when } from "./words.js";
 
 const [TOP, OWN] = [12, 4]; // Nearest calls shown: of other recordings, and of the same.
+const [PLAY, STOP] = ["▶ Play", "■ Stop"];
 let known = null; // The call shown, as the server tells of it.
 let neighbours = null; // Of its recording, in order of time.
 let asking = new AbortController();
@@ -47,9 +48,9 @@ addEventListener("position", ({ detail }) => {
 });
 addEventListener("silent", () => {
   sonogram.showCursor(null);
-  byId("play").textContent = "▶ Play";
+  if (byId("play")) byId("play").textContent = PLAY;
 });
-addEventListener("playing", () => (byId("play").textContent = "■ Stop"));
+addEventListener("playing", () => byId("play") && (byId("play").textContent = STOP));
 
 // --- Like this, not like that ----------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ function draw(call) {
       ].filter(Boolean).join(" · ")),
     sonogram.element,
     el("div", { className: "controls" },
-      button("▶ Play", togglePlay, { id: "play", className: "button main", disabled: !call.has_sound }),
+      button(playing() ? STOP : PLAY, togglePlay, { id: "play", className: "button main", disabled: !call.has_sound }),
       speedChoice("speed-of-call"),
       el("span", { className: "together" },
         button("−", () => sonogram.zoomBy(0.5), { ariaLabel: "Show more around the call", title: "Show more around it" }),

@@ -29,7 +29,7 @@ export function choose(number) {
   if (playing()?.event === number) return stop();
   if (chosen() !== number) go({ event: number });
   say(said(number));
-  playEvent(number);
+  playEvent(number).catch(() => {}); // The panel says why.
 }
 
 // What is known of a call without asking, in words.
