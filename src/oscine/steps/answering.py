@@ -19,15 +19,17 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, LifoQueue
+from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from oscine import __version__
 from oscine.atlas.explorer.columns import packed
-from oscine.atlas.explorer.drawing import PAD_FRAMES, stretch, strip_png
+from oscine.atlas.explorer.drawing import PAD_FRAMES, levels, stretch, strip_png
 from oscine.atlas.explorer.hearing import checked, extremes, wav_of
-from oscine.atlas.explorer.overview import HOUR_MS, UNKNOWN_MS, Overview
+from oscine.atlas.explorer.overview import HOUR_MS, UNKNOWN_MS, Overview, sampled
 from oscine.atlas.explorer.source import (
     Alike,
     Atlas,
@@ -53,8 +55,10 @@ from oscine.picture.tape import Tape
 from oscine.search.exact import pair_likeness
 from oscine.sound.annotations import LabelBook, Matched, labels_of_events, match_recordings
 from oscine.sound.archive import located
+from oscine.steps.apart import Apart, Busy, Lost
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
+from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import NAMES, name_sound_type, sound_type_looks, sound_type_names
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, open_tape
@@ -65,6 +69,10 @@ CATALOGUES = 12
 """Connections that are kept open: as many as quick questions at once."""
 WHERE_S = 10.0
 """A condition that takes longer is broken off."""
+HEAR_S, REDRAW_S, MAP_S = 180.0, 180.0, 1800.0
+"""What takes the model longer is ended."""
+MOST_MAPPED = 5000
+"""Events on the map of a layer."""
 KEPT_BYTES = 32 * 2**20
 """Of sounds that were asked for, for a browser asks for each in parts."""
 TYPICAL, RANDOM = 5, 10
@@ -89,18 +97,27 @@ class WorkspaceSource:
         self.workspace = workspace
         self.config: OscineConfig = asked_config(workspace, (), None, "picture")[1]
         self._catalogues = _Catalogues(workspace)
+        with self._catalogues.one() as catalogue:
+            if not catalogue.last("events"):
+                raise ValueError(
+                    f"{workspace.folder} holds no events yet: run `oscine learn ARCHIVE "
+                    f"-w {workspace.folder}` first"
+                )
         self._sounds = _Sounds()
         self._renewing = threading.Lock()
         self._asking = threading.Lock()
         self._now: _Now | None = None
         self._lent: tuple[_Now, Archive] | None = None
+        self._apart = Apart()
+        self._maps: dict[tuple[str, int], bytes | float | Unanswered] = {}
 
     def warm(self) -> None:
         """Make ready what most questions need."""
         self._state()
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files, and end what works apart."""
+        self._apart.close()
         with self._asking:
             self._give_back()
         self._catalogues.close()
@@ -321,12 +338,40 @@ class WorkspaceSource:
     def similar_to(
         self, sound: bytes, start_s: float | None, stop_s: float | None, top: int
     ) -> Similar:
-        """Return the events that are most like a sound file."""
-        raise Unanswered(501, "files cannot be asked yet")
+        """Return the events that are most like a sound file, which is heard in another process."""
+        with TemporaryDirectory(prefix="oscine-heard-") as name, _modelled():
+            file = Path(name) / f"sound-{token_hex(8)}"  # a name that no word of a report is
+            file.write_bytes(sound)
+            report = self._apart.run(
+                hear, self.workspace.folder, file, start_s, stop_s, top, limit_s=HEAR_S
+            )
+        with self._catalogues.one() as catalogue:
+            return _similar(report, catalogue, 1)
 
     def reconstruction(self, number: int, seed: int) -> bytes | str:
-        """Return what the masked model makes of an event."""
-        return "the model cannot be asked yet"
+        """Return what the masked model makes of a window around an event."""
+        with self._catalogues.one() as catalogue:
+            _, recording = _event(catalogue, number)
+        if find_spec("torch") is None:
+            return "PyTorch is not installed here"
+        if not self._state().has_model:
+            return "there is no model yet: run `oscine pretrain`"
+        with _modelled():
+            found = self._apart.run(redraw, self.workspace.folder, number, seed, limit_s=REDRAW_S)
+        frame_s = 1 / self.config.picture.frames_per_s
+        return packed(
+            {
+                "recorded": found.recorded,
+                "drawn": found.drawn,
+                "hidden": found.is_hidden.astype(np.uint8),
+            },
+            start_s=found.start_frame * frame_s,
+            stop_s=(found.start_frame + len(found.recorded)) * frame_s,
+            n_frames=found.recorded.shape[0],
+            n_bands=found.recorded.shape[1],
+            n_valid_bands=recording.n_valid_bands,
+            **levels(self._band_hz),
+        )
 
     # Of sound types
 
@@ -425,12 +470,44 @@ class WorkspaceSource:
         }
 
     def draw_map(self, layer: int) -> None:
-        """Begin to draw a map from a layer."""
-        raise Unanswered(501, "maps of layers cannot be drawn yet")
+        """Begin to draw a map from a layer, unless there is one."""
+        if not 0 <= layer <= self.config.model.depth:
+            raise Unanswered(404, f"the model has layers 0 to {self.config.model.depth}")
+        now = self._state()
+        if isinstance(self._maps.get((now.key, layer)), bytes | float):
+            return
+        overview = now.overview
+        shown = sampled(overview.types, overview.rows, MOST_MAPPED)
+        numbers = overview.numbers[shown]
+        key = now.key, layer
+
+        def done(xy: np.ndarray | None, error: Exception | None) -> None:
+            if xy is None:
+                self._maps[key] = Unanswered(422, f"the map cannot be drawn: {error}")
+                return
+            columns = {"event": numbers.astype(np.uint32), "x": xy[:, 0], "y": xy[:, 1]}
+            self._maps[key] = packed(columns, layer=layer)
+
+        with _modelled():
+            self._apart.begin(
+                map_of_layer,
+                self.workspace.folder,
+                numbers.tolist(),
+                layer,
+                limit_s=MAP_S,
+                tell=lambda share: self._maps.update({key: share}),
+                done=done,
+            )
+        self._maps.setdefault(key, 0.0)
 
     def drawn_map(self, layer: int) -> bytes | float:
-        """Return a map of a layer."""
-        raise Unanswered(404, "this map was not asked for")
+        """Return a map of a layer, or how far it is."""
+        found = self._maps.get((self._state().key, layer))
+        if found is None:
+            raise Unanswered(404, "this map was not asked for: POST /api/maps")
+        if isinstance(found, Unanswered):
+            raise found
+        return found
 
     # What the answers are made of
 
@@ -447,7 +524,10 @@ class WorkspaceSource:
             return now
         with self._renewing, self._catalogues.one() as catalogue:
             if self._now is None or self._now.stands_for != _stands_for(self.workspace, catalogue):
-                self._now = _Now.of(self.workspace, catalogue, self.config)
+                try:
+                    self._now = _Now.of(self.workspace, catalogue, self.config)
+                except ValueError as error:
+                    raise Unanswered(409, str(error)) from error
             return self._now
 
     def _types(self, now: _Now) -> list[SoundType]:
@@ -532,11 +612,6 @@ class _Now:
     @classmethod
     def of(cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _Now:
         overview = Overview.of(catalogue)
-        if not len(overview.numbers):
-            raise ValueError(
-                f"{workspace.folder} holds no events yet: run `oscine learn ARCHIVE "
-                f"-w {workspace.folder}` first"
-            )
         archive, grouping = catalogue.stage("index"), catalogue.stage("cluster")
         exemplars, looks, notes = [], {}, alarms_of(catalogue)
         if grouping is not None:
@@ -760,6 +835,22 @@ def _in_time(catalogue: Catalogue) -> Iterator[None]:
         raise Unanswered(422, f"the condition takes too long: {error}") from error
     except sqlite3.OperationalError as error:
         raise Unanswered(422, f"the condition cannot be asked: {error}") from error
+
+
+@contextmanager
+def _modelled() -> Iterator[None]:
+    """Say in words why the model does not answer."""
+    try:
+        yield
+    except Busy as error:
+        said = "the model is at work for somebody else: ask again in a moment"
+        raise Unanswered(503, said, 5) from error
+    except Lost as error:
+        raise Unanswered(422, f"this is too much: {error}") from error
+    except WrongArgument:
+        raise
+    except ValueError as error:
+        raise Unanswered(422, str(error)) from error
 
 
 @contextmanager

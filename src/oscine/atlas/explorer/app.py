@@ -39,7 +39,7 @@ from oscine.config import WrongArgument
 
 T = TypeVar("T")
 
-QUICK_AT_ONCE, SLOW_AT_ONCE = 12, 2
+QUICK_AT_ONCE, SLOW_AT_ONCE, APART_AT_ONCE = 12, 2, 4
 MOST_WAITING = 64
 """Slow questions that wait; more are told to come again."""
 MOST_EXAMPLES = 32
@@ -135,10 +135,15 @@ class _Work:
     def __init__(self) -> None:
         self._quick = CapacityLimiter(QUICK_AT_ONCE)
         self._slow = CapacityLimiter(SLOW_AT_ONCE)
+        self._apart = CapacityLimiter(APART_AT_ONCE)
 
     async def quick(self, ask: Callable[..., T], *given: Any, **named: Any) -> T:
         """Ask for something that takes milliseconds."""
         return await to_thread.run_sync(partial(ask, *given, **named), limiter=self._quick)
+
+    async def apart(self, ask: Callable[..., T], *given: Any, **named: Any) -> T:
+        """Ask for something that another process works on; it says itself when it is busy."""
+        return await to_thread.run_sync(partial(ask, *given, **named), limiter=self._apart)
 
     async def slow(self, ask: Callable[..., T], *given: Any, **named: Any) -> T:
         """Ask for something that may take a second or more."""
@@ -265,7 +270,7 @@ def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
     )
     async def reconstruction(event: Number, seed: Seed = 0) -> Response:
         """Return what the masked model makes of an event."""
-        found = await work.slow(source.reconstruction, event, seed)
+        found = await work.apart(source.reconstruction, event, seed)
         if isinstance(found, bytes):
             return _columns(found)
         return JSONResponse({"available": False, "why": found})
@@ -390,7 +395,7 @@ def _add_likeness(app: FastAPI, source: Source, work: _Work) -> None:
         sound = await request.body()
         if not sound:
             raise Unanswered(422, "the body is empty: it must be a sound file")
-        return await work.slow(source.similar_to, sound, start_s, stop_s, top)
+        return await work.apart(source.similar_to, sound, start_s, stop_s, top)
 
 
 def _add_types(app: FastAPI, source: Source, work: _Work) -> None:
@@ -448,7 +453,7 @@ def _add_reports(app: FastAPI, source: Source, work: _Work) -> None:
         layer: Annotated[int, Body(embed=True, ge=0, le=1000)],
     ) -> dict[str, float]:
         """Begin to draw a map from a layer."""
-        await work.slow(source.draw_map, layer)
+        await work.apart(source.draw_map, layer)
         return {"share": 0.0}
 
     @app.get(

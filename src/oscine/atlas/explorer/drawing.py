@@ -9,6 +9,7 @@ Axes: T frames, F mel bands.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +77,18 @@ def stretch(
         stop_s=(start + len(codes) * per_column) * frame_s,
         n_frames=codes.shape[0],
         n_bands=codes.shape[1],
-        low_db=TAPE_LOW * DB_PER_NAT,
-        step_db=TAPE_STEP * DB_PER_NAT,
-        band_hz=list(band_hz),
         frames_per_column=per_column,
+        **levels(band_hz),
     )
+
+
+def levels(band_hz: Sequence[float]) -> dict[str, Any]:
+    """Return what turns codes into decibels, and bands into hertz."""
+    return {
+        "low_db": TAPE_LOW * DB_PER_NAT,
+        "step_db": TAPE_STEP * DB_PER_NAT,
+        "band_hz": list(band_hz),
+    }
 
 
 def highest(tape: Tape, start: int, stop: int, per_column: int) -> np.ndarray:

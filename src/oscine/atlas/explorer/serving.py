@@ -71,6 +71,12 @@ def listening(
 def serve(app: Guard, socket: sockets.socket) -> None:
     """Answer until the process is told to stop (SIGINT, SIGTERM)."""
     _log_on_standard_error()
+    with suppress(KeyboardInterrupt):  # uvicorn ends in order, then passes it on
+        server_of(app).run(sockets=[socket])
+
+
+def server_of(app: Guard) -> uvicorn.Server:
+    """Return a server that nothing is asked of yet."""
     config = uvicorn.Config(
         app,
         http=_Patient,
@@ -85,8 +91,7 @@ def serve(app: Guard, socket: sockets.socket) -> None:
         timeout_keep_alive=10,
         timeout_graceful_shutdown=CLOSE_S,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn ends in order, then passes it on
-        uvicorn.Server(config).run(sockets=[socket])
+    return uvicorn.Server(config)
 
 
 class _Patient(H11Protocol):
