@@ -1,7 +1,7 @@
 """How quickly the page of `oscine explore` shows, points and moves, in headless Chromium.
 
-A workspace of so many events is written without learning (see atlas_fixture.py), a server of its
-own is started and warmed by one call. Drawn by software, without a graphics card. Reported: seconds
+A workspace of so many events is written without learning (atlas_fixture.py), a server of its own is
+started and warmed by one call. Drawn by software, without a graphics card. Reported: seconds
 until the map is drawn; milliseconds from the move of the pointer to the picture of the call; and
 between two frames while the map is dragged. Wanted of 100,000 events: under 3 s, under 150 ms
 (median), under 100 ms (median), and a server under 1 GB; of a million: drawn in under 6 s.
@@ -21,6 +21,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import atlas_fixture
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one line")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        workspace = arguments.workspace or written(Path(folder), arguments.events)
+        workspace = arguments.workspace or atlas_fixture.write(Path(folder), arguments.events)
         server, address = served(workspace)
         try:
             result = {"renderer": "headless Chromium, software", **looked_at(address)}
@@ -74,15 +75,6 @@ def main() -> None:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=30)
     print(json.dumps(result, indent=None if arguments.json else 2))
-
-
-def written(folder: Path, n_events: int) -> Path:
-    """Write a workspace of so many events."""
-    workspace = folder / "fixture.oscine"
-    script = Path(__file__).with_name("atlas_fixture.py")
-    command = [sys.executable, script, workspace, "--events", str(n_events)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return workspace
 
 
 def served(workspace: Path) -> tuple[subprocess.Popen[bytes], str]:
