@@ -308,7 +308,7 @@ def test_on_a_phone_a_call_is_chosen_and_closed(page_of):
 
 
 def test_trouble_is_said(page_of):
-    """A browser writes each answer that is an error to its console, whatever the page makes of it."""
+    """A browser writes to its console when an answer is an error, whatever the page makes of it."""
     page = page_of(is_troubled=True)
     page.locator("#where").fill("level_db is loud")
     page.locator("#where").press("Enter")

@@ -31,7 +31,7 @@ let middles = []; // [{type, x, y}]: where numbers are written
 
 // --- What the points are coloured by ---------------------------------------------------------------
 
-const faint = (name = "--noise") => colour(name);
+const faint = () => colour("--noise");
 
 function counts(of, n) {
   const total = new Uint32Array(n);
@@ -62,7 +62,7 @@ function byCategory(values, nameOf, unknown) {
     of,
     legend: [
       { id: "none", name: unknown, colour: faint(), rank: 0, size: 0.8, count: total[0] },
-      { id: "other", name: `${counted(known.length - own.length)} others`, colour: faint("--muted"), rank: 0, count: total[1] },
+      { id: "other", name: `${counted(known.length - own.length)} others`, colour: faint(), rank: 0, count: total[1] },
       ...own.map((value, n) => ({ id: String(value), name: nameOf(value), colour: category(n, own.length), count: total[n + 2] })),
     ],
   };
