@@ -10,7 +10,7 @@ import { askName } from "./edits.js";
 import { playing, speedChoice, stop } from "./player.js";
 import { selection } from "./selection.js";
 import { address, columns, get, post } from "./server.js";
-import { Sonogram } from "./sonogram.js";
+import { Sonogram, rangeOf } from "./sonogram.js";
 import { event as chosen, go, numbers, onChange, state } from "./state.js";
 import { choose, contextOf, playEvent, playStretch, strip } from "./strips.js";
 import { band, clock, counted, duration, fileName, percentileWords, when } from "./words.js";
@@ -268,14 +268,15 @@ function reconstruction({ event }) {
 
 const MADE = { seen: "the call", shown: "what the model was shown", drawn: "what it drew" };
 
-function madePicture({ n_frames, n_bands, seen, hidden, drawn }, which) {
+function madePicture({ n_frames, n_bands, low_db, step_db, seen, hidden, drawn }, which) {
+  const [black, white] = rangeOf({ level: seen, low_db, step_db });
   const image = new ImageData(n_frames, n_bands);
   const levels = which === "drawn" ? drawn : seen;
   for (let frame = 0; frame < n_frames; frame++) {
     for (let band_ = 0; band_ < n_bands; band_++) {
       const from = frame * n_bands + band_;
       const to = 4 * ((n_bands - 1 - band_) * n_frames + frame);
-      const tint = which === "shown" && hidden[from] ? [128, 132, 134] : magma(levels[from] / 255);
+      const tint = which === "shown" && hidden[from] ? [128, 132, 134] : magma((low_db + levels[from] * step_db - black) / (white - black));
       image.data.set([...tint, 255], to);
     }
   }

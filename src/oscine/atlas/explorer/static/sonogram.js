@@ -11,6 +11,7 @@ const TILE_FRAMES = 512;
 const MOST_TILES = 60;
 const [LEFT, BOTTOM, TOP] = [40, 20, 6]; // Room for axes, in pixels.
 const WAVE_HEIGHT = 44;
+const MOST_WAVE_S = 60; // The server gives no more at once.
 const TICKS_HZ = [1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
 const [TICK_HIGH_PX, TICK_WIDE_PX] = [16, 64];
 const LOW_HZ = 1000;
@@ -20,13 +21,12 @@ const TAP_PX = 5;
 
 export class Sonogram {
   // onpick(event id): a box was clicked. onseek(seconds): another place was. onmoved(from_s, to_s).
-  constructor({ height = 220, hasWave = true, onpick = null, onseek = null, onmoved = null } = {}) {
-    Object.assign(this, { hasWave, onpick, onseek, onmoved });
+  constructor({ height = 220, onpick = null, onseek = null, onmoved = null } = {}) {
+    Object.assign(this, { onpick, onseek, onmoved });
     this.canvas = el("canvas", { className: "sonogram", role: "img" });
     this.canvas.style.height = `${height}px`;
     this.wave = el("canvas", { className: "wave", ariaHidden: "true" });
     this.wave.style.height = `${WAVE_HEIGHT}px`;
-    this.wave.hidden = !hasWave;
     this.cursor = el("span", { className: "cursor", hidden: true });
     this.element = el("div", { className: "sound-picture" }, this.canvas, this.wave, this.cursor);
     this.redraw = eachFrame(() => this.draw());
@@ -218,7 +218,7 @@ export class Sonogram {
       context.fillText(this.trouble, LEFT + 10, TOP + 22, width - 20);
     }
     this.drawTimes(context);
-    if (this.hasWave) this.drawWave();
+    this.drawWave();
   }
 
   drawLevels(context) {
@@ -301,8 +301,9 @@ export class Sonogram {
   // --- Waveform --------------------------------------------------------------------------------------
 
   fetchWave() {
-    if (!this.hasWave || this.recording.has_sound === false) return;
     clearTimeout(this.waiting);
+    this.waveform = null;
+    if (!this.recording.has_sound || this.to_s - this.from_s > MOST_WAVE_S) return;
     const { signal } = this.stopAsking;
     this.waiting = setTimeout(async () => {
       const stretch = { start_s: this.from_s, stop_s: this.to_s, columns: Math.max(50, Math.round(this.plot.width)) };
@@ -310,7 +311,7 @@ export class Sonogram {
         const wave = await columns(`/api/recordings/${this.recording.recording}/waveform`, stretch, signal);
         this.waveform = { ...wave, ...stretch };
       } catch {
-        this.waveform = null; // Where there is no sound there is none to draw; playing it says why.
+        // Where there is no sound there is none to draw; playing it says why.
       }
       this.redraw();
     }, 120);
@@ -400,7 +401,7 @@ export class Sonogram {
 }
 
 // The median is black and the 99.8th percentile white, as in the pictures of the atlas.
-function rangeOf({ level, low_db, step_db }) {
+export function rangeOf({ level, low_db, step_db }) {
   const counts = new Uint32Array(256);
   for (const code of level) counts[code]++;
   const quantile = (share) => {
