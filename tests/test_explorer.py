@@ -68,9 +68,7 @@ def held(atlas):
             "events": catalogue.events(),
             "recordings": {row.recording_id: row for row in catalogue.recordings()},
             "types": {row.event_id: row for row in catalogue.sound_types()},
-            "tape": open_tape(
-                workspace, catalogue, asked_config(workspace, (), None, "picture")[1]
-            )[0],
+            "tape": open_tape(workspace, catalogue, config)[0],
         }
 
 
@@ -168,9 +166,7 @@ def test_what_is_not_known_of_a_point_is_said_so(copied):
         assert np.isfinite(found["x"][~odd]).all()
         assert (found["type"][odd] == -1).all()
         event = asked.get("/api/events/1").json()
-        assert [event[name] for name in ("start_ms", "utc_offset_min", "x", "strength")] == [
-            None
-        ] * 4
+        assert {event[name] for name in ("start_ms", "utc_offset_min", "x", "strength")} == {None}
         about = asked.get("/api/atlas").json()
         assert not about["has"]["times"]
         assert any("file's last change" in note for note in about["notes"])
@@ -250,26 +246,17 @@ def test_an_event_says_all_that_is_known_of_it(client, held):
     for event in held["events"][::97]:
         row, kind = held["recordings"][event.recording_id], held["types"][event.event_id]
         found = client.get(f"/api/events/{event.event_id}").json()
-        assert (found["start_sample"], found["stop_sample"]) == (
-            event.start_sample,
-            event.stop_sample,
-        )
+        for name in ("start_sample", "stop_sample", "low_hz", "high_hz", "level_db"):
+            assert found[name] == getattr(event, name)
         assert found["start_s"] == event.start_sample / row.sample_rate_hz
-        assert (found["type"], found["x"], found["strength"]) == (
-            kind.cluster,
-            kind.map_x,
-            kind.strength,
-        )
-        about = found["recording"]
-        assert (about["path"], about["n_samples"], about["site"]) == (
-            row.path,
-            row.n_samples,
-            row.site,
-        )
-        assert found["start_ms"] == round(
-            1000 * (begun(event, row) - timedelta(hours=1)).timestamp()
-        )
-        assert found["is_present"] and found["has_sound"]
+        place = found["type"], found["x"], found["y"], found["strength"]
+        assert place == (kind.cluster, kind.map_x, kind.map_y, kind.strength)
+        for name in ("path", "n_samples", "site", "recorder", "sample_rate_hz"):
+            assert found["recording"][name] == getattr(row, name)
+        utc = begun(event, row) - timedelta(hours=1)
+        assert found["start_ms"] == round(1000 * utc.timestamp())
+        assert found["is_present"]
+        assert found["has_sound"]
         assert "root" not in str(found)
     assert client.get("/api/events/999999").status_code == 404
 
@@ -333,7 +320,9 @@ def test_a_whole_recording_is_pooled_in_portions_as_at_once(client, held, monkey
 
 def test_a_waveform_has_the_extremes_of_the_file(client, held):
     header, found = columns(client.get("/api/recordings/3/waveform?start_s=2&stop_s=4&columns=13"))
-    samples = samples_of(held["recordings"][3])[2 * 32_000 : 4 * 32_000] / 2**15
+    row = held["recordings"][3]
+    rate = row.sample_rate_hz
+    samples = samples_of(row)[2 * rate : 4 * rate] / 2**15
     parts = np.split(samples, [number * len(samples) // 13 for number in range(1, 13)])
     np.testing.assert_array_equal(found["low"], np.float32([part.min() for part in parts]))
     np.testing.assert_array_equal(found["high"], np.float32([part.max() for part in parts]))
@@ -346,23 +335,24 @@ def test_a_waveform_has_the_extremes_of_the_file(client, held):
 @pytest.mark.parametrize("speed", ["1", "0.5", "0.25"])
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (12_345, 45_678), (300_000, 10**9)])
 def test_audio_decodes_to_exactly_the_samples_asked_for(client, held, start, stop, speed):
-    every = samples_of(held["recordings"][4])
+    row = held["recordings"][4]
+    every = samples_of(row)
     asked = f"/api/recordings/4/audio?start_sample={start}&stop_sample={stop}&speed={speed}"
     answer = client.get(asked)
     found, rate = soundfile.read(io.BytesIO(answer.content), dtype="int16")
-    assert rate == 32_000 * float(speed)
+    assert rate == row.sample_rate_hz * float(speed)
     np.testing.assert_array_equal(found, every[start:stop])
     assert answer.headers["x-start-sample"] == str(start)
     assert answer.headers["x-stop-sample"] == str(min(stop, len(every)))
 
 
 def test_audio_at_a_tenth_is_resampled_to_a_rate_that_browsers_play(client, held):
-    every = samples_of(held["recordings"][4]) / 2**15
-    answer = client.get("/api/recordings/4/audio?start_sample=64000&stop_sample=96000&speed=0.1")
-    found, rate = soundfile.read(io.BytesIO(answer.content))
-    assert rate == 9600
-    assert len(found) == 3 * 32_000
-    expected = soxr.resample(every, 32_000, 96_000, quality="HQ")[3 * 64_000 : 3 * 96_000]
+    row = held["recordings"][4]
+    every, rate = samples_of(row) / 2**15, row.sample_rate_hz
+    asked = f"/api/recordings/4/audio?start_sample={rate}&stop_sample={2 * rate}&speed=0.1"
+    found, stated = soundfile.read(io.BytesIO(client.get(asked).content))
+    assert stated == 2 * rate // 10 == 9600
+    expected = soxr.resample(every, rate, 2 * rate, quality="HQ")[2 * rate : 4 * rate]
     np.testing.assert_allclose(found, np.clip(expected, -1, 1), atol=2 / 2**15)
 
 
@@ -380,7 +370,7 @@ def test_the_stated_rate_is_played_and_the_sound_lasts_as_long_as_it_should(rate
 
 def test_both_channels_are_heard_as_they_were_catalogued(copied, held, tmp_path):
     stereo = np.random.default_rng(0).integers(-9000, 9000, (32_000, 2)).astype(np.int16)
-    soundfile.write(tmp_path / "two.wav", stereo, 32_000)
+    soundfile.write(tmp_path / "two.wav", stereo, held["recordings"][1].sample_rate_hz)
     change = (
         "UPDATE recordings SET root = ?, path = 'two.wav', n_bytes = ?, n_samples = 32000,"
         " n_channels = 2, channel = ? WHERE recording_id = ?"
@@ -510,7 +500,7 @@ def test_the_timeline_counts_what_was_recorded_heard_and_damaged(copied):
         execute("UPDATE recordings SET started_ms = NULL WHERE recording_id % 7 = 0")
         # Across midnight there, and into a third hour.
         execute(
-            "UPDATE recordings SET started_ms = 1709247540000, n_samples = 32000 * 3700"
+            "UPDATE recordings SET started_ms = 1709247540000, n_samples = sample_rate_hz * 3700"
             " WHERE recording_id = 1"
         )
         events, rows = catalogue.events(), catalogue.recordings()
@@ -581,7 +571,7 @@ def test_a_sound_that_is_sent_is_held_against_the_archive_as_a_file_is(learned, 
         header, drawn = columns(asked.get(f"/api/events/{event}/reconstruction?seed=3"))
         shape = header["n_frames"], header["n_bands"]
         recorded, redrawn, hidden = (
-            drawn[name].reshape(shape) for name in ("recorded", "drawn", "hidden")
+            drawn[name].reshape(shape) for name in ("seen", "drawn", "hidden")
         )
         assert 0.6 < hidden.mean() < 0.8
         np.testing.assert_array_equal(redrawn[hidden == 0], recorded[hidden == 0])
@@ -669,7 +659,8 @@ def test_what_another_process_changes_is_seen_at_the_next_visit(copied):
         tag = asked.get("/api/points").headers["etag"]
         steps.name_sound_type(copied, 1, "trill")
         with Workspace(copied).catalogue() as catalogue:
-            catalogue._connection.execute("DELETE FROM events WHERE event_id = 400")
+            for table in ("sound_types", "events"):
+                catalogue._connection.execute(f"DELETE FROM {table} WHERE event_id = 400")
         after = asked.get("/api/atlas").json()
         assert after["events"] == before["events"] - 1
         assert after["key"] != before["key"]
@@ -714,12 +705,9 @@ def test_reports_are_shown_as_they_are_and_their_lack_is_said(copied):
 
 def test_the_command_serves_says_where_and_ends_at_ctrl_c(atlas):
     command = [sys.executable, "-m", "oscine", "explore", "-w", atlas, "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--no-browser", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command += ["--no-browser", "--json"]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **piped) as process:
         try:
             report = json.loads(process.stdout.readline())
             with urlopen(report["address"] + "api/atlas", timeout=60) as answer:
@@ -780,19 +768,14 @@ class NoTorch:
 
 sys.meta_path.insert(0, NoTorch())
 sys.path.insert(0, sys.argv[2])
-from oscine.atlas.explorer.access import Access
-from oscine.atlas.explorer.app import create_app
-from oscine.steps.answering import WorkspaceSource
-from oscine.workspace import Workspace
-from starlette.testclient import TestClient
-app = create_app(WorkspaceSource(Workspace(sys.argv[1])), Access.of_this_computer(8137))
-client = TestClient(app, base_url="http://127.0.0.1:8137")
-for url in ("atlas", "points", "points/likeness?like=1", "events/1", "events/1/strip.png",
-            "recordings", "recordings/1", "recordings/1/spectrogram", "recordings/1/audio",
-            "similar?like=1", "types/1", "timeline", "layers", "behaviour"):
-    answer = client.get("/api/" + url)
-    assert answer.status_code == 200, (url, answer.text)
-assert not client.get("/api/events/1/reconstruction").json()["available"]
+from atlas_server import served
+with served(sys.argv[1]) as client:
+    for url in ("atlas", "points", "points/likeness?like=1", "events/1", "events/1/strip.png",
+                "recordings", "recordings/1", "recordings/1/spectrogram", "recordings/1/audio",
+                "similar?like=1", "types/1", "timeline", "layers", "behaviour"):
+        answer = client.get("/api/" + url)
+        assert answer.status_code == 200, (url, answer.text)
+    assert not client.get("/api/events/1/reconstruction").json()["available"]
 assert "torch" not in sys.modules
 """
     ran = subprocess.run(

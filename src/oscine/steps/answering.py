@@ -224,7 +224,7 @@ class WorkspaceSource:
             high_hz=event.high_hz,
             level_db=event.level_db,
             start_ms=start_ms,
-            utc_offset_min=recording.utc_offset_min,
+            utc_offset_min=about["utc_offset_min"],
             type=-1 if kind is None else kind.cluster,
             strength=None if kind is None else kind.strength,
             x=None if kind is None else kind.map_x,
@@ -327,8 +327,6 @@ class WorkspaceSource:
         self, like: Sequence[int], unlike: Sequence[int], top: int, own: int, where: str | None
     ) -> Similar:
         """Return the events that are most like some events."""
-        if not like:
-            raise WrongArgument("like: name at least one event")
         with self._archive(self._state()) as archive, _in_time(archive.catalogue):
             liked = [archive.event(number) for number in like]
             unliked = [archive.event(number) for number in unlike]
@@ -352,7 +350,7 @@ class WorkspaceSource:
         """Return what the masked model makes of a window around an event."""
         with self._catalogues.one() as catalogue:
             _, recording = _event(catalogue, number)
-        if find_spec("torch") is None:
+        if not _has_torch():
             return "PyTorch is not installed here"
         if not self._state().has_model:
             return "there is no model yet: run `oscine pretrain`"
@@ -361,10 +359,11 @@ class WorkspaceSource:
         frame_s = 1 / self.config.picture.frames_per_s
         return packed(
             {
-                "recorded": found.recorded,
+                "seen": found.recorded,
                 "drawn": found.drawn,
                 "hidden": found.is_hidden.astype(np.uint8),
             },
+            available=True,
             start_s=found.start_frame * frame_s,
             stop_s=(found.start_frame + len(found.recorded)) * frame_s,
             n_frames=found.recorded.shape[0],
@@ -638,7 +637,7 @@ class _Now:
             points=overview.points(catalogue),
             tape=open_tape(workspace, catalogue, config)[0],
             hours=round(summary.heard_s / 3600, 4),
-            has_model=model is not None and model.finished and find_spec("torch") is not None,
+            has_model=model is not None and model.finished and _has_torch(),
             labels=_Labels.of(workspace, catalogue),
             names=names,
             looks=looks,
@@ -772,6 +771,13 @@ def _about(row: RecordingRow) -> dict[str, Any]:
         "state": row.state,
         "reason": row.reason,
     }
+
+
+def _has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ModuleNotFoundError:  # whoever looks for it may say so like this, too
+        return False
 
 
 def _channel(row: RecordingRow) -> int | None:

@@ -56,12 +56,10 @@ SOUNDS = ("audio/", "application/octet-stream", "application/ogg", "video/mp4")
 
 Number = Annotated[int, Path(ge=1, le=2**32 - 1)]
 TypeNumber = Annotated[int, Path(ge=0, le=2**15 - 1)]
-Numbers = Annotated[
-    str,
-    Query(
-        pattern=f"^([1-9][0-9]{{0,9}}(,[1-9][0-9]{{0,9}}){{0,{MOST_EXAMPLES - 1}}})?$",
-        description="Numbers, separated by commas.",
-    ),
+_LISTED = f"[1-9][0-9]{{0,9}}(,[1-9][0-9]{{0,9}}){{0,{MOST_EXAMPLES - 1}}}"
+Numbers = Annotated[str, Query(pattern=f"^{_LISTED}$", description="Numbers, separated by commas.")]
+NoNumbers = Annotated[
+    str, Query(pattern=f"^({_LISTED})?$", description="Numbers, separated by commas, or none.")
 ]
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1)]
 Seconds = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False)]
@@ -223,7 +221,7 @@ def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(
         "/api/points/likeness", response_class=Response, responses=_binary(COLUMNS, "Cosines.")
     )
-    async def likeness(like: Numbers, unlike: Numbers = "") -> Response:
+    async def likeness(like: Numbers, unlike: NoNumbers = "") -> Response:
         """Return how much each point is like some events, and unlike others."""
         wanted, unwanted = _numbers(like), _numbers(unlike)
         return _columns(await work.slow(source.likeness, wanted, unwanted))
@@ -364,7 +362,7 @@ def _add_likeness(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(SIMILAR)
     async def similar(
         like: Numbers,
-        unlike: Numbers = "",
+        unlike: NoNumbers = "",
         top: Top = 24,
         own: Top = 6,
         where: Condition | None = None,
