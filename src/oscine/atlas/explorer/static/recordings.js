@@ -12,7 +12,7 @@ import { clock, count, counted, dayText, fileName, hourText, longDuration, when 
 
 const PAGE = 100;
 const [AXIS_PX, END_PX, HEAD_PX, FOOT_PX, HOUR_PX] = [34, 70, 4, 18, 9];
-const [LEAST_DAY_PX, MOST_DAY_PX, BREAK_PX] = [3, 22, 14];
+const [LEAST_DAY_PX, MOST_DAY_PX, BREAK_PX] = [3, 72, 14];
 const LONGEST_GAP_DAYS = 14; // A longer one is drawn as a break.
 const STATES = ["whole", "damaged", "silent", "too short", "unreadable", "duplicate"];
 
