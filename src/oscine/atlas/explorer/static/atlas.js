@@ -2,7 +2,7 @@
 // asked for. Everything here is read again when a sound type was named, merged or split.
 
 import { swatch } from "./dom.js";
-import { SHAPES, rgb, css, shape } from "./colours.js";
+import { SHAPES, rgb, shape } from "./colours.js";
 import { columns, get } from "./server.js";
 import { band, duration } from "./words.js";
 
@@ -56,11 +56,10 @@ export function typeTitle(number) {
   const name = types.get(number)?.name;
   return name ? `${name} (type ${number})` : typeName(number);
 }
-export const typeTint = (number) => types.get(number)?.colour ?? "var(--noise)";
+const typeTint = (number) => types.get(number)?.colour ?? "var(--noise)";
 export const typeRgb = (number) => rgb(types.get(number)?.colour ?? "9aa3a6");
 export const typeShape = (number) => (number === NOT_GROUPED ? SHAPES[0] : shape(number));
 export const typeSwatch = (number) => swatch(typeTint(number), typeShape(number));
-export const tintOf = (colour) => css(colour);
 
 // --- Points ------------------------------------------------------------------------------------
 

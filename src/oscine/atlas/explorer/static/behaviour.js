@@ -1,7 +1,7 @@
 // What was heard joined with what was seen: what can be said, what cannot, and the pairs.
 
 import { typeOf, typeSwatch } from "./atlas.js";
-import { add, byId, el, hint, into, svg } from "./dom.js";
+import { add, byId, el, hint, into, prose, svg } from "./dom.js";
 import { get } from "./server.js";
 import { onChange } from "./state.js";
 import { count, counted } from "./words.js";
@@ -12,7 +12,7 @@ const list = (sentences) => el("ul", { className: "sentences" }, sentences.map((
 
 function draw(host, told) {
   if (!told.available) {
-    host.append(hint(told.why), hint("A log of what was seen, joined with the calls, is shown here: ", el("code", {}, "oscine join LOG"), " makes it."));
+    host.append(hint("A log of what was seen, joined with the calls, is shown here. ", prose(told.why)));
     return;
   }
   const { verdict, findings, limits, pairs, observed, sessions, hours, methods, is_stale } = told;

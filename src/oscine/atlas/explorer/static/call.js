@@ -5,7 +5,7 @@ import {
   NOT_GROUPED, atlas, eventOf, recordingOf, typeRgb, typeSwatch, typeTitle,
 } from "./atlas.js";
 import { colour, css, magma } from "./colours.js";
-import { button, byId, el, hint, into, put, say, surface } from "./dom.js";
+import { button, byId, el, hint, into, prose, put, say, surface, trouble } from "./dom.js";
 import { askName } from "./edits.js";
 import { playing, speedChoice, stop } from "./player.js";
 import { selection } from "./selection.js";
@@ -13,7 +13,7 @@ import { address, columns, get, post } from "./server.js";
 import { Sonogram, rangeOf } from "./sonogram.js";
 import { event as chosen, go, numbers, onChange, state } from "./state.js";
 import { choose, contextOf, playEvent, playStretch, strip } from "./strips.js";
-import { band, clock, counted, duration, fileName, percentileWords, when } from "./words.js";
+import { band, clock, duration, fileName, percentileWords, when } from "./words.js";
 
 const [TOP, OWN] = [12, 4]; // Nearest calls shown: of other recordings, and of the same.
 const [PLAY, STOP] = ["▶ Play", "■ Stop"];
@@ -210,8 +210,8 @@ function drawNearest() {
 function drawFound(list, { others, own, notes = [], why }) {
   const rows = (found) => el("ul", { className: "found" }, found.map(foundRow));
   put(list,
-    notes.map((note) => hint(note)),
-    why && others.every(({ percentile }) => percentile === null) ? hint(why) : null,
+    notes.map((note) => hint(prose(note))),
+    why && others.every(({ percentile }) => percentile === null) ? hint(prose(why)) : null,
     others.length ? rows(others) : hint("There is nothing to compare with in other recordings."),
     own.length ? [el("h4", {}, "In the same recording"), rows(own)] : null,
   );
@@ -252,7 +252,7 @@ function reconstruction({ event }) {
   let seed = 0;
   const ask = () =>
     into(host, columns(`/api/events/${event}/reconstruction`, { seed: seed++ }), (made) => {
-      if (made.available === false) return host.append(hint(made.why));
+      if (made.available === false) return host.append(hint(prose(made.why)));
       host.append(
         el("div", { className: "made" }, ["seen", "shown", "drawn"].map((name) =>
           el("figure", {}, madePicture(made, name), el("figcaption", {}, MADE[name])))),
@@ -300,7 +300,7 @@ async function fetchCall() {
     known = null;
     put(byId("call"),
       el("header", {}, el("h2", {}, `Call ${wanted}`), closeButton()),
-      el("p", { className: "trouble", role: "alert" }, error.message));
+      trouble(error.message));
   }
 }
 

@@ -31,8 +31,8 @@ export const HOURS =
     .split(" ").map(hex);
 
 // Those of Okabe and Ito, without black; then the atlas's twenty.
-export const OKABE_ITO = "0072b2 e69f00 009e73 cc79a7 56b4e9 d55e00 f0e442".split(" ").map(hex);
-export const TWENTY =
+const OKABE_ITO = "0072b2 e69f00 009e73 cc79a7 56b4e9 d55e00 f0e442".split(" ").map(hex);
+const TWENTY =
   "377ec1 ff8509 b60254 25d367 ee7ef6 277e09 80bbd3 8c39bc 9b6f52 e85883 9e9f13 2fa188 9e71fd e09aaf 72577f d63907 a879aa 2b7068 3b51d3 05a92e"
     .split(" ").map(hex);
 export const SHAPES = ["circle", "diamond", "square"];

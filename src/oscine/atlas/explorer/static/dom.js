@@ -52,8 +52,16 @@ export function say(text) {
   byId("said").textContent = text;
 }
 
+export const trouble = (text) => el("p", { className: "trouble", role: "alert" }, prose(text));
+
 export function hint(...content) {
   return el("p", { className: "hint" }, ...content);
+}
+
+// A sentence of the server as one reads it: what stands in `these` is code.
+export function prose(text) {
+  const said = text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+  return said.split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
 }
 
 // What is shown while something loads, and what when it cannot be had.
@@ -65,7 +73,7 @@ export async function into(host, promise, draw) {
     draw(value);
   } catch (error) {
     if (error.name === "AbortError") return;
-    host.replaceChildren(el("p", { className: "trouble", role: "alert" }, error.message));
+    host.replaceChildren(trouble(error.message));
     if (!error.status) console.error(error); // a fault of the page, not an answer of the server
   } finally {
     host.removeAttribute("aria-busy");

@@ -92,7 +92,7 @@ export const askSplit = (number) =>
     "Its calls are parted into those that lie closest together. Whether that makes sense, you will hear. This can be undone.",
     "Split it", `/api/types/${number}/split`, {}, `${typeName(number)} was split.`);
 
-export async function undo() {
+async function undo() {
   byId("done").hidden = true;
   const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
   if (given === null) return;

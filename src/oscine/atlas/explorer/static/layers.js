@@ -2,13 +2,13 @@
 
 import { atlas } from "./atlas.js";
 import { MOST_LINES, lineSign, lines } from "./charts.js";
-import { add, button, byId, el, hint, into } from "./dom.js";
+import { add, button, byId, el, hint, into, prose } from "./dom.js";
 import { get } from "./server.js";
 import { go, onChange } from "./state.js";
 import { counted } from "./words.js";
 
 function draw(host, { available, why, layers, scores, verdict, problems, maps }) {
-  if (!available) host.append(hint(why), hint("The figure comes from labels that people gave: ", el("code", {}, "oscine evaluate LABELS.csv"), " makes it."));
+  if (!available) host.append(hint(prose(why)));
   else {
     add(host,
       el("p", { className: "verdict" }, verdict),

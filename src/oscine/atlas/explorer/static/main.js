@@ -4,7 +4,7 @@ import { atlas, load, points, rowOfEvent } from "./atlas.js";
 import { startBehaviour } from "./behaviour.js";
 import { askSound, mark, startCall, step, togglePlay } from "./call.js";
 import { isDark, setTheme } from "./colours.js";
-import { byId, el, say } from "./dom.js";
+import { byId, el, prose, say } from "./dom.js";
 import { askName } from "./edits.js";
 import { startLayers } from "./layers.js";
 import { setLasso, startMap } from "./mapview.js";
@@ -100,7 +100,7 @@ function startHead() {
     count(events, "call"), count(recordings, "recording"), longDuration(3600 * hours), count(types.length, "sound type"),
     sites.length > 1 ? count(sites.length, "site") : null,
   ].filter(Boolean).join(" · ");
-  byId("notes").append(...atlas.notes.map((note) => el("li", {}, note)));
+  byId("notes").append(...atlas.notes.map((note) => el("li", {}, prose(note))));
   byId("notes-part").hidden = atlas.notes.length === 0;
   byId("nothing").hidden = events > 0;
   byId("theme").onclick = () => {

@@ -5,7 +5,7 @@ import {
 } from "./atlas.js";
 import { asked } from "./call.js";
 import { HOURS, amount, category, colour, css } from "./colours.js";
-import { button, byId, el, hint, say, swatch } from "./dom.js";
+import { byId, el, prose, put, say, swatch } from "./dom.js";
 import { Scatter } from "./scatter.js";
 import { setSelection } from "./selection.js";
 import { columns, get, post } from "./server.js";
@@ -118,9 +118,9 @@ const COLOURINGS = {
     return made;
   },
   site: () => (atlas.has.sites ? byCategory(points.site, (n) => atlas.sites[n] || "no name", "site not known")
-    : "No site is known. Say where sites are in your folders when you index them: oscine index --site-from."),
+    : "No site is known. Say where sites are in your folders when you index them: `oscine index --site-from`"),
   hour: () => (atlas.has.times ? byHour()
-    : "No recording says when it was made, or in which time zone. oscine index --timezone tells the zone."),
+    : "No recording says when it was made, or in which time zone. `oscine index --timezone` tells the zone"),
   level: () => byAmount(points.level, ...ends(points.level), (from, to) => `${from.toFixed(0)} to ${to.toFixed(0)} dB`),
   likeness: async () => {
     const question = asked();
@@ -159,7 +159,7 @@ async function recolour() {
     made = error.message;
   }
   if (wanted !== state().colour) return; // Another colour was chosen since.
-  byId("map-trouble").textContent = typeof made === "string" ? made : "";
+  put(byId("map-trouble"), typeof made === "string" ? prose(made) : null);
   look = typeof made === "string" ? byType() : made;
   showLook();
   drawLegend();
@@ -372,7 +372,7 @@ async function drawFrom(layer) {
       places = { x, y };
       said.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
     } catch (error) {
-      said.textContent = error.message;
+      put(said, prose(error.message));
       return;
     }
   }
@@ -387,11 +387,10 @@ async function filter() {
   field.value = where ?? "";
   try {
     isMet = where ? (await columns("/api/points/where", { q: where })).is_met : null;
-    field.setCustomValidity("");
     byId("where-trouble").textContent = "";
   } catch (error) {
     isMet = null;
-    byId("where-trouble").textContent = error.message;
+    put(byId("where-trouble"), prose(error.message));
   }
 }
 

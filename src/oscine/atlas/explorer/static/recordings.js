@@ -8,7 +8,7 @@ import { columns, get } from "./server.js";
 import { Sonogram } from "./sonogram.js";
 import { event as chosen, go, onChange, state } from "./state.js";
 import { choose } from "./strips.js";
-import { clock, count, counted, dayText, fileName, hourText, longDuration, when } from "./words.js";
+import { count, counted, dayText, fileName, hourText, longDuration, when } from "./words.js";
 
 const PAGE = 100;
 const [AXIS_PX, END_PX, HEAD_PX, FOOT_PX, HOUR_PX] = [34, 70, 4, 18, 9];

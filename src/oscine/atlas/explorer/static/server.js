@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 const AGAIN_MS = 2000; // Between two tries while the server is gone.
 const MOST_WAITS = 60; // For a busy server.
 
-export class ServerError extends Error {
+class ServerError extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;

@@ -33,7 +33,7 @@ export function choose(number) {
 }
 
 // What is known of a call without asking, in words.
-export function said(number) {
+function said(number) {
   const row = rowOfEvent(number);
   if (row === undefined) return `Call ${number}`;
   const type = points.type[row];

@@ -34,7 +34,7 @@ export function clock(seconds, digits = 2) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-export function zone(utcOffsetMin) {
+function zone(utcOffsetMin) {
   if (utcOffsetMin === null) return "UTC";
   if (utcOffsetMin === 0) return "UTC+0";
   const [hours, minutes] = [Math.floor(Math.abs(utcOffsetMin) / 60), Math.abs(utcOffsetMin) % 60];
