@@ -31,7 +31,7 @@ export function bars(name, values, titles, ticks, tints = null) {
 
 const TINTS = ["vermilion", "blue", "green", "purple", "orange", "sky"];
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 2", "10 4"];
-const [PLOT_WIDTH, PLOT_HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 230, 40, 14, 10, 38];
+const [PLOT_WIDTH, PLOT_HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 230, 60, 14, 10, 38];
 
 export const lineSign = (n) =>
   svg("svg", { viewBox: "0 0 34 16", class: `sign-line tint-${TINTS[n % TINTS.length]}`, "aria-hidden": "true" },

@@ -10,8 +10,10 @@ import { counted } from "./words.js";
 function draw(host, { available, why, layers, scores, verdict, problems, maps }) {
   if (!available) host.append(hint(prose(why)));
   else {
+    const [claim, ...families] = verdict.split(/(?<=\.) (?=\w+:)/);
     add(host,
-      el("p", { className: "verdict" }, verdict),
+      el("p", { className: "verdict" }, claim),
+      el("ul", { className: "sentences" }, families.map((sentence) => el("li", {}, prose(sentence)))),
       hint("How well each layer tells what was measured in the sounds (R²), and what people called them (balanced accuracy), on recordings that were kept apart. Layer 0 is the sound as it goes in. Bars: 90 % interval."),
       el("div", { className: "figures" }, panels(layers, scores)),
       table(layers, scores),
