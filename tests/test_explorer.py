@@ -435,6 +435,12 @@ def test_parts_of_a_sound_make_the_whole_and_broken_ranges_do_no_harm(client):
     assert b"".join(part.content for part in parts) == whole.content
     beyond = client.get(url, headers={"Range": f"bytes={n}-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{n}")
+    other = {"Range": "bytes=5-9", "If-Range": '"another"'}
+    assert client.get(url, headers=other).content == whole.content
+    same = {"Range": "bytes=5-9", "If-Range": whole.headers["etag"]}
+    assert client.get(url, headers=same).content == whole.content[5:10]
+    known = {"If-None-Match": whole.headers["etag"]}
+    assert client.get(url, headers=known).status_code == 304
     for broken in ("bytes=5-2", "bytes=0-1,5-9", "lines=0-5", "bytes=a-b", "bytes=-", "x" * 500):
         answer = client.get(url, headers={"Range": broken})
         assert (answer.status_code, answer.content) == (200, whole.content)
@@ -735,6 +741,8 @@ def test_a_token_is_needed_where_others_can_ask(atlas):
             steps.explore(atlas, host=host)
     with pytest.raises(WrongArgument, match="at least 16 characters"):
         steps.explore(atlas, token="short", port=0)
+    with pytest.raises(WrongArgument, match="at least 16 characters"):
+        steps.explore(atlas, token="", port=0)
     with pytest.raises(WrongArgument, match="cannot be read"):
         steps.explore(atlas, token="@nowhere", port=0)
     assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))

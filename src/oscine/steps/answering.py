@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -113,8 +113,9 @@ class WorkspaceSource:
         self._maps: dict[tuple[str, int], bytes | float | Unanswered] = {}
 
     def warm(self) -> None:
-        """Make ready what most questions need."""
-        self._state()
+        """Make ready what most questions need; what is wrong is said to whoever asks."""
+        with suppress(Unanswered):
+            self._state()
 
     def close(self) -> None:
         """Close all files, and end what works apart."""
@@ -309,14 +310,16 @@ class WorkspaceSource:
         interval = checked(round(start_s * rate), stop, row.n_samples, rate, row.n_channels)
         return extremes(file, interval, _channel(row), columns)
 
-    def audio(self, number: int, start_sample: int, stop_sample: int | None, speed: float) -> Wav:
-        """Return a stretch of a recording to be heard."""
-        file, row = self._file(number)
+    def audio(
+        self, number: int, start_sample: int, stop_sample: int | None, speed: float
+    ) -> tuple[str, Wav]:
+        """Return a stretch of a recording to be heard, and what stands for it."""
+        now, (file, row) = self._state(), self._file(number)
         stop = row.n_samples if stop_sample is None else stop_sample
         interval = checked(start_sample, stop, row.n_samples, row.sample_rate_hz, row.n_channels)
-        return self._sounds.get(
-            (number, interval, speed), lambda: wav_of(file, interval, _channel(row), speed)
-        )
+        tag = f"{now.key}-{number}-{interval.start}-{interval.stop}-{speed}"
+        wav = self._sounds.get(tag, lambda: wav_of(file, interval, _channel(row), speed))
+        return tag, wav
 
     def timeline(self) -> bytes:
         """Return what was recorded and heard in each hour of each day."""
@@ -740,11 +743,11 @@ class _Sounds:
     """Sounds that were asked for last: a browser asks for each in parts."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Any, Wav] = OrderedDict()
+        self._kept: OrderedDict[str, Wav] = OrderedDict()
         self._n_bytes = 0
         self._changing = threading.Lock()
 
-    def get(self, key: Any, make: Callable[[], Wav]) -> Wav:
+    def get(self, key: str, make: Callable[[], Wav]) -> Wav:
         with self._changing:
             if key in self._kept:
                 self._kept.move_to_end(key)

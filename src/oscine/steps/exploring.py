@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from socket import gethostname
 
 from oscine.config import WrongArgument
 from oscine.workspace.folder import Workspace
@@ -80,9 +81,11 @@ def explore(
     source = WorkspaceSource(Workspace(folder))
     try:
         with listening(host, port, PORT, MOST_PORTS) as (socket, at):
-            access = Access(token=said) if said else Access.of_this_computer(at)
+            is_open = said is not None
+            access = Access(token=said) if is_open else Access.of_this_computer(at, host)
             app = create_app(source, access)
-            address = f"http://{f'[{host}]' if ':' in host else host}:{at}/"
+            is_anywhere = host in ("0.0.0.0", "::")
+            address = _address(gethostname() if is_anywhere else host, at)
             notes = []
             if port is None and at != PORT:
                 notes.append(f"port {PORT} is used: this is the next that is free")
@@ -95,17 +98,22 @@ def explore(
                         address=address,
                         host=host,
                         port=at,
-                        needs_token=said is not None,
+                        needs_token=is_open,
                         notes=notes,
                     )
                 )
             # Meanwhile the socket keeps whoever knocks.
             threading.Thread(target=source.warm, daemon=True).start()
             if is_shown:
-                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+                here = _address(LOOPBACK, at) if is_anywhere else address
+                threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
             serve(app, socket)
     finally:
         source.close()
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def is_loopback(host: str) -> bool:

@@ -118,9 +118,9 @@ class Access:
             )
 
     @classmethod
-    def of_this_computer(cls, port: int) -> Access:
-        """Return the access of whoever sits at this computer."""
-        names = ("127.0.0.1", "localhost", "[::1]")
+    def of_this_computer(cls, port: int, host: str = "127.0.0.1") -> Access:
+        """Return the access of whoever sits at this computer, which is listened on at a host."""
+        names = ("127.0.0.1", "localhost", "[::1]", host.lower())
         bare = names if port == 80 else ()
         return cls(hosts=frozenset([*(f"{name}:{port}" for name in names), *bare]))
 

@@ -9,7 +9,7 @@ are told to come again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from typing import Annotated, Any, Literal, TypeVar
@@ -342,13 +342,20 @@ def _add_recordings(app: FastAPI, source: Source, work: _Work) -> None:
         speed: Annotated[Literal["1", "0.5", "0.25", "0.1"], Query()] = "1",
     ) -> Response:
         """Return a stretch of a recording to be heard; slower by a lower rate. Knows ranges."""
-        wav = await work.quick(source.audio, recording, start_sample, stop_sample, float(speed))
+        tag, wav = await work.quick(
+            source.audio, recording, start_sample, stop_sample, float(speed)
+        )
         headers = {
+            **_keeping(tag),
             "X-Start-Sample": str(wav.start_sample),
             "X-Stop-Sample": str(wav.stop_sample),
-            "Cache-Control": "private, max-age=300",
         }
-        return ranged(request.headers.get("range"), wav.data, "audio/wav", headers)
+        if _is_known(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        asked = request.headers.get("range")
+        if request.headers.get("if-range") not in (None, headers["ETag"]):
+            asked = None  # the parts that it has are of another sound
+        return ranged(asked, wav.data, "audio/wav", headers)
 
     @app.get("/api/timeline", response_class=Response, responses=_binary(BYTES, "Hours."))
     async def timeline() -> Response:
@@ -476,13 +483,20 @@ def _kept(
     request: Request, data: bytes, kind: str, tag: str = "", *, is_fixed: bool = False
 ) -> Response:
     """Return bytes that a browser may keep, and nothing where it has them."""
-    tag = f'"{tag or hashlib.sha256(data).hexdigest()[:32]}"'
-    keeping = "private, max-age=31536000, immutable" if is_fixed else "private, no-cache"
-    headers: Mapping[str, str] = {"ETag": tag, "Cache-Control": keeping}
-    known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
-    if tag in known:
+    headers = _keeping(tag or hashlib.sha256(data).hexdigest()[:32], is_fixed=is_fixed)
+    if _is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=kind, headers=headers)
+
+
+def _keeping(tag: str, *, is_fixed: bool = False) -> dict[str, str]:
+    kept = "max-age=31536000, immutable" if is_fixed else "no-cache"
+    return {"ETag": f'"{tag}"', "Cache-Control": f"private, {kept}"}
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    known = request.headers.get("if-none-match", "").split(",")
+    return tag in [one.strip() for one in known]
 
 
 def _numbers(text: str) -> list[int]:

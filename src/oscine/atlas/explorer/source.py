@@ -316,8 +316,10 @@ class Source(Protocol):
         """Return the extremes of a stretch of a recording."""
         ...
 
-    def audio(self, number: int, start_sample: int, stop_sample: int | None, speed: float) -> Wav:
-        """Return a stretch of a recording to be heard."""
+    def audio(
+        self, number: int, start_sample: int, stop_sample: int | None, speed: float
+    ) -> tuple[str, Wav]:
+        """Return a stretch of a recording to be heard, and what stands for it."""
         ...
 
     def reconstruction(self, number: int, seed: int) -> bytes | str:
