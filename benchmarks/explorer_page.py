@@ -23,12 +23,10 @@ from pathlib import Path
 
 import atlas_fixture
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SIZE = {"width": 1440, "height": 900}
-HOVERS = 40
-DRAG_S = 5.0
 
 # Times what the page itself cannot know: when the pointer came, and when the picture was there.
 WATCH_HOVER = """() => {
@@ -69,7 +67,12 @@ def main() -> None:
         workspace = arguments.workspace or atlas_fixture.write(Path(folder), arguments.events)
         server, address = served(workspace)
         try:
-            result = {"renderer": "headless Chromium, software", **looked_at(address)}
+            with sync_playwright() as playwright:
+                flags = ["--no-sandbox", "--disable-gpu"]
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+                result = looked_at(browser, address, hovers=40, drag_s=5.0)
+                browser.close()
+            result["renderer"] = "headless Chromium, software"
             result["server_peak_mb"] = peak_mb(server.pid)
         finally:
             server.send_signal(signal.SIGINT)
@@ -95,20 +98,17 @@ def served(workspace: Path) -> tuple[subprocess.Popen[bytes], str]:
     raise RuntimeError(f"oscine explore ended with {server.returncode}")
 
 
-def looked_at(address: str) -> dict[str, object]:
-    """Open the page, point at calls, drag the map."""
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_page(viewport=SIZE)
-        began = time.perf_counter()
-        page.goto(address)
-        page.wait_for_selector("body:not(.starting)", timeout=60_000)
-        page.evaluate("new Promise(requestAnimationFrame)")
-        first_s = time.perf_counter() - began
-        points = page.evaluate("import('/static/atlas.js').then(({ points }) => points.n)")
-        hovers_ms, frames_ms = hovered(page), dragged(page)
-        browser.close()
+def looked_at(browser: Browser, address: str, *, hovers: int, drag_s: float) -> dict[str, object]:
+    """Open the page, point at so many calls, drag the map for so long."""
+    page = browser.new_page(viewport=SIZE)
+    began = time.perf_counter()
+    page.goto(address)
+    page.wait_for_selector("body:not(.starting)", timeout=60_000)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    first_s = time.perf_counter() - began
+    points = page.evaluate("import('/static/atlas.js').then(({ points }) => points.n)")
+    hovers_ms, frames_ms = hovered(page, hovers), dragged(page, drag_s)
+    page.close()
     return {
         "points": points,
         "first_picture_s": round(first_s, 2),
@@ -122,23 +122,23 @@ def looked_at(address: str) -> dict[str, object]:
     }
 
 
-def hovered(page: Page) -> list[float]:
+def hovered(page: Page, n: int) -> list[float]:
     """Point here and there, and return how long each new picture took."""
     box = page.locator("#map").bounding_box()
     assert box is not None
     page.evaluate(WATCH_HOVER)
     rng = np.random.default_rng(0)
-    for _ in range(20 * HOVERS):
+    for _ in range(50 * n):
         x, y = rng.uniform(0.15, 0.85, 2)
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         if page.locator(".hover").is_visible():
             page.wait_for_timeout(300)
-        if page.evaluate("window.hovers.length") >= HOVERS:
+        if page.evaluate("window.hovers.length") >= n:
             break
     return page.evaluate("window.hovers")
 
 
-def dragged(page: Page) -> list[float]:
+def dragged(page: Page, drag_s: float) -> list[float]:
     """Drag the map about for some seconds, and return the time between frames."""
     box = page.locator("#map").bounding_box()
     assert box is not None
@@ -146,7 +146,7 @@ def dragged(page: Page) -> list[float]:
     page.mouse.move(x, y)
     page.mouse.down()
     page.evaluate(WATCH_FRAMES)
-    until = time.perf_counter() + DRAG_S
+    until = time.perf_counter() + drag_s
     n = 0
     while time.perf_counter() < until:
         n += 1

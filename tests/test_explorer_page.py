@@ -3,7 +3,9 @@
 import io
 import re
 import shutil
+import sys
 import threading
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -305,6 +307,16 @@ def test_on_a_phone_a_call_is_chosen_and_closed(page_of):
     expect(page.locator("#play")).to_be_in_viewport()
     page.get_by_role("button", name="Close this call").click()
     expect(page.locator("#call")).to_be_empty()
+
+
+def test_the_benchmark_sees_pictures_and_frames(browser, address):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    import explorer_page
+
+    seen = explorer_page.looked_at(browser, address, hovers=1, drag_s=0.5)
+    assert seen["points"] == httpx.get(f"{address}/api/atlas").json()["shown"]
+    assert seen["hovers"] == 1
+    assert seen["frames"] > 0
 
 
 def test_trouble_is_said(page_of):

@@ -1,9 +1,9 @@
 // The calls within the lasso: a list that is listened through.
 
-import { points, typeSwatch, typeTitle } from "./atlas.js";
+import { NOT_GROUPED, points, typeSwatch, typeTitle } from "./atlas.js";
 import { button, byId, el, hint, say } from "./dom.js";
 import { stop } from "./player.js";
-import { go } from "./state.js";
+import { go, state } from "./state.js";
 import { playEvent, strip } from "./strips.js";
 import { count, counted } from "./words.js";
 
@@ -69,12 +69,19 @@ function draw(rows) {
     list, more,
     el("details", {},
       el("summary", {}, "Take them home"),
-      hint("Save the numbers of these calls as a table; each is the event number that ", el("code", {}, "oscine export"), " and every other table of the workspace use. ",
-        "To take whole sound types home, ask ", el("code", {}, "oscine export --help"), "."),
-      button("Save as CSV", save)),
+      hint("A table of the numbers of these calls, which every table of the workspace uses:"),
+      button("Save as CSV", save),
+      hint("Whole sound types as clips, tables for Raven, Audacity or R, or a page to share:"),
+      el("p", {}, el("code", {}, exportCommand(most)))),
   );
   show();
   say(`${count(events.length, "call")} chosen`);
+}
+
+function exportCommand(counts) {
+  const types = counts.filter(([type]) => type !== NOT_GROUPED).map(([type]) => ` --cluster ${type}`).join("");
+  const where = state().where ? ` --where "${state().where}"` : "";
+  return `oscine export --to clips${types}${where} --out clips`;
 }
 
 function save() {
