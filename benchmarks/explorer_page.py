@@ -135,7 +135,7 @@ def hovered(page: Page, n: int) -> list[float]:
             page.wait_for_timeout(300)
         if page.evaluate("window.hovers.length") >= n:
             break
-    return page.evaluate("window.hovers")
+    return page.evaluate("window.hovers")[:n]
 
 
 def dragged(page: Page, drag_s: float) -> list[float]:
