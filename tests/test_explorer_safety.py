@@ -503,8 +503,8 @@ BOMBS = {
     "a header alone": lambda: b"RIFF\x00\x00\x00\x00WAVE",
     "FLAC that ends at once": lambda: b"fLaC" + bytes(100),
     "Ogg that ends at once": lambda: b"OggS" + bytes(100),
-    "a playlist": lambda: b"#EXTM3U\nfile:///etc/passwd\n",
-    "a name of another file": lambda: b"ffconcat version 1.0\nfile /etc/passwd\n",
+    "a playlist": lambda: b"#EXTM3U\nfile:///dev/zero\n",
+    "a name of another file": lambda: b"ffconcat version 1.0\nfile /dev/zero\n",
 }
 
 

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -94,6 +94,8 @@ class WorkspaceSource:
         It holds no events yet, or a file is damaged.
     """
 
+    version = __version__
+
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.config: OscineConfig = asked_config(workspace, (), None, "picture")[1]
@@ -136,7 +138,7 @@ class WorkspaceSource:
         has_times = bool((overview.recordings.starts_ms != UNKNOWN_MS).any())
         return Atlas(
             title=f"Sound atlas of {self.workspace.folder.resolve().name}",
-            version=__version__,
+            version=self.version,
             key=now.key,
             grouping=now.grouping,
             events=len(overview.numbers),
@@ -331,10 +333,11 @@ class WorkspaceSource:
         self, like: Sequence[int], unlike: Sequence[int], top: int, own: int, where: str | None
     ) -> Similar:
         """Return the events that are most like some events."""
-        with self._archive(self._state()) as archive, _in_time(archive.catalogue):
+        with self._archive(self._state()) as archive:
             liked = [archive.event(number) for number in like]
             unliked = [archive.event(number) for number in unlike]
-            report = alike(archive, liked, unliked, top=top, own=own, where=where)
+            with nullcontext() if where is None else _in_time(archive.catalogue):
+                report = alike(archive, liked, unliked, top=top, own=own, where=where)
             return _similar(report, archive.catalogue, len(like) + len(unlike))
 
     def similar_to(
@@ -451,8 +454,8 @@ class WorkspaceSource:
         if found is None:
             why = "labels say what each layer knows: run `oscine evaluate`"
             return {"available": False, "why": why, "maps": maps}
-        names = ("layers", "scores", "verdict", "problems")
-        return {"available": True, "why": "", "maps": maps, **{name: found[name] for name in names}}
+        said = {name: found.get(name) for name in ("layers", "scores", "verdict", "problems")}
+        return {"available": True, "why": "", "maps": maps, **said}
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
@@ -658,7 +661,7 @@ class _Now:
                 f"{n_untimed:,} recordings have no time but that of their file's last change: "
                 "none is shown for them"
             )
-        names = sound_type_names(catalogue)
+        names, labels = sound_type_names(catalogue), _Labels.of(workspace, catalogue)
         of_grouping = grouping.fingerprint if grouping is not None else ""
         of_archive = archive.fingerprint if archive is not None else ""
         model = catalogue.stage("pretrain")
@@ -671,11 +674,11 @@ class _Now:
             tape=open_tape(workspace, catalogue, config)[0],
             hours=round(summary.heard_s / 3600, 4),
             has_model=model is not None and model.finished and _has_torch(),
-            labels=_Labels.of(workspace, catalogue),
+            labels=labels,
             names=names,
             looks=looks,
             exemplars=dict(enumerate(exemplars)),
-            notes=notes,
+            notes=[*notes, *labels.notes],
         )
 
 
@@ -686,12 +689,13 @@ class _Labels:
     values: dict[str, list[str]]
     matched: Matched
     recordings: list[RecordingRow]
+    notes: list[str]
 
     @classmethod
     def of(cls, workspace: Workspace, catalogue: Catalogue) -> _Labels:
-        nothing = cls(values={}, matched=Matched(annotations=(), problems=()), recordings=[])
         if not workspace.labels_file.exists():
-            return nothing
+            nothing = Matched(annotations=(), problems=())
+            return cls(values={}, matched=nothing, recordings=[], notes=[])
         with LabelBook(workspace.labels_file, is_read_only=True) as book:
             annotations = book.annotations()
         said: dict[str, set[str]] = {}
@@ -705,6 +709,11 @@ class _Labels:
             },
             matched=match_recordings(annotations, recordings),
             recordings=recordings,
+            notes=[
+                f"labels {name!r} are not shown: {len(values):,} different ones are no categories"
+                for name, values in said.items()
+                if len(values) > MOST_LABELS
+            ],
         )
 
     def of_events(self, events: Sequence[EventRow], name: str) -> list[str | None]:

@@ -20,7 +20,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from oscine import __version__
 from oscine.atlas.explorer.access import SIMILAR, Access, Guard
 from oscine.atlas.explorer.ranges import ranged
 from oscine.atlas.explorer.source import (
@@ -43,6 +42,8 @@ QUICK_AT_ONCE, SLOW_AT_ONCE, APART_AT_ONCE = 12, 2, 4
 MOST_WAITING = 64
 """Slow questions that wait; more are told to come again."""
 MOST_EXAMPLES = 32
+LONG_S = 600.0
+"""To draw a longer stretch may take a second."""
 KINDS = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -109,7 +110,7 @@ def create_app(source: Source, access: Access) -> Guard:
     """
     app = FastAPI(
         title="Oscine: a sound atlas",
-        version=__version__,
+        version=source.version,
         description="Events, recordings and sound types of one finished workspace.",
         docs_url=None,  # they load from elsewhere
         redoc_url=None,
@@ -312,8 +313,9 @@ def _add_recordings(app: FastAPI, source: Source, work: _Work) -> None:
         columns: Columns = 1000,
     ) -> Response:
         """Return the picture of a stretch of a recording, the highest level of each column."""
-        found = await work.quick(source.spectrogram, recording, start_s, stop_s, columns)
-        return _columns(found)
+        is_long = stop_s is None or stop_s - start_s > LONG_S
+        ask = work.slow if is_long else work.quick
+        return _columns(await ask(source.spectrogram, recording, start_s, stop_s, columns))
 
     @app.get(
         "/api/recordings/{recording}/waveform",

@@ -270,7 +270,14 @@ class Source(Protocol):
 
     Every method may raise :class:`Unanswered`, or :class:`oscine.config.WrongArgument` for what
     cannot be meant. Bytes are columns (`oscine.atlas.explorer.columns`) unless it is said.
+
+    Attributes
+    ----------
+    version : str
+        Of Oscine.
     """
+
+    version: str
 
     def atlas(self) -> Atlas:
         """Return what a page needs first."""
