@@ -30,8 +30,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: Chromium i
 
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
-MARGIN = 0.05
-"""Of the map, left free around all points."""
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +84,9 @@ def page_of(browser, address):
     assert complaints == []
 
 
-POINTS = """import("/static/atlas.js").then(({ points }) => Object.fromEntries(
-    ["event", "x", "y", "type", "hour"].map((name) => [name, Array.from(points[name])])))"""
+POINTS = """Promise.all([import("/static/atlas.js"), import("/static/mapview.js")]).then(
+    ([{ points }, { drawnAt }]) => ({
+        event: Array.from(points.event), hour: Array.from(points.hour), places: drawnAt() }))"""
 
 
 class Map:
@@ -96,12 +95,8 @@ class Map:
     def __init__(self, page):
         self.page = page
         self.box = page.locator("#map").bounding_box()
-        self.points = {name: np.array(column) for name, column in page.evaluate(POINTS).items()}
-        x, y = self.points["x"], self.points["y"]
-        width, height = self.box["width"], self.box["height"]
-        scale = (1 - 2 * MARGIN) * min(width / np.ptp(x), height / np.ptp(y))
-        self.left = width / 2 + (x - (x.min() + x.max()) / 2) * scale
-        self.top = height / 2 - (y - (y.min() + y.max()) / 2) * scale
+        self.points = page.evaluate(POINTS)
+        self.left, self.top = np.array(self.points["places"]).T
 
     def lonely(self):
         """Return the row of a point that no other is near, away from the buttons."""
@@ -131,7 +126,7 @@ def test_a_point_is_seen_when_pointed_at_and_heard_in_context_when_clicked(page_
     assert strip.evaluate("(image) => image.naturalWidth") > 0
 
     page.mouse.click(*shown.on_screen(row))
-    event = int(shown.points["event"][row])
+    event = shown.points["event"][row]
     expect(page).to_have_url(re.compile(f"event={event}"))
     expect(page.locator("#call-heading")).to_have_text(f"Call {event}")
     audio = page.locator("#audio")
@@ -313,9 +308,9 @@ def test_the_benchmark_sees_pictures_and_frames(browser, address):
     sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
     import explorer_page
 
-    seen = explorer_page.looked_at(browser, address, hovers=1, drag_s=0.5)
+    seen = explorer_page.looked_at(browser, address, hovers=3, drag_s=0.5)
     assert seen["points"] == httpx.get(f"{address}/api/atlas").json()["shown"]
-    assert seen["hovers"] == 1
+    assert seen["hovers"] > 0
     assert seen["frames"] > 0
 
 

@@ -347,6 +347,9 @@ function onhover(row, at) {
   card.style.bottom = at[1] < height / 2 ? "auto" : `${height - at[1] + BESIDE_PX}px`;
 }
 
+// Where each point is drawn, as [x, y] from the corner of the map; for tests and measurements.
+export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x, places.y[row]));
+
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
 async function drawFrom(layer) {
