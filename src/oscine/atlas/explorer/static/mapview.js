@@ -18,6 +18,7 @@ const BINS = 8; // Of what is a matter of degree.
 const MOST_LABELS = 24; // Numbers written on the map.
 const MOST_CORNERS = 40; // Of a lasso, so that it fits an address.
 const AGAIN_MS = 800; // Between two looks whether another map is made.
+const LEAST_ALIKE = 0.2; // At which the scale of likeness ends.
 const NOTHING = "nothing"; // Is shown.
 const BESIDE_PX = 14; // Between the pointer and the picture of what it points at.
 const QUIET = 0.85; // How far what is not meant fades into the paper.
@@ -98,11 +99,14 @@ function byHour() {
   };
 }
 
+function quantile(values, share) {
+  const sorted = Float32Array.from(values).filter((value) => !Number.isNaN(value)).sort();
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
+}
+
 // Rounded ends between which most values lie.
 function ends(values) {
-  const sorted = Float32Array.from(values).filter((value) => !Number.isNaN(value)).sort();
-  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
-  const [least, most] = [Math.floor(at(0.01)), Math.ceil(at(0.99))];
+  const [least, most] = [Math.floor(quantile(values, 0.01)), Math.ceil(quantile(values, 0.99))];
   return [least, Math.max(most, least + 1)];
 }
 
@@ -126,7 +130,10 @@ const COLOURINGS = {
     const question = asked();
     if (!question) return "Choose a call first: then the others are coloured by how alike they are to it.";
     const { cosine } = await columns("/api/points/likeness", question);
-    return byAmount(cosine, 0, 0.8, (from, to) => (from <= 0 ? `below ${to.toFixed(1)}` : to >= 0.79 ? `${from.toFixed(1)} and more` : `${from.toFixed(1)} to ${to.toFixed(1)}`));
+    // To where but the most alike lie beyond: in many archives no two calls are very alike.
+    const most = Math.max(LEAST_ALIKE, Math.ceil(10 * quantile(cosine, 0.998)) / 10);
+    return byAmount(cosine, 0, most, (from, to) =>
+      (from <= 0 ? `below ${to.toFixed(2)}` : to >= most ? `${from.toFixed(2)} and more` : `${from.toFixed(2)} to ${to.toFixed(2)}`));
   },
   label: async (name) => {
     const label = atlas.labels.find((each) => each.name === name);
@@ -239,17 +246,13 @@ function paintOver(context, toScreen) {
   [context.lineWidth, context.strokeStyle] = [2, accent];
 }
 
-function median(values) {
-  return Float32Array.from(values).sort()[Math.floor(values.length / 2)];
-}
-
 function findMiddles() {
   const rows = new Map(atlas.types.map(({ number }) => [number, []]));
   points.type.forEach((type, row) => {
     if (!Number.isNaN(places.x[row])) rows.get(type)?.push(row);
   });
   middles = [...rows].filter(([, members]) => members.length).map(([type, members]) => ({
-    type, x: median(members.map((row) => places.x[row])), y: median(members.map((row) => places.y[row])),
+    type, x: quantile(members.map((row) => places.x[row]), 0.5), y: quantile(members.map((row) => places.y[row]), 0.5),
   }));
 }
 
