@@ -21,7 +21,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -194,6 +193,8 @@ class Guard:
         self.app = app
         self._access = access
         self._sessions = _Sessions()
+        # Browsers do not tell the ports of a host apart: each server has a name of its own.
+        self._cookie = f"{COOKIE}_{secrets.token_hex(4)}"
         self._requests = _Allowance(RATE_PER_S, BURST)
         self._writes = _Allowance(WRITES_PER_S, WRITE_BURST)
         self._tries = _Allowance(TRIES_PER_S, TRY_BURST)
@@ -267,11 +268,12 @@ class Guard:
             raise _Refused(403, "a page of another origin may not ask")
 
     def _is_inside(self, headers: dict[bytes, bytes]) -> bool:
-        try:
-            cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return False
-        return COOKIE in cookies and self._sessions.has(cookies[COOKIE].value)
+        # Other servers of this computer may have put anything beside it.
+        for one in headers.get(b"cookie", b"").decode("latin-1").split(";"):
+            name, _, value = one.strip().partition("=")
+            if name == self._cookie and self._sessions.has(value):
+                return True
+        return False
 
     async def _enter(
         self,
@@ -302,7 +304,7 @@ class Guard:
             return await _ask_for_token(answer, "/", "That is not the token. " + ASKED, 403)
         is_secure = scope["scheme"] == "https" or headers.get(b"x-forwarded-proto") == b"https"
         cookie = (
-            f"{COOKIE}={self._sessions.begin()}; Path=/; Max-Age={SESSION_S}; HttpOnly; "
+            f"{self._cookie}={self._sessions.begin()}; Path=/; Max-Age={SESSION_S}; HttpOnly; "
             f"SameSite=Strict{'; Secure' if is_secure else ''}"
         )
         headers_out = [(b"location", b"/"), (b"set-cookie", cookie.encode())]

@@ -498,7 +498,7 @@ def _keeping(tag: str, *, is_fixed: bool = False) -> dict[str, str]:
 
 def _is_known(request: Request, tag: str) -> bool:
     known = request.headers.get("if-none-match", "").split(",")
-    return tag in [one.strip() for one in known]
+    return tag in [one.strip().removeprefix("W/") for one in known]
 
 
 def _numbers(text: str) -> list[int]:
