@@ -54,6 +54,13 @@ export function say(text) {
 
 export const trouble = (text) => el("p", { className: "trouble", role: "alert" }, prose(text));
 
+// Says what went wrong above everything else, until it is put away.
+export function complain(text) {
+  const away = button("×", () => (byId("trouble").hidden = true), { className: "close", ariaLabel: "Close" });
+  put(byId("trouble"), el("span", {}, prose(text)), away);
+  byId("trouble").hidden = false;
+}
+
 export function hint(...content) {
   return el("p", { className: "hint" }, ...content);
 }

@@ -2,7 +2,7 @@
 // with who said it and when; who that is is asked once and remembered by the browser.
 
 import { atlas, reload, typeName, typeOf, typeTitle } from "./atlas.js";
-import { button, byId, el, hint, into, put, say } from "./dom.js";
+import { button, byId, complain, el, hint, into, put, say } from "./dom.js";
 import { get, post } from "./server.js";
 import { count } from "./words.js";
 
@@ -46,14 +46,13 @@ async function change(path, body, done) {
     say(done);
     tellDone(done);
   } catch (error) {
-    byId("trouble").textContent = error.message;
-    byId("trouble").hidden = false;
-    say(error.message);
+    complain(error.message);
   }
 }
 
 let fading = null;
 function tellDone(text) {
+  byId("trouble").hidden = true;
   const done = byId("done");
   done.replaceChildren(text, " ", button("Undo", undo, { className: "link" }));
   done.hidden = false;

@@ -4,7 +4,7 @@ import { atlas, load, points, rowOfEvent } from "./atlas.js";
 import { startBehaviour } from "./behaviour.js";
 import { askSound, mark, startCall, step, togglePlay } from "./call.js";
 import { isDark, setTheme } from "./colours.js";
-import { byId, el, prose, say } from "./dom.js";
+import { byId, complain, el, prose, say } from "./dom.js";
 import { askName } from "./edits.js";
 import { startLayers } from "./layers.js";
 import { setLasso, startMap } from "./mapview.js";
@@ -129,8 +129,7 @@ try {
   startBehaviour();
   startKeys();
 } catch (error) {
-  byId("trouble").textContent = error.message;
-  byId("trouble").hidden = false;
+  complain(error.message);
   if (!error.status) throw error;
 } finally {
   document.body.classList.remove("starting");

@@ -2,7 +2,7 @@
 // whose detail is the span {recording, start_s, stop_s, event} and, for a position, at_s in the
 // recording.
 
-import { byId, el, say } from "./dom.js";
+import { byId, complain, el, say } from "./dom.js";
 import { address } from "./server.js";
 import { go, onChange, state } from "./state.js";
 
@@ -87,12 +87,9 @@ onChange((_, changed) => {
 async function whyNot(source, error) {
   const answer = await fetch(source, { headers: { Range: "bytes=0-0" } }).catch(() => null);
   const said = answer && !answer.ok ? (await answer.json().catch(() => ({}))).error : null;
-  const text = said ?? (error.name === "NotAllowedError"
+  complain(said ?? (error.name === "NotAllowedError"
     ? "The browser wants a click before it plays sounds."
-    : "This sound cannot be played.");
-  byId("trouble").textContent = text;
-  byId("trouble").hidden = false;
-  say(text);
+    : "This sound cannot be played."));
 }
 
 function follow() {

@@ -109,7 +109,10 @@ export function startTypes() {
   let isDrawn = false;
   addEventListener("regrouped", () => {
     isDrawn = false;
-    if (state().view === "types") show();
+    if (state().view !== "types") return;
+    const worked = document.activeElement?.closest(".type")?.id;
+    show();
+    byId(worked)?.focus();
   });
   function show() {
     if (!isDrawn) draw();
