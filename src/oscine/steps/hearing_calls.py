@@ -20,6 +20,7 @@ from oscine.embedding.intervals import FrameInterval, frame_intervals
 from oscine.embedding.readout import Readout
 from oscine.search.similarity import described, draw_events, joined
 from oscine.steps.examples import Archive, Asked
+from oscine.steps.naming import grouping_fingerprint
 from oscine.steps.shared import Progress, archive_of, looked_at, needed, open_tape
 from oscine.workspace.catalogue import Catalogue
 from oscine.workspace.folder import Workspace
@@ -89,13 +90,11 @@ def _made_from(catalogue: Catalogue, readout: Readout) -> str:
     """Return what stands for all that the readout for individuals is fitted on."""
     from oscine.embedding.individual import individual_config
 
-    # The step that groups is named by all that its sound types depend on.
-    grouped = catalogue.stage("cluster")
     return fingerprint(
         readout.encoder,
         archive_of(catalogue),
         individual_config(readout.config),
-        grouped.fingerprint if grouped is not None and grouped.finished else "",
+        grouping_fingerprint(catalogue),
     )
 
 

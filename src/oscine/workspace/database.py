@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -40,6 +41,8 @@ class Database:
     """The way out of a damaged file."""
     if_other_version: ClassVar[str]
     """The way out of a file of another version."""
+    upgrades: ClassVar[Mapping[int, Callable[[sqlite3.Connection], None]]] = {}
+    """What makes a file of some older version one of the next, within a transaction."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +86,12 @@ class Database:
         self._connection.close()
 
     def _prepare(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if self._version() in self.upgrades:
+            with self._transaction():
+                while (version := self._version()) in self.upgrades:  # nobody was quicker
+                    self.upgrades[version](self._connection)
+                    self._connection.execute(f"PRAGMA user_version = {version + 1}")
+        version = self._version()
         if version == self.schema_version:
             return
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -95,6 +103,9 @@ class Database:
         # One script, one transaction: a process killed here leaves no half-made file.
         script = f"BEGIN; {self.schema} PRAGMA user_version = {self.schema_version}; COMMIT;"
         self._connection.executescript(script)
+
+    def _version(self) -> int:
+        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection)
