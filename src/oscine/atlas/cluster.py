@@ -231,7 +231,7 @@ def nearest_rows(
 ) -> NDArray[np.intp]:
     """Find for each of M > 0 other vectors which of N is nearest, (M,), as grouping sees them."""
     known, asked = (unit_rows(each[:, : config.n_dimensions]) for each in (vectors, others))
-    return _nearest(known).kneighbors(asked, return_distance=False)[:, 0]
+    return _nearest(known).kneighbors(asked)[1][:, 0]
 
 
 def central_rows(

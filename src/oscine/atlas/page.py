@@ -126,8 +126,8 @@ class AtlasPage:
         numbers = {event.cluster for event in self.events if event.cluster >= 0}
         if set(self.exemplars) != numbers:
             raise ValueError(
-                f"the events have {len(numbers)} sound types, but exemplars are given for "
-                f"{len(self.exemplars)}, or for others"
+                f"the events have the sound types {sorted(numbers)}, but exemplars are given for "
+                f"{sorted(self.exemplars)}"
             )
         for exemplar in (one for group in self.exemplars.values() for one in group):
             shape = exemplar.spectrogram.shape

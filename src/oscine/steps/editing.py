@@ -515,8 +515,8 @@ def _editing(folder: Path) -> Iterator[_Types]:
         grouping, embedded = needed(catalogue, "cluster"), needed(catalogue, "embed")
         if grouping.fingerprint != grouping_of(embedded, config.cluster):
             raise ValueError(
-                f"{folder}: the sound types are older than the vectors or the settings in [cluster]:"
-                " run `oscine cluster` first (what people named, merged and split is carried over)"
+                f"{folder}: the sound types are older than the vectors or the settings of "
+                "[cluster]: run `oscine cluster` first (names, merges and splits are carried over)"
             )
         edits = catalogue.edits(with_events=True)
         yield _Types(workspace, catalogue, config.cluster, grouping, catalogue.found_types(), edits)

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -335,7 +336,7 @@ class Catalogue(Database):
     unreadable = "is not a catalogue that can be read"
     if_damaged = "begin a new workspace"
     if_other_version = "use a new workspace"
-    upgrades = {2: keep_edits}
+    upgrades = MappingProxyType({2: keep_edits})
 
     def recordings(
         self, states: Sequence[str] | None = None, *, with_absent: bool = False

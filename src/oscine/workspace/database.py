@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 MAPPED_BYTES = 1 << 32
@@ -41,7 +42,7 @@ class Database:
     """The way out of a damaged file."""
     if_other_version: ClassVar[str]
     """The way out of a file of another version."""
-    upgrades: ClassVar[Mapping[int, Callable[[sqlite3.Connection], None]]] = {}
+    upgrades: ClassVar[Mapping[int, Callable[[sqlite3.Connection], None]]] = MappingProxyType({})
     """What makes a file of some older version one of the next, within a transaction."""
 
     def __init__(self, path: Path) -> None:
