@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oscine.atlas.cluster import NOISE, ClusterConfig, cluster_vectors, stratified_sample
+from oscine.atlas.cluster import (
+    NOISE,
+    ClusterConfig,
+    central_rows,
+    cluster_vectors,
+    split_vectors,
+    stratified_sample,
+)
 from oscine.atlas.page import (
     AtlasPage,
     LossCurve,
@@ -24,6 +31,7 @@ from oscine.atlas.projection import project_vectors
 
 TYPE_SIZES = (60, 40, 25)
 N_SCATTERED = 15
+CONFIG = ClusterConfig()
 
 
 def sounds_of_known_type(seed=0):
@@ -121,6 +129,74 @@ def test_exemplars_are_central_members_of_different_recordings():
         assert exemplars[0] == most_central
         assert list(exemplars) == sorted(exemplars, key=lambda row: -centrality[row])
         assert len({recordings[row] for row in exemplars}) == 4
+
+
+def split_of(vectors, config=CONFIG, order=None):
+    """Split a type; give the part of each of its rows, whatever their order, and what is said."""
+    keys, recordings = keys_and_recordings(len(vectors))
+    order = np.arange(len(vectors)) if order is None else order
+    parts = split_vectors(
+        vectors[order], [keys[row] for row in order], [recordings[row] for row in order], config
+    )
+    return dict(zip(order.tolist(), parts.labels.tolist(), strict=False)), parts
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    order=st.permutations(range(TYPE_SIZES[0] + TYPE_SIZES[2])),
+    max_fit=st.sampled_from([60, 999]),
+)
+def test_two_types_that_are_one_fall_apart_in_any_order_of_rows(order, max_fit):
+    vectors, types = sounds_of_known_type()
+    both = (types == 0) | (types == 2)
+    labels, parts = split_of(vectors[both], ClusterConfig(max_fit=max_fit), np.array(order))
+    assert labels == dict(enumerate((types[both] == 2).astype(int).tolist()))
+    assert (parts.n_parts, parts.strengths.min() > 0) == (2, True)
+    assert parts.held > 0.9
+
+
+def test_events_in_no_part_go_with_the_nearest():
+    vectors, types = sounds_of_known_type()
+    chosen = vectors[(types == 0) | (types == 1) | (types == NOISE)]
+    labels, parts = split_of(chosen)
+    rows = keys_and_recordings(len(chosen))
+    dense = cluster_vectors(chosen, *rows, ClusterConfig(min_cluster_size=parts.smallest)).labels
+    assert parts.held == np.mean(dense != NOISE) < 1
+    directions = chosen[:, : CONFIG.n_dimensions]
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    nearest = np.where(dense == NOISE, -2, directions @ directions.T).argmax(axis=1)
+    assert list(labels.values()) == dense[nearest].tolist()
+
+
+def test_a_cloud_of_events_seldom_falls_apart():
+    rng = np.random.default_rng(3)
+    n_split = 0
+    for n_events in (20, 60, 60, 120, 120, 300, 300, 300):
+        cloud = rng.normal(size=16) * 4 + rng.normal(size=(n_events, 16)) * np.exp(
+            -np.arange(16) / 4
+        )
+        labels, parts = split_of(cloud.astype(np.float32))
+        n_split += bool(labels)
+        assert parts.held < 0.8 or labels
+        assert parts.smallest >= max(8, n_events / 10)
+    assert n_split <= 1
+
+
+def test_few_events_do_not_fall_apart():
+    labels, parts = split_of(sounds_of_known_type()[0][:9])
+    assert (labels, parts.n_parts, parts.held, parts.smallest) == ({}, 0, 0, 8)
+
+
+def test_the_central_rows_of_a_type_are_its_exemplars():
+    vectors, types = sounds_of_known_type()
+    keys, recordings = keys_and_recordings(len(types))
+    clusters = cluster_vectors(vectors, keys, recordings, CONFIG)
+    for label, expected in enumerate(clusters.exemplars):
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(clusters.labels == label))
+        chosen = central_rows(
+            vectors[rows], [keys[row] for row in rows], [recordings[row] for row in rows], CONFIG
+        )
+        assert rows[chosen].tolist() == list(expected)
 
 
 def test_above_max_fit_the_rest_take_the_type_of_their_nearest_neighbour():
@@ -425,6 +501,7 @@ def test_hostile_names_stay_text(tmp_path):
         exemplars={0: [page_exemplar(0, HOSTILE)]},
         skipped=[(HOSTILE, HOSTILE, HOSTILE)],
         notes=[HOSTILE, "$title ${data}"],
+        names={0: HOSTILE},
     )
     elements = written(tmp_path, page)
     assert len(elements.named("script")) == len(elements.scripts) == 3

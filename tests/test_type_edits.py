@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,9 +35,11 @@ from oscine.atlas import projection
 from oscine.atlas.editing import SHARED, edited_types
 from oscine.atlas.projection import Projection
 from oscine.cli import run
-from oscine.config import ClusterConfig, WrongArgument
+from oscine.config import ClusterConfig, OscineConfig, ReadoutConfig, WrongArgument
+from oscine.embedding import individual
 from oscine.embedding.readout import READOUT
 from oscine.steps import editing
+from oscine.steps.hearing_calls import exchange_sample
 from oscine.steps.naming import sound_type_looks, sound_type_names, sound_types
 from oscine.workspace import Workspace
 from oscine.workspace.arrays import ArrayWriter
@@ -114,9 +117,8 @@ def embedded(folder):
         catalogue.set_stage("embed", Stage(fingerprint="vectors", finished=True, facts=facts))
 
 
-KINDS: list[int] = (
-    np.random.default_rng(0).permutation(np.repeat([*range(len(SIZES)), -1], [*SIZES, N_STRAYS])).tolist()
-)
+IN_TURN = np.repeat([*range(len(SIZES)), -1], [*SIZES, N_STRAYS])
+KINDS: list[int] = np.random.default_rng(0).permutation(IN_TURN).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +257,12 @@ class Edits(RuleBasedStateMachine):
         parted = types | {part: now[part] for part in parts}
         self.done(report, (parted, names, following + len(parts) - 1))
 
+    @precondition(lambda self: len(self.now[0]) > 1)
+    @rule(data=st.data())
+    def merge_and_split(self, data):
+        self.merge(data)
+        self.split(data)
+
     @rule()
     def undo(self):
         if not self.before:
@@ -341,7 +349,7 @@ def test_any_edits_and_undos_are_as_the_model_says(grouped, tmp_path):
     numbers = iter(range(TOO_MANY))
     Edits.fresh = lambda self: shutil.copytree(grouped, tmp_path / str(next(numbers)))
     run_state_machine_as_test(
-        Edits, settings=settings(deadline=None, max_examples=12, stateful_step_count=12)
+        Edits, settings=settings(deadline=None, max_examples=25, stateful_step_count=12)
     )
 
 
@@ -369,6 +377,16 @@ def test_two_types_that_were_merged_fall_apart_again(workspace):
     steps.undo_edit(workspace)
     steps.split_sound_type(workspace, 4)
     assert types_of(workspace) == now
+
+
+def test_each_part_has_a_number_of_its_own(workspace):
+    before = types_of(workspace)
+    for one, other in ((2, 3), (4, 5)):
+        steps.merge_sound_types(workspace, [one, other])
+        steps.split_sound_type(workspace, one)
+    now = types_of(workspace)
+    assert (now[2], now[4], now[7], now[8]) == tuple(before[number] for number in (2, 4, 3, 5))
+    assert set(now) == {0, 1, 2, 4, 6, 7, 8}
 
 
 def test_a_type_that_does_not_fall_apart_is_left_whole_and_told_so_with_numbers(workspace):
@@ -498,18 +516,19 @@ def test_what_no_longer_fits_rests_and_counts_again(workspace):
 
 
 def test_an_edit_that_rests_can_be_forgotten(workspace):
-    steps.name_sound_type(workspace, 6, "click")
     steps.name_sound_type(workspace, 2, "rattle")
+    steps.name_sound_type(workspace, 6, "click")
     with Workspace(workspace).catalogue() as catalogue:
-        row = catalogue.edits(with_events=True)[0]
+        row = catalogue.edits(with_events=True)[1]
         facts = json.dumps(row.events | {"types": [[TOO_MANY, TOO_MANY + 1]]})
-        catalogue._connection.execute("UPDATE edits SET events = ? WHERE edit_id = 1", [facts])
+        catalogue._connection.execute("UPDATE edits SET events = ? WHERE edit_id = 2", [facts])
     add_sounds(workspace, [0] * 5)
     assert any("1 name no longer fits" in note for note in steps.cluster(workspace).notes)
-    report = steps.undo_edit(workspace, 1)
+    # It is not what is undone: that is the last that counts.
+    assert steps.undo_edit(workspace).words.startswith('undone: named 2 "rattle"')
+    report = steps.undo_edit(workspace, 2)
     assert report.words.startswith('undone: named 6 "click"')
-    assert not any("no longer" in note for note in report.notes)
-    assert set(report.names.values()) == {"rattle"}
+    assert (report.names, report.notes) == ({}, [])
 
 
 def typed(clusters, first=1):
@@ -826,6 +845,18 @@ def test_who_is_not_known_to_the_system_is_unknown(workspace, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", fail)
     steps.name_sound_type(workspace, 0, "caw")
     assert edits_of(workspace)[0].who == "unknown"
+
+
+def test_what_people_say_reaches_nothing_that_is_fitted(workspace, monkeypatch):
+    asked = []
+    monkeypatch.setattr(individual, "draw_sample", lambda *given: asked.append(given[5]))
+    for _ in range(2):
+        with Workspace(workspace).catalogue() as catalogue:
+            readout = SimpleNamespace(config=ReadoutConfig())
+            exchange_sample(catalogue, OscineConfig(), None, None, readout)
+        steps.merge_sound_types(workspace, [0, len(asked)])
+    assert asked[0] == asked[1]
+    assert set(asked[0]) == {-1, *range(len(SIZES))}
 
 
 def test_no_types_no_edits(tmp_path):

@@ -20,7 +20,6 @@ from oscine.embedding.intervals import FrameInterval, frame_intervals
 from oscine.embedding.readout import Readout
 from oscine.search.similarity import described, draw_events, joined
 from oscine.steps.examples import Archive, Asked
-from oscine.steps.naming import grouping_fingerprint
 from oscine.steps.shared import Progress, archive_of, looked_at, needed, open_tape
 from oscine.workspace.catalogue import Catalogue
 from oscine.workspace.folder import Workspace
@@ -47,7 +46,8 @@ def exchange_sample(
 
     recordings = catalogue.recordings()
     events = catalogue.events()
-    types = {row.event_id: row.cluster for row in catalogue.sound_types()}
+    # As they were found: what people say of them reaches nothing that is fitted.
+    types = catalogue.found_types().by_event()
     return draw_sample(
         tape,
         encoder,
@@ -90,11 +90,13 @@ def _made_from(catalogue: Catalogue, readout: Readout) -> str:
     """Return what stands for all that the readout for individuals is fitted on."""
     from oscine.embedding.individual import individual_config
 
+    # The step that groups is named by all that the sound types it found depend on.
+    grouped = catalogue.stage("cluster")
     return fingerprint(
         readout.encoder,
         archive_of(catalogue),
         individual_config(readout.config),
-        grouping_fingerprint(catalogue),
+        grouped.fingerprint if grouped is not None and grouped.finished else "",
     )
 
 

@@ -280,6 +280,10 @@ class TypedEvents:
     clusters: np.ndarray
     strengths: np.ndarray
 
+    def by_event(self) -> dict[int, int]:
+        """Return the sound type of each event."""
+        return dict(zip(self.events.tolist(), self.clusters.tolist(), strict=True))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
