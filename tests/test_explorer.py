@@ -155,7 +155,7 @@ def test_what_is_not_known_of_a_point_is_said_so(copied):
     with Workspace(copied).catalogue() as catalogue:
         connection = catalogue._connection
         connection.execute("UPDATE recordings SET zone = 'UTC (file modification time)', site = ''")
-        connection.execute("DELETE FROM sound_types WHERE event_id % 2")
+        connection.execute("DELETE FROM found_types WHERE event_id % 2")
     with served(copied) as asked:
         _, found = columns(asked.get("/api/points"))
         odd = found["event"] % 2 == 1
@@ -654,9 +654,50 @@ def test_a_name_is_kept_in_the_catalogue_and_changes_the_grouping(copied):
         assert (named["number"], named["name"]) == (3, "low double caw")
         asked.post("/api/types/3/name", json={"name": "", "who": ""}, headers=WRITING)
         assert asked.get("/api/types/3").json()["name"] == ""
-    steps.name_sound_type(copied, 3, "caw")
+    steps.name_sound_type(copied, 3, "caw", who="Eve")
     with served(copied) as asked:
         assert asked.get("/api/types/3").json()["name"] == "caw"
+
+
+def test_sound_types_are_merged_split_and_all_of_it_is_undone(copied):
+    def told(asked):
+        types = asked.get("/api/atlas").json()["types"]
+        return {one["number"]: (one["name"], one["size"]) for one in types}
+
+    def post(asked, what, **given):
+        answer = asked.post(f"/api/{what}", json=given, headers=WRITING)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    with served(copied) as asked:
+        before, points = told(asked), columns(asked.get("/api/points"))[1]
+        post(asked, "types/2/name", name="trill", who="Ada")
+        (named,) = asked.get("/api/types/2").json()["names"]
+        assert (named["name"], named["who"]) == ("trill", "Ada")
+        merged = post(asked, "types/merge", types=[2, 5], who="Ada")
+        after = told(asked)
+        assert after[2] == ("trill", before[2][1] + before[5][1])
+        assert 5 not in after
+        assert asked.get("/api/types/5").status_code == 404
+        found = columns(asked.get("/api/points"))[1]["type"]
+        expected = np.where(points["type"] == 5, 2, points["type"])
+        np.testing.assert_array_equal(found, expected)
+        assert [one["kind"] for one in merged["history"]] == ["merge", "name"]
+        assert merged["grouping"] == asked.get("/api/atlas").json()["grouping"]
+        assert asked.get("/api/history").json()["history"] == merged["history"]
+        split = post(asked, "types/1/split", who="Eve")
+        assert split["words"]
+        while not all(one["is_undone"] for one in asked.get("/api/history").json()["history"]):
+            post(asked, "undo", who="Ada")
+        assert told(asked) == before
+        np.testing.assert_array_equal(columns(asked.get("/api/points"))[1]["type"], points["type"])
+        for what, given in (
+            ("types/merge", {"types": [1, 3000]}),
+            ("types/merge", {"types": [1, 1]}),
+            ("types/3000/split", {}),
+        ):
+            answer = asked.post(f"/api/{what}", json=given, headers=WRITING)
+            assert answer.status_code == 422, answer.text
 
 
 def test_what_another_process_changes_is_seen_at_the_next_visit(copied):
@@ -665,7 +706,7 @@ def test_what_another_process_changes_is_seen_at_the_next_visit(copied):
         tag = asked.get("/api/points").headers["etag"]
         steps.name_sound_type(copied, 1, "trill")
         with Workspace(copied).catalogue() as catalogue:
-            for table in ("sound_types", "events"):
+            for table in ("found_types", "events"):
                 catalogue._connection.execute(f"DELETE FROM {table} WHERE event_id = 400")
         after = asked.get("/api/atlas").json()
         assert after["events"] == before["events"] - 1

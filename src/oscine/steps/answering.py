@@ -57,13 +57,22 @@ from oscine.search.exact import pair_likeness
 from oscine.sound.annotations import LabelBook, Matched, labels_of_events, match_recordings
 from oscine.sound.archive import located
 from oscine.steps.apart import Apart, Busy, Lost
+from oscine.steps.editing import (
+    EditReport,
+    edit_history,
+    merge_sound_types,
+    name_sound_type,
+    split_sound_type,
+    undo_edit,
+)
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.modelling import hear, map_of_layer, redraw
-from oscine.steps.naming import NAMES, name_sound_type, sound_type_looks, sound_type_names
+from oscine.steps.naming import sound_type_looks, sound_types
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, open_tape
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
+from oscine.workspace.edits import TYPES
 from oscine.workspace.folder import Workspace
 
 CATALOGUES = 12
@@ -399,6 +408,13 @@ class WorkspaceSource:
         n_of_site = np.bincount(sites[sites >= 0], minlength=len(names)).tolist()
         with self._catalogues.one() as catalogue:
             strengths = catalogue.event_traits(numbers)[:, 4]
+            named = [
+                {"name": one.facts["name"], "who": one.who, "made_ms": one.made_ms}
+                for one in catalogue.edits()
+                if one.kind == "name"
+                and one.undone_ms is None
+                and number in now.fits.get(one.edit_id, ())
+            ]
         chosen = np.random.default_rng(seed).permutation(len(numbers))[:RANDOM]
         return TypeCard(
             number=number,
@@ -415,30 +431,42 @@ class WorkspaceSource:
             random=np.sort(numbers[chosen]).tolist(),
             first_ms=int(utc.min()) if len(utc) else None,
             last_ms=int(utc.max()) if len(utc) else None,
-            names=[],
+            names=named,
         )
 
     def name(self, number: int, name: str, who: str) -> Edited:
         """Name a sound type."""
-        with self._edited():
-            name_sound_type(self.workspace.folder, number, name)
-        return Edited(grouping=self._state(is_renewed=True).grouping, history=[])
+        return self._edit(name_sound_type, number, name, who=who)
 
     def merge(self, numbers: Sequence[int], who: str) -> Edited:
         """Make one sound type of several."""
-        raise Unanswered(501, "sound types cannot be merged yet")
+        return self._edit(merge_sound_types, numbers, who=who)
 
     def split(self, number: int, who: str) -> Edited:
         """Split a sound type in two."""
-        raise Unanswered(501, "sound types cannot be split yet")
+        return self._edit(split_sound_type, number, who=who)
 
     def undo(self, who: str) -> Edited:
         """Take back the last edit."""
-        raise Unanswered(501, "edits cannot be taken back yet")
+        return self._edit(undo_edit, who=who)
 
     def history(self) -> Edited:
-        """Return all edits."""
-        return Edited(grouping=self._state().grouping, history=[])
+        """Return all edits, the last first."""
+        return self._edits("")
+
+    def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str) -> Edited:
+        try:
+            report = edit(self.workspace.folder, *given, who=who.strip() or None)
+        except WrongArgument:
+            raise
+        except ValueError as error:  # another run holds the workspace, or it is stale
+            raise Unanswered(409, self._words(error)) from error
+        return self._edits(report.words)
+
+    def _edits(self, words: str) -> Edited:
+        history = [asdict(one) for one in edit_history(self.workspace.folder).history]
+        grouping = self._state(is_renewed=True).grouping
+        return Edited(grouping=grouping, words=words, history=history[::-1])
 
     # Of reports
 
@@ -566,16 +594,6 @@ class WorkspaceSource:
         except ValueError as error:
             raise Unanswered(422, self._words(error)) from error
 
-    @contextmanager
-    def _edited(self) -> Iterator[None]:
-        """Say in words why an edit cannot be made now."""
-        try:
-            yield
-        except WrongArgument:
-            raise
-        except ValueError as error:
-            raise Unanswered(409, self._words(error)) from error
-
     def _words(self, error: Exception) -> str:
         """Return what is wrong, without saying where the workspace lies."""
         return str(error).replace(str(self.workspace.folder), "the workspace")
@@ -642,16 +660,17 @@ class _Now:
     names: dict[int, str]
     looks: dict[int, str]
     exemplars: dict[int, list[int]]
+    fits: dict[int, list[int]]
     notes: list[str]
 
     @classmethod
     def of(cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _Now:
         overview = Overview.of(catalogue)
         archive, grouping = catalogue.stage("index"), catalogue.stage("cluster")
-        exemplars, looks, notes = [], {}, alarms_of(catalogue)
-        if grouping is not None:
-            exemplars, looks = grouping.facts["exemplars"], sound_type_looks(catalogue)
-            notes += grouping.facts["report"]["notes"]
+        types, looks, notes = None, {}, alarms_of(catalogue)
+        if grouping is not None and grouping.finished:
+            types, looks = sound_types(catalogue), sound_type_looks(catalogue)
+            notes += types.report.notes
         else:
             notes.append("there are no sound types and no map yet: run `oscine learn`")
         summary = catalogue.summary()
@@ -661,23 +680,23 @@ class _Now:
                 f"{n_untimed:,} recordings have no time but that of their file's last change: "
                 "none is shown for them"
             )
-        names, labels = sound_type_names(catalogue), _Labels.of(workspace, catalogue)
-        of_grouping = grouping.fingerprint if grouping is not None else ""
+        labels = _Labels.of(workspace, catalogue)
         of_archive = archive.fingerprint if archive is not None else ""
         model = catalogue.stage("pretrain")
         return cls(
             stands_for=_stands_for(workspace, catalogue),
             key=fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events")),
-            grouping=fingerprint(of_grouping, names),
+            grouping=fingerprint(types.grouping, types.names) if types else "",
             overview=overview,
             points=overview.points(catalogue),
             tape=open_tape(workspace, catalogue, config)[0],
             hours=round(summary.heard_s / 3600, 4),
             has_model=model is not None and model.finished and _has_torch(),
             labels=labels,
-            names=names,
+            names=types.names if types else {},
             looks=looks,
-            exemplars=dict(enumerate(exemplars)),
+            exemplars=types.exemplars if types else {},
+            fits=types.fits if types else {},
             notes=[*notes, *labels.notes],
         )
 
@@ -774,7 +793,7 @@ class _Sounds:
 def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
     """Return what changes whenever an answer may."""
     labels = workspace.labels_file
-    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed", "cluster", NAMES)]
+    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed", "cluster", TYPES)]
     return fingerprint(
         [(one.fingerprint, one.finished, one.facts) for one in stages if one is not None],
         catalogue.last("events"),

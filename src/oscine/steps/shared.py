@@ -52,11 +52,12 @@ def at_work(
     kind: PresetKind = "picture",
     *,
     create: bool = False,
+    wait_s: float = 0,
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Hold a workspace for one step; settings that the step refuses are forgotten again."""
     workspace = Workspace(folder, create=create)
     file = workspace.config_file
-    with workspace.alone():
+    with workspace.alone(wait_s):
         known = file.read_bytes() if file.exists() else None
         config = configured(workspace, settings, preset, kind)
         try:

@@ -9,9 +9,10 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 MAPPED_BYTES = 1 << 32
@@ -47,6 +48,8 @@ class Database:
     """The way out of a damaged file."""
     if_other_version: ClassVar[str]
     """The way out of a file of another version."""
+    upgrades: ClassVar[Mapping[int, Callable[[sqlite3.Connection], None]]] = MappingProxyType({})
+    """What makes a file of some older version one of the next, within a transaction."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self.path = path
@@ -114,7 +117,12 @@ class Database:
             self._connection.set_progress_handler(None, 0)
 
     def _prepare(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if self._version() in self.upgrades:
+            with self._transaction():
+                while (version := self._version()) in self.upgrades:  # nobody was quicker
+                    self.upgrades[version](self._connection)
+                    self._connection.execute(f"PRAGMA user_version = {version + 1}")
+        version = self._version()
         if version == self.schema_version:
             return
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -126,6 +134,9 @@ class Database:
         # One script, one transaction: a process killed here leaves no half-made file.
         script = f"BEGIN; {self.schema} PRAGMA user_version = {self.schema_version}; COMMIT;"
         self._connection.executescript(script)
+
+    def _version(self) -> int:
+        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection)

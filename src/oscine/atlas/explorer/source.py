@@ -236,9 +236,13 @@ class TypeCard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edited:
-    """What was done to sound types, the last first, and what stands for them now."""
+    """What was done to sound types, the last first, and what stands for them now.
+
+    ``words`` say what was done just now, or why nothing was.
+    """
 
     grouping: str
+    words: str
     history: list[dict[str, Any]]
 
 
