@@ -1,8 +1,8 @@
 // What people say about sound types: names, merging, splitting, and taking that back. Each is kept
 // with who said it and when; who that is is asked once and remembered by the browser.
 
-import { atlas, reload, typeName, typeOf, typeTitle } from "./atlas.js";
-import { button, byId, complain, el, hint, into, put, say } from "./dom.js";
+import { atlas, reload, typeOf, typeTitle } from "./atlas.js";
+import { button, byId, complain, el, hint, into, prose, put } from "./dom.js";
 import { get, post } from "./server.js";
 import { count } from "./words.js";
 
@@ -39,22 +39,22 @@ function ask(title, fields, words, yes) {
 
 const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with what you change.", value: "" } });
 
-async function change(path, body, done) {
+async function change(path, body, canUndo = true) {
   try {
-    await post(path, body);
-    await reload();
-    say(done);
-    tellDone(done);
+    const before = atlas.grouping;
+    const { words, grouping } = await post(path, body);
+    if (grouping !== before) await reload();
+    tellDone(prose(words), canUndo && grouping !== before); // It may be that nothing was to be done.
   } catch (error) {
     complain(error.message);
   }
 }
 
 let fading = null;
-function tellDone(text) {
+function tellDone(words, canUndo) {
   byId("trouble").hidden = true;
   const done = byId("done");
-  done.replaceChildren(text, " ", button("Undo", undo, { className: "link" }));
+  put(done, words, " ", canUndo ? button("Undo", undo, { className: "link" }) : null);
   done.hidden = false;
   clearTimeout(fading);
   fading = setTimeout(() => (done.hidden = true), 10_000);
@@ -70,32 +70,30 @@ export async function askName(number) {
     "Keep the name",
   );
   if (given) {
-    const name = given.name.trim();
-    await change(`/api/types/${number}/name`, { name, who: who(given.who) },
-      name ? `Type ${number} is now “${name}”.` : `Type ${number} has no name any more.`);
+    await change(`/api/types/${number}/name`, { name: given.name.trim(), who: who(given.who) });
   }
 }
 
-async function agree(title, words, yes, path, body, done) {
+async function agree(title, words, yes, path, body) {
   const given = await ask(title, whoField(), hint(words), yes);
-  if (given) await change(path, { ...body, who: who(given.who) }, done);
+  if (given) await change(path, { ...body, who: who(given.who) });
 }
 
 export const askMerge = (types) =>
   agree(`Make one of ${count(types.length, "sound type")}?`,
     `${types.map(typeTitle).join(", ")} become one sound type. This can be undone.`,
-    "Merge them", "/api/types/merge", { types }, `${types.map(typeName).join(", ")} are one sound type now.`);
+    "Merge them", "/api/types/merge", { types });
 
 export const askSplit = (number) =>
   agree(`Split ${typeTitle(number)}?`,
     "Its calls are parted into those that lie closest together. Whether that makes sense, you will hear. This can be undone.",
-    "Split it", `/api/types/${number}/split`, {}, `${typeName(number)} was split.`);
+    "Split it", `/api/types/${number}/split`, {});
 
 async function undo() {
   byId("done").hidden = true;
   const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
   if (given === null) return;
-  await change("/api/undo", { who: who(given) }, "The last change was taken back.");
+  await change("/api/undo", { who: who(given) }, false);
 }
 
 export function drawHistory(host) {
@@ -105,9 +103,11 @@ export function drawHistory(host) {
       isAny ? button("Undo the last change", undo) : null,
       history.length === 0
         ? hint("Nothing was named, merged or split yet.")
-        : el("ol", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone }) =>
-            el("li", { className: is_undone ? "undone" : "" }, words, " ",
-              el("small", {}, `${by || "somebody"}, ${new Date(made_ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}${is_undone ? ", taken back" : ""}`)))),
+        : el("ul", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone, types }) => {
+            const made = new Date(made_ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+            const now = is_undone ? ", taken back" : types.length ? "" : ", rests: it fits no sound type now";
+            return el("li", { className: is_undone ? "undone" : "" }, words, " ", el("small", {}, `${by || "somebody"}, ${made}${now}`));
+          })),
     );
   });
 }
