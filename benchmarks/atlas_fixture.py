@@ -109,7 +109,8 @@ def write(folder: Path, n_events: int, *, recording_s: float = 60.0, seed: int =
         facts = {"events": len(types), "dimensions": DIMENSIONS, "windows": 0, "kept": False}
         facts |= {"digest": "made up", "made_with": "made up", "fitted": 0, "duplicates": {}}
         catalogue.set_stage("embed", Stage(fingerprint=archive, finished=True, facts=facts))
-        _add_sound_types(catalogue, types, rng, archive)
+        grouping = fingerprint(archive, facts["digest"], config.cluster)
+        _add_sound_types(catalogue, types, rng, grouping)
         refresh_index(workspace.neighbours(), *_event_vectors(workspace, catalogue))
     return workspace.folder
 
@@ -205,7 +206,7 @@ def _write_vectors(workspace: Workspace, types: np.ndarray, rng: np.random.Gener
 
 
 def _add_sound_types(
-    catalogue: Any, types: np.ndarray, rng: np.random.Generator, archive: str
+    catalogue: Any, types: np.ndarray, rng: np.random.Generator, grouping: str
 ) -> None:
     """Put each type somewhere on the map, and leave some events out of them."""
     places = rng.normal(0, 8, (N_TYPES, 2))[types] + rng.normal(size=(len(types), 2))
@@ -230,7 +231,7 @@ def _add_sound_types(
         )
     )
     facts = {"report": report, "exemplars": exemplars}
-    catalogue.set_sound_types(rows, Stage(fingerprint=archive, finished=True, facts=facts))
+    catalogue.set_sound_types(rows, Stage(fingerprint=grouping, finished=True, facts=facts))
 
 
 if __name__ == "__main__":
