@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_our_own_names_are_not(client, host):
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost:{}", "x"]
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost:{}", "//["]
 )
 def test_a_page_of_another_origin_may_neither_read_nor_write(client, unchanged, origin):
     origin = origin.format(port_of(client))
@@ -214,6 +215,13 @@ def test_wrong_tokens_are_refused_counted_and_never_logged(atlas, caplog):
     assert len(lines) == 6
     assert all("wrong" in line for line in lines)
     assert "xxxx" not in "".join(lines)
+
+
+def test_many_wrong_tokens_at_once_are_no_more_than_one_after_another(atlas):
+    with served(atlas, token=TOKEN) as asked, ThreadPoolExecutor(20) as threads:
+        found = list(threads.map(lambda n: enter(asked, f"wrong{n}" * 9).status_code, range(40)))
+    assert found.count(403) == 5
+    assert found.count(429) == 35
 
 
 def test_the_form_takes_nothing_but_a_small_form(atlas):

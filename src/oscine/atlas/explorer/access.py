@@ -219,7 +219,7 @@ class Guard:
                 log.warning("refused %d %s%s", answer.status, _named(scope), why)
 
     async def _pass(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        client, headers = _client(scope), _headers(scope)
+        client, headers = _client(scope), dict(scope["headers"])
         if not self._requests.take(client):
             raise _Refused(429, "too many requests: ask more slowly", 1)
         self._check_origin(scope, headers)
@@ -258,7 +258,7 @@ class Guard:
                 421, "this atlas is not to be reached by this name: use the address that it says"
             )
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin.decode("latin-1").lower()).netloc != host:
+        if origin is not None and _host_of(origin.decode("latin-1").lower()) != host:
             raise _Refused(403, "a page of another origin may not ask")
         is_visit = headers.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"
         # Older browsers do not say; a link in a letter may lead to the page, and to nothing else.
@@ -289,15 +289,16 @@ class Guard:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != b"application/x-www-form-urlencoded":
             raise _Refused(415, "the token is posted from the form")
+        body = await _body(receive, headers, MOST_QUERY)
+        # From here on without a pause: many tries at once are no more than one after another.
         if not (self._tries.has(client) and self._all_tries.has("")):
             raise _Refused(429, "too many wrong tokens: wait a minute", 60)
-        body = await _body(receive, headers, MOST_QUERY)
         try:
             given = parse_qs(body.decode(), max_num_fields=4).get("token", [""])[0]
         except ValueError:
             given = ""
         assert self._access.token is not None
-        if not hmac.compare_digest(_digest(given.strip()), _digest(self._access.token)):
+        if not hmac.compare_digest(_digest(given.strip()), _digest(self._access.token.strip())):
             self._tries.take(client)
             self._all_tries.take("")
             answer.why = "wrong token"
@@ -335,15 +336,8 @@ class _Answer:
         if self._is_head:
             body = b""
         for start in range(0, max(1, len(body)), PIECE):
-            stop = start + PIECE
-            piece = body[start:stop] if len(body) > PIECE else body
-            await self._send(
-                {
-                    "type": "http.response.body",
-                    "body": piece,
-                    "more_body": is_more or stop < len(body),
-                }
-            )
+            piece, is_last = body[start : start + PIECE], start + PIECE >= len(body)
+            await self._send({**message, "body": piece, "more_body": is_more or not is_last})
         return None
 
 
@@ -362,8 +356,6 @@ async def _send(
 
 
 async def _refuse(answer: _Answer, refusal: _Refused) -> None:
-    if answer.status:
-        raise refusal  # too late for words
     headers = [(b"connection", b"close")]  # what is left of the request is not read
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
@@ -418,8 +410,11 @@ async def _no_body() -> Message:
     return _no_body_message
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    return dict(scope["headers"])
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _client(scope: Scope) -> str:
