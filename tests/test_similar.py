@@ -339,12 +339,11 @@ class NoTorch:
 sys.meta_path.insert(0, NoTorch())
 from oscine.cli import run
 workspace, file, folder = sys.argv[1:]
-for out in ("a.csv", "a.txt"):
+for out in ("a.csv", "a.txt", "a.html"):
     assert run(["similar", "5", "-w", workspace, "--unlike", "7", "--out", f"{folder}/{out}"]) == 0
 import numpy as np, oscine
 oscine.similar(np.ones(oscine.Workspace(workspace).vectors()[0].shape[1]), workspace)
 assert run(["similar", file, "-w", workspace]) == 1
-assert run(["similar", "5", "-w", workspace, "--out", f"{folder}/a.html"]) == 1
 """
     ran = subprocess.run(
         [sys.executable, "-c", code, learned, file, tmp_path],
@@ -353,12 +352,10 @@ assert run(["similar", "5", "-w", workspace, "--out", f"{folder}/a.html"]) == 1
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    heard, page = ran.stderr.splitlines()
+    (heard,) = ran.stderr.splitlines()
     assert "hearing a file needs PyTorch, which is not installed here: " in heard
     assert "events of the workspace can be asked by number" in heard
-    assert "a page with pictures needs PyTorch" in page
-    assert ".csv and .txt can be written" in page
-    assert not (tmp_path / "a.html").exists()
+    assert (tmp_path / "a.html").exists()
 
 
 def test_it_says_when_vectors_are_older_than_the_archive_or_the_model(copied, held, asked):

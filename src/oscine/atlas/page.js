@@ -3,7 +3,7 @@
 // browser's back button work; everything that shows it follows from there.
 
 const data = JSON.parse(document.getElementById("atlas-data").textContent);
-const { events, recordings, palette, symbols, curve } = data;
+const { events, recordings, names, palette, symbols, curve } = data;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const PLOT_CONFIG = {
@@ -42,7 +42,8 @@ function clock(seconds, digits) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}`);
+const named = (type) => (names[type] ? `: ${escapeHtml(names[type])}` : "");
+const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}${named(type)}`);
 const anchor = (type) => (type === NOISE ? "not-grouped" : `type-${type}`);
 
 function describe(row) {

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from statistics import median
@@ -96,7 +96,9 @@ class AtlasPage:
     events
         All events, in any order.
     exemplars
-        For each sound type, its exemplars, most central first.
+        Of each sound type, by its number, ascending: its exemplars, most central first.
+    names
+        What people call some of the sound types, by number.
     band_hz
         (F,) centre frequency of each band of the exemplars' spectrograms, ascending.
     loss_curve
@@ -112,21 +114,22 @@ class AtlasPage:
     title: str
     summary: Sequence[tuple[str, str]]
     events: Sequence[PageEvent]
-    exemplars: Sequence[Sequence[PageExemplar]]
+    exemplars: Mapping[int, Sequence[PageExemplar]]
     band_hz: NDArray[np.floating]
+    names: Mapping[int, str] = field(default_factory=dict)
     loss_curve: LossCurve = field(default_factory=LossCurve)
     reconstruction_png: bytes | None = None
     skipped: Sequence[tuple[str, str, str]] = ()
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        n_types = 1 + max((event.cluster for event in self.events), default=-1)
-        if len(self.exemplars) != n_types:
+        numbers = {event.cluster for event in self.events if event.cluster >= 0}
+        if set(self.exemplars) != numbers:
             raise ValueError(
-                f"the events have {n_types} sound types, but exemplars are given for "
-                f"{len(self.exemplars)}"
+                f"the events have the sound types {sorted(numbers)}, but exemplars are given for "
+                f"{sorted(self.exemplars)}"
             )
-        for exemplar in (exemplar for group in self.exemplars for exemplar in group):
+        for exemplar in (one for group in self.exemplars.values() for one in group):
             shape = exemplar.spectrogram.shape
             if len(shape) != 2 or shape[0] == 0 or shape[1] != len(self.band_hz):
                 raise ValueError(
@@ -194,6 +197,7 @@ def _script_data(page: AtlasPage) -> dict[str, object]:
             "began_ms": [event.began_ms for event in page.events],
         },
         "recordings": list(numbers),
+        "names": {str(label): name for label, name in page.names.items()},
         "palette": PALETTE,
         "symbols": SYMBOLS,
         "curve": {
@@ -221,9 +225,9 @@ def _map_panel(page: AtlasPage) -> str:
         return '<p class="hint">No events were found, so there is nothing to map.</p>'
     sizes = Counter(event.cluster for event in page.events)
     chips = "".join(
-        f'<li><a class="chip" href="#type-{label}">{_swatch(label)}{label} '
+        f'<li><a class="chip" href="#type-{label}">{_swatch(label)}{_type_text(label, page)} '
         f"<small>{sizes[label]:,}</small></a></li>"
-        for label in range(len(page.exemplars))
+        for label in page.exemplars
     )
     if sizes[-1]:
         chips += (
@@ -258,12 +262,12 @@ def _type_cards(page: AtlasPage) -> str:
     by_id = {event.event_id: event for event in page.events}
     hint = (
         "A sound type is an acoustic grouping, not a meaning: its events sound alike to the "
-        "model. Types are numbered by size. Click a picture to hear it; the frame in it is the "
-        "event."
+        "model. Types are numbered by size, as they were found. Click a picture to hear it; the "
+        "frame in it is the event."
     )
     cards = "".join(
-        _type_card(label, members[label], exemplars, by_id, page.band_hz)
-        for label, exemplars in enumerate(page.exemplars)
+        _type_card(label, _type_text(label, page), members[label], by_id, page)
+        for label in page.exemplars
     )
     if not page.exemplars:
         cards = "<p>No sound types were found.</p>"
@@ -272,21 +276,27 @@ def _type_cards(page: AtlasPage) -> str:
 
 def _type_card(
     label: int,
+    text: str,
     events: Sequence[PageEvent],
-    exemplars: Sequence[PageExemplar],
     by_id: dict[str, PageEvent],
-    band_hz: NDArray[np.floating],
+    page: AtlasPage,
 ) -> str:
     pictures = "".join(
-        sound_figure(exemplar, _box(by_id.get(exemplar.event_id)), band_hz)
-        for exemplar in exemplars
+        sound_figure(exemplar, _box(by_id.get(exemplar.event_id)), page.band_hz)
+        for exemplar in page.exemplars[label]
     )
     return (
-        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {label}</h3>'
+        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {text}</h3>'
         f"<p>{_describe(events)}</p>"
         f'<button type="button" class="show" aria-label="Show type {label} on the map">'
         f'show on map</button></header><div class="exemplars">{pictures}</div></article>'
     )
+
+
+def _type_text(label: int, page: AtlasPage) -> str:
+    """Write number and name of a type, as HTML."""
+    name = page.names.get(label)
+    return f"{label}: {escape(name)}" if name else f"{label}"
 
 
 def _box(event: PageEvent | None) -> Box | None:

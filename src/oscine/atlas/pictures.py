@@ -125,7 +125,7 @@ def spectrogram_png(log_power: NDArray[np.floating]) -> bytes:
     image = Image.fromarray(index)
     image.putpalette(np.ascontiguousarray(colours).tobytes())
     file = io.BytesIO()
-    image.save(file, format="PNG", transparency=transparent, optimize=True)
+    image.save(file, format="PNG", transparency=transparent)
     return file.getvalue()
 
 

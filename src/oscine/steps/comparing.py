@@ -87,7 +87,7 @@ def compare(
 
     wanted = _vectors_fingerprint(needed(catalogue, "embed"))
     stage = catalogue.stage("neighbours")
-    vectors, made_from = _event_vectors(workspace, catalogue)
+    vectors, made_from = event_vectors(workspace, catalogue)
     if stage is not None and stage.fingerprint == wanted:
         opened = open_index(workspace.neighbours(), vectors, made_from).facts
         if stage.facts["index"] == (None if opened is None else to_mapping(opened)):
@@ -152,7 +152,7 @@ def open_neighbours(
     """
     from oscine.search.index import open_index
 
-    vectors, made_from = _event_vectors(workspace, catalogue)
+    vectors, made_from = event_vectors(workspace, catalogue)
     present = np.ones(vectors.n_rows, bool)
     absent = catalogue.absent_events()
     present[absent[absent <= vectors.n_rows] - 1] = False
@@ -229,7 +229,7 @@ def _vectors_fingerprint(embedded: Stage) -> str:
     return fingerprint(embedded.fingerprint, embedded.facts["digest"])
 
 
-def _event_vectors(workspace: Workspace, catalogue: Catalogue) -> tuple[ArrayReader, str]:
+def event_vectors(workspace: Workspace, catalogue: Catalogue) -> tuple[ArrayReader, str]:
     """Return the vectors of all events, absent ones too, and what stands for their making."""
     from oscine.embedding.readout import READOUT
 

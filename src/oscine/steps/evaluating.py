@@ -117,7 +117,8 @@ def evaluate(
         )
         tape, _ = open_tape(workspace, catalogue, config)
         encoder = load_encoder(workspace.folder / model.facts["checkpoint"])
-        clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
+        # As they were found: people may have heard the labels in what they merged and split.
+        clusters = catalogue.found_types().by_event()
         individual = None
         if any(name.lower() in INDIVIDUAL_COLUMNS for name in asked):
             with suppress(ValueError):  # too few events or backgrounds

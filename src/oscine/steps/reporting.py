@@ -24,9 +24,11 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage
+    from oscine.atlas.pictures import PageExemplar
 from oscine.steps.learning import model_notes
 from oscine.steps.listening import IndexReport, index_report
-from oscine.steps.mapping import ClusterReport, duplicate_notes
+from oscine.steps.mapping import duplicate_notes
+from oscine.steps.naming import sound_types
 from oscine.steps.shared import Progress, at_work, needed, open_tape
 from oscine.steps.sounds import pictured
 
@@ -78,7 +80,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
 
     with at_work(folder, ()) as (workspace, catalogue, config):
         model = needed(catalogue, "pretrain").facts
-        clusters = ClusterReport(**needed(catalogue, "cluster").facts["report"])
+        clusters = sound_types(catalogue).report
         indexed = index_report(catalogue)
         embedded = needed(catalogue, "embed").facts
         duplicates = from_mapping(Duplicates, embedded.get("duplicates", {}))
@@ -142,19 +144,19 @@ def _page(
         for row in catalogue.sound_types()
     ]
     tape, _ = open_tape(workspace, catalogue, config)
-    exemplars = needed(catalogue, "cluster").facts["exemplars"]
-    pages = []
-    for number, event_ids in enumerate(exemplars):
-        rows = [events[event_id] for event_id in event_ids]
+    types = sound_types(catalogue)
+    heard = {event.cluster for event in page_events}
+    pages: dict[int, list[PageExemplar]] = {}
+    for number in [number for number in types.exemplars if number in heard]:
+        # Recordings may have gone since the events were grouped.
+        rows = [events[one] for one in types.exemplars[number] if one in events]
         intervals = frame_intervals(rows, recordings)
-        pages.append(
-            [
-                pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
-                for row, interval in zip(rows, intervals, strict=True)
-            ]
-        )
+        pages[number] = [
+            pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
+            for row, interval in zip(rows, intervals, strict=True)
+        ]
         if progress is not None:
-            progress("report", number + 1, len(exemplars), "")
+            progress("report", len(pages), len(types.exemplars), "")
     run_folder = workspace.run(needed(catalogue, "pretrain").facts["run"])
     _, losses = read_losses(run_folder)
     drawing = run_folder / "reconstruction.png"
@@ -163,6 +165,7 @@ def _page(
         summary=_summary_rows(summary),
         events=page_events,
         exemplars=pages,
+        names=types.names,
         band_hz=band_edges_hz(config.picture)[1:-1],
         loss_curve=LossCurve(
             steps=[one.step for one in losses],

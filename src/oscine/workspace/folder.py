@@ -96,23 +96,28 @@ class Workspace:
         """The logs of observers that were joined, a folder each."""
         return self.folder / "behaviour"
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self, *, is_read_only: bool = False) -> Catalogue:
         """Open the catalogue."""
-        return Catalogue(self.catalogue_file)
+        return Catalogue(self.catalogue_file, is_read_only=is_read_only)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, wait_s: float = 0) -> Iterator[None]:
         """Keep all other processes from writing here meanwhile.
 
         The lock is one of SQLite's, on a file of its own: it works on every system, and goes with
         the process that holds it, however that ends.
+
+        Parameters
+        ----------
+        wait_s : float
+            How long to wait for another process to be done.
 
         Raises
         ------
         ValueError
             Another process holds it.
         """
-        lock = sqlite3.connect(self.folder / "lock.sqlite", isolation_level=None, timeout=0)
+        lock = sqlite3.connect(self.folder / "lock.sqlite", isolation_level=None, timeout=wait_s)
         with closing(lock):
             try:
                 lock.execute("BEGIN EXCLUSIVE")
