@@ -178,7 +178,7 @@ def test_a_cloud_of_events_seldom_falls_apart():
         labels, parts = split_of(cloud.astype(np.float32))
         n_split += bool(labels)
         assert parts.held < 0.8 or labels
-        assert parts.smallest >= max(8, n_events / 10)
+        assert parts.smallest >= max(8, n_events / 20)
     assert n_split <= 1
 
 

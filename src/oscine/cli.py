@@ -72,6 +72,7 @@ Json = Annotated[bool, Parameter(name="--json", negative=())]
 Examples = Annotated[list[str], Parameter(negative=())]
 Engine = Literal["processes", "ray"]
 Flag = Annotated[bool, Parameter(negative=())]
+Who = Annotated[str | None, Parameter(name="--who")]
 
 DEFAULT_WORKSPACE = Path("oscine-workspace")
 
@@ -422,9 +423,6 @@ def cluster(
         ],
         report.notes,
     )
-
-
-Who = Annotated[str | None, Parameter(name="--who")]
 
 
 @sound_types.command(name="name")

@@ -31,7 +31,7 @@ REACH_PERCENTILE = 95.0
 
 # A sound type falls apart if dense parts, none smaller than this share of its events, hold so many
 # of them together. Two sound types that were merged do; of single clouds of events, few.
-LEAST_PART = 0.1
+LEAST_PART = 0.05
 HELD_BY_PARTS = 0.8
 
 
@@ -171,7 +171,7 @@ def split_vectors(
     """Look for the parts of one sound type by density, the largest first.
 
     Its events are grouped by themselves (see :func:`cluster_vectors`, also for the order of rows),
-    with ever smaller parts allowed: from half of its events down to a tenth, but not below the
+    with ever smaller parts allowed: from half of its events down to a twentieth, but not below the
     smallest sound type. The first grouping counts in which at least two parts hold most events.
 
     Parameters

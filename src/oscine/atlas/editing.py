@@ -183,13 +183,16 @@ def _same_type(state: EditedTypes, events: np.ndarray, known: np.ndarray) -> int
     known : np.ndarray of bool
         The events of this grouping that the other one knows.
     """
-    is_of_it = np.isin(state.types.events, events)
-    inside = state.types.clusters[is_of_it & (state.types.clusters != NOISE)]
-    if not len(inside) or is_of_it.sum() < STILL_THERE * len(events):
+    there = state.types.events
+    rows = np.searchsorted(there, events)
+    rows = rows[(rows < len(there)) & (there[np.minimum(rows, len(there) - 1)] == events)]
+    clusters = state.types.clusters[rows]
+    inside = clusters[clusters != NOISE]
+    if not len(inside) or len(rows) < STILL_THERE * len(events):
         return None
     number = int(np.bincount(inside).argmax())
     shared = np.sum(inside == number)
-    of_either = is_of_it.sum(), np.sum(known & (state.types.clusters == number))
+    of_either = len(rows), np.sum(known & (state.types.clusters == number))
     return number if shared >= SHARED * max(of_either) else None
 
 
