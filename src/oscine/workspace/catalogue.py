@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from oscine.workspace.database import Database
-from oscine.workspace.where import LOCAL_DATE, parse_where
+from oscine.workspace.where import LOCAL_DATE, Where, parse_where
 
 SCHEMA_VERSION = 2
 
@@ -385,10 +387,7 @@ class Catalogue(Database):
         ------
         WrongArgument
         """
-        where = parse_where(condition)
-        query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
-        found = self._connection.execute(query, where.parameters)
-        return np.fromiter((row[0] for row in found), np.int64)
+        return self.clusters_where(condition)[0]
 
     def recordings_called(self, name: str) -> list[RecordingRow]:
         """Return the recordings present and heard whose path is the end of a name.
@@ -408,6 +407,57 @@ class Catalogue(Database):
         """Return the events of a recording, by number."""
         query = "SELECT * FROM events WHERE recording_id = ? ORDER BY event_id"
         return self._rows(EventRow, query, [recording_id])
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """See the catalogue as it is now until the end, whatever other processes write into it."""
+        with self._transaction("DEFERRED"):
+            yield
+
+    def roots(self) -> list[str]:
+        """Return every folder that was ever indexed."""
+        query = "SELECT DISTINCT root FROM recordings ORDER BY root"
+        return [row[0] for row in self._connection.execute(query)]
+
+    def heard_files(self) -> Iterator[list[RecordingRow]]:
+        """Yield each file present that was heard, a row a channel, by root and path."""
+        query = "SELECT * FROM heard ORDER BY root, path, channel"
+        rows = (RecordingRow(**row) for row in self._connection.execute(query))
+        for _, channels in groupby(rows, key=lambda row: (row.root, row.path)):
+            yield list(channels)
+
+    def typed_events_of(self, recording_id: int) -> list[tuple[EventRow, SoundTypeRow | None]]:
+        """Return the events of a recording with their sound types, by number.
+
+        None stands for an event that came after the events were grouped.
+        """
+        query = "SELECT * FROM sound_types WHERE event_id IN (SELECT event_id FROM events"
+        types = self._rows(SoundTypeRow, f"{query} WHERE recording_id = ?)", [recording_id])
+        by_event = {row.event_id: row for row in types}
+        return [(event, by_event.get(event.event_id)) for event in self.events_of(recording_id)]
+
+    def clusters_where(self, condition: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the events present that meet a condition, and their sound types.
+
+        Returns
+        -------
+        numbers, clusters : np.ndarray of int64 [shape=(N,)]
+            By number; -1 where an event is in no sound type.
+        """
+        where = Where("true", ()) if condition is None else parse_where(condition)
+        query = f"SELECT event_id, cluster FROM heard_events WHERE {where.sql} ORDER BY event_id"
+        pairs = np.dtype([("event", np.int64), ("cluster", np.int64)])
+        found = self._connection.execute(query, where.parameters)
+        table = np.fromiter((tuple(row) for row in found), pairs)
+        return table["event"], table["cluster"]
+
+    def n_copies(self) -> dict[str, int]:
+        """Return how many other files hold the same bytes, by content hash."""
+        query = (
+            "SELECT content_hash, count(*) FROM recordings"
+            " WHERE is_present AND state = 'duplicate' GROUP BY content_hash"
+        )
+        return dict(tuple(row) for row in self._connection.execute(query))
 
     def absent_events(self) -> np.ndarray:
         """Return the numbers of the events of recordings that are not present, ascending."""

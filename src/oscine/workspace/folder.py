@@ -104,23 +104,13 @@ class Workspace:
     def alone(self) -> Iterator[None]:
         """Keep all other processes from writing here meanwhile.
 
-        The lock is one of SQLite's, on a file of its own: it works on every system, and goes with
-        the process that holds it, however that ends.
-
         Raises
         ------
         ValueError
             Another process holds it.
         """
-        lock = sqlite3.connect(self.folder / "lock.sqlite", isolation_level=None, timeout=0)
-        with closing(lock):
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise ValueError(
-                    f"{self.folder} is in use by another run ({error}): wait until it is done, "
-                    "stop it, or name another workspace with -w"
-                ) from error
+        said = "is in use by another run: wait until it is done, stop it, or name another workspace"
+        with held(self.folder / "lock.sqlite", f"{self.folder} {said} with -w"):
             yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
@@ -155,3 +145,24 @@ class Workspace:
             return vectors, events
         # The row of an event is its number, which it keeps: those of absent ones are passed over.
         return vectors[[event.event_id - 1 for event in events]], events
+
+
+@contextmanager
+def held(lock: Path, otherwise: str) -> Iterator[None]:
+    """Keep other processes out that hold the same file.
+
+    The lock is one of SQLite's, on a file of its own: it works on every system, and goes with the
+    process that holds it, however that ends.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it; it is told what to do about that.
+    """
+    connection = sqlite3.connect(lock, isolation_level=None, timeout=0)
+    with closing(connection):
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"{otherwise} ({error})") from error
+        yield
