@@ -281,7 +281,7 @@ def atlas_page(**changes):
         "title": "Atlas",
         "summary": [("hours heard", "1.2")],
         "events": [page_event(0, 0), page_event(1, 0), page_event(2, NOISE)],
-        "exemplars": [[page_exemplar(0), page_exemplar(1, audio=None)]],
+        "exemplars": {0: [page_exemplar(0), page_exemplar(1, audio=None)]},
         "band_hz": BAND_HZ,
     }
     return AtlasPage(**(values | changes))
@@ -364,7 +364,7 @@ def test_sounds_that_are_slowed_down_say_so_and_are_written_in_milliseconds(tmp_
     slow = replace(page_exemplar(0), start_s=0.75, stop_s=0.85, audio_speed=0.1)
     event = page_event(0, 0, start_s=0.78, stop_s=0.785, low_hz=30_000.0, high_hz=80_000.0)
     bands = np.geomspace(5e3, 12e4, N_BANDS)
-    page = atlas_page(events=[event], exemplars=[[slow]], band_hz=bands)
+    page = atlas_page(events=[event], exemplars={0: [slow]}, band_hz=bands)
     elements = written(tmp_path, page)
     assert "1 event in 1 recording, median 5 ms, 30.0–80.0 kHz" in elements.text
     assert "0:00.750played at 1/10 speed" in elements.text
@@ -378,7 +378,7 @@ def test_sounds_that_are_speeded_up_say_so_and_are_written_in_hertz(tmp_path):
     fast = replace(page_exemplar(0), start_s=0.0, stop_s=8.0, audio_speed=10.0)
     event = page_event(0, 0, start_s=1.0, stop_s=6.0, low_hz=12.0, high_hz=80.0)
     bands = np.linspace(10, 990, N_BANDS)
-    page = atlas_page(events=[event], exemplars=[[fast]], band_hz=bands)
+    page = atlas_page(events=[event], exemplars={0: [fast]}, band_hz=bands)
     elements = written(tmp_path, page)
     assert "median 5.00 s, 12–80 Hz" in elements.text
     assert "played at 10× speed" in elements.text
@@ -397,7 +397,7 @@ def test_only_pictures_with_sound_are_buttons(tmp_path):
 
 
 def test_extent_of_the_event_lies_where_it_is_in_the_picture(tmp_path):
-    elements = written(tmp_path, atlas_page(exemplars=[[page_exemplar(0)]]))
+    elements = written(tmp_path, atlas_page(exemplars={0: [page_exemplar(0)]}))
     (extent,) = elements.with_class("extent")
     left, width, bottom, height = (float(v) for v in re.findall(r"([\d.]+)%", extent["style"]))
     assert (left, width) == (25, 50)
@@ -422,13 +422,15 @@ def test_hostile_names_stay_text(tmp_path):
         title=HOSTILE,
         summary=[(HOSTILE, HOSTILE)],
         events=[page_event(0, 0, HOSTILE, event_id=f'"{HOSTILE}')],
-        exemplars=[[page_exemplar(0, HOSTILE)]],
+        exemplars={0: [page_exemplar(0, HOSTILE)]},
+        names={0: HOSTILE},
         skipped=[(HOSTILE, HOSTILE, HOSTILE)],
         notes=[HOSTILE, "$title ${data}"],
     )
     elements = written(tmp_path, page)
     assert len(elements.named("script")) == len(elements.scripts) == 3
     assert script_data(elements)["recordings"] == [HOSTILE]
+    assert script_data(elements)["names"] == {"0": HOSTILE}
     assert script_data(elements)["events"]["event_id"] == [f'"{HOSTILE}']
     assert elements.text.count(HOSTILE) >= 7
     assert "$title ${data}" in elements.text
@@ -441,7 +443,7 @@ def test_names_that_are_not_text_can_be_written(tmp_path):
 
 
 def test_page_of_an_empty_archive(tmp_path):
-    elements = written(tmp_path, atlas_page(events=[], exemplars=[]))
+    elements = written(tmp_path, atlas_page(events=[], exemplars={}))
     for words in ("No events were found", "No sound types were found", "None skipped"):
         assert words in elements.text
     assert "No training was recorded" in elements.text
@@ -452,7 +454,7 @@ def test_page_of_many_events_is_the_same_each_time(tmp_path):
     n_types = 130
     page = atlas_page(
         events=[page_event(i, i % (n_types + 1) - 1, f"{i % 300}.wav") for i in range(20_000)],
-        exemplars=[[page_exemplar(i + 1)] for i in range(n_types)],
+        exemplars={i: [page_exemplar(i + 1)] for i in range(n_types)},
     )
     write_page(tmp_path / "one.html", page)
     write_page(tmp_path / "two.html", page)
@@ -461,12 +463,39 @@ def test_page_of_many_events_is_the_same_each_time(tmp_path):
 
 
 def test_pages_that_do_not_fit_together_are_refused():
-    with pytest.raises(ValueError, match="2 sound types, but exemplars are given for 1"):
-        atlas_page(events=[page_event(0, 1)])
     with pytest.raises(ValueError, match="a column for each band"):
         atlas_page(band_hz=BAND_HZ[1:])
     with pytest.raises(ValueError, match="of one length"):
         LossCurve(steps=[1])
+
+
+def test_only_types_that_have_events_are_shown_with_their_names(tmp_path):
+    page = atlas_page(
+        events=[page_event(0, 7), page_event(1, 2), page_event(2, NOISE)],
+        exemplars={7: [page_exemplar(0)], NOISE: [page_exemplar(2)], 5: [page_exemplar(3)]},
+        names={7: "low & double", 3: "another"},
+    )
+    elements = written(tmp_path, page)
+    cards = [card["id"] for card in elements.with_class("type")]
+    assert cards == ["type-2", "type-7", "not-grouped"]
+    assert "Type 7: low & double1 event in" in elements.text
+    assert "Type 21 event in" in elements.text
+    assert len(elements.named("audio")) == 2  # those of type 7, and of none
+
+
+def test_pictures_and_sounds_may_lie_beside_the_page(tmp_path):
+    page = atlas_page()
+    write_page(tmp_path / "index.html", page, sounds=tmp_path / "sounds")
+    elements = Elements((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert [one["src"] for one in elements.named("audio")] == ["sounds/e0.mp3"]
+    assert (tmp_path / "sounds" / "e0.mp3").read_bytes() == b"ID3 sound"
+    pictures = [one["src"] for one in elements.named("img")]
+    assert pictures == ["sounds/e0.png", "sounds/e1.png"]
+    exemplar = page.exemplars[0][1]
+    assert (tmp_path / pictures[1]).read_bytes() == spectrogram_png(exemplar.spectrogram)
+    (policy,) = [m["content"] for m in elements.named("meta") if "http-equiv" in m]
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
 
 
 def test_missing_folder_is_an_os_error_that_names_it(tmp_path):

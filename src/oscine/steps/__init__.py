@@ -6,8 +6,10 @@ command line prints. Rooms that need torch or scikit-learn are imported by the s
 
 from oscine.steps.evaluating import EvaluateReport, evaluate
 from oscine.steps.examples import Stretch, read_example
+from oscine.steps.exporting import ExportReport, export
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.identifying import IndividualsReport, SameReport, individuals, same
+from oscine.steps.importing import ImportReport, import_labels
 from oscine.steps.joining import ClockAsked, JoinReport, join
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
@@ -24,6 +26,8 @@ __all__ = [
     "ClusterReport",
     "EmbedReport",
     "EvaluateReport",
+    "ExportReport",
+    "ImportReport",
     "IndexReport",
     "IndividualsReport",
     "JoinReport",
@@ -40,6 +44,8 @@ __all__ = [
     "cluster",
     "embed",
     "evaluate",
+    "export",
+    "import_labels",
     "index",
     "individuals",
     "is_disk_full",

@@ -414,9 +414,9 @@ class Catalogue(Database):
         with self._transaction("DEFERRED"):
             yield
 
-    def roots(self) -> list[str]:
-        """Return every folder that was ever indexed."""
-        query = "SELECT DISTINCT root FROM recordings ORDER BY root"
+    def roots(self, *, with_absent: bool = False) -> list[str]:
+        """Return the folders of the recordings that are present, or of all."""
+        query = f"SELECT DISTINCT root FROM recordings WHERE {_presence(with_absent)} ORDER BY root"
         return [row[0] for row in self._connection.execute(query)]
 
     def heard_files(self) -> Iterator[list[RecordingRow]]:
@@ -431,10 +431,10 @@ class Catalogue(Database):
 
         None stands for an event that came after the events were grouped.
         """
-        query = "SELECT * FROM sound_types WHERE event_id IN (SELECT event_id FROM events"
-        types = self._rows(SoundTypeRow, f"{query} WHERE recording_id = ?)", [recording_id])
+        events = self.events_of(recording_id)
+        types = self.sound_types_among(event.event_id for event in events)
         by_event = {row.event_id: row for row in types}
-        return [(event, by_event.get(event.event_id)) for event in self.events_of(recording_id)]
+        return [(event, by_event.get(event.event_id)) for event in events]
 
     def clusters_where(self, condition: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the events present that meet a condition, and their sound types.
@@ -475,9 +475,14 @@ class Catalogue(Database):
         )
         return self._rows(EventRow, query, [json.dumps(list(contents))])
 
+    def sound_types_among(self, numbers: Iterable[int]) -> list[SoundTypeRow]:
+        """Return the sound types of those of some events that were grouped, by event number."""
+        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        return sorted(rows, key=lambda row: row.event_id)
+
     def sound_types_of(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the sound types of those of some events that are in one."""
-        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        rows = self.sound_types_among(numbers)
         return {row.event_id: row.cluster for row in rows if row.cluster >= 0}
 
     def heard_events(self, numbers: Sequence[int]) -> list[HeardEvent]:
