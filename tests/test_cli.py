@@ -17,7 +17,7 @@ from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
 VERBS = (
     *("learn", "index", "pretrain", "embed", "cluster", "evaluate"),
-    *("similar", "which", "same", "individuals", "join", "status", "synth"),
+    *("similar", "which", "same", "individuals", "join", "export", "import", "status", "synth"),
 )
 SMALL = with_overrides(OscineConfig(), tiny.SETTINGS)
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]

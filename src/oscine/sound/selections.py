@@ -106,38 +106,43 @@ def raven_lines(selections: Iterable[Selection], columns: Sequence[str]) -> Iter
     columns : sequence of str
         Names of the columns of what is said.
     """
-    yield _line([*RAVEN_COLUMNS, *columns])
-    begins_s: dict[Path, float] = {}
+    yield _line(*RAVEN_COLUMNS, *columns)
+    places: dict[Path, tuple[float, str, str]] = {}
     end_s = 0.0
     for number, one in enumerate(selections, 1):
-        if one.file not in begins_s:
-            begins_s[one.file], end_s = end_s, end_s + one.duration_s
-        begin_s, (low_hz, high_hz) = begins_s[one.file], one.band_hz
+        if one.file not in places:
+            names = _one_line(shown(one.file)), _one_line(shown(Path(one.file.name)))
+            places[one.file] = (end_s, *names)
+            end_s += one.duration_s
+        begin_s, path, name = places[one.file]
+        low_hz, high_hz = one.band_hz
         yield _line(
-            [
-                str(number),
-                "Spectrogram 1",
-                str(max(0, one.channel) + 1),
-                f"{begin_s + one.interval.start_s:.9f}",
-                f"{begin_s + one.interval.stop_s:.9f}",
-                repr(low_hz),
-                repr(high_hz),
-                shown(one.file),
-                shown(Path(one.file.name)),
-                f"{one.interval.start_s:.9f}",
-                *one.said,
-            ]
+            str(number),
+            "Spectrogram 1",
+            str(max(0, one.channel) + 1),
+            f"{begin_s + one.interval.start_s:.9f}",
+            f"{begin_s + one.interval.stop_s:.9f}",
+            repr(low_hz),
+            repr(high_hz),
+            path,
+            name,
+            f"{one.interval.start_s:.9f}",
+            *map(_one_line, one.said),
         )
 
 
 def audacity_lines(selections: Iterable[Selection]) -> Iterator[str]:
     """Yield the lines of a label file of Audacity: of each label one for time, one for its band."""
     for one in selections:
-        times_s = one.interval.start_s, one.interval.stop_s
-        yield _line([*(f"{at_s:.9f}" for at_s in times_s), *one.said])
-        yield _line(["\\", *map(repr, one.band_hz)])
+        times = f"{one.interval.start_s:.9f}", f"{one.interval.stop_s:.9f}"
+        yield _line(*times, *map(_one_line, one.said))
+        yield _line("\\", *map(repr, one.band_hz))
 
 
-def _line(cells: Sequence[str]) -> str:
-    # Nothing is quoted in such a table: a name must not break its line.
-    return "\t".join(_BREAKS.sub(" ", cell) for cell in cells) + "\n"
+def _line(*cells: str) -> str:
+    return "\t".join(cells) + "\n"
+
+
+def _one_line(text: str) -> str:
+    # Nothing is quoted in such tables: a name must not break its line.
+    return _BREAKS.sub(" ", text)

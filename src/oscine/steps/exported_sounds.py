@@ -19,6 +19,7 @@ from oscine.sound.tables import CLIPS, meanings, write_csv
 from oscine.steps.chosen import Chosen, HeardEvent, Written, box, sound_type
 from oscine.steps.examples import torch_for
 from oscine.steps.exported_tables import write_readme
+from oscine.steps.reporting import atlas_page
 from oscine.steps.shared import needed
 from oscine.workspace.catalogue import RecordingRow
 from oscine.workspace.exported import safe_name
@@ -115,31 +116,37 @@ def _cut(
 
 def page(chosen: Chosen, new: Path, condition: str | None, most: int, seed: int) -> Written:
     """Write a page of the map and of sounds of each type; pictures and sounds lie beside it."""
+    from oscine.atlas.page import write_page
     from oscine.embedding.intervals import spread
 
     needed(chosen.catalogue, "cluster")
     grouped = {row.event_id for row in chosen.catalogue.sound_types_among(chosen.numbers.tolist())}
     on_map = [number for number in chosen.numbers.tolist() if number in grouped]
     drawn = np.array(spread(on_map, MOST_DRAWN, seed), np.int64)
-    notes = [] if condition is None else [f"Shown are events that meet: {condition}."]
+    about = [("events shown", f"{len(drawn):,}")]
+    about += [] if condition is None else [("that meet", condition)]
+    notes = [
+        f"Of each sound type up to {most} sounds are shown: its examples, then others drawn by chance."
+    ]
     if len(drawn) < len(on_map):
         notes.append(
-            f"Shown are {len(drawn):,} of {len(on_map):,} events, drawn by chance; counts are of "
-            "these."
+            f"{len(drawn):,} of {len(on_map):,} events were drawn by chance: the map shows these, "
+            "and all counts are of these."
         )
     places = np.searchsorted(chosen.numbers, drawn)
     taken, _ = replace(chosen, numbers=drawn, clusters=chosen.clusters[places]).drawn(most, seed)
     with torch_for("a page with pictures", "--to csv, parquet, raven, audacity and clips work"):
-        page = atlaspage(
+        page = atlas_page(
             chosen.workspace,
             chosen.catalogue,
             chosen.config,
             drawn=drawn,
             shown=taken,
+            about=about,
             notes=notes,
             progress=chosen.progress,
         )
-    writepage(new / "index.html", page, sounds=new / "sounds")
+    write_page(new / "index.html", page, sounds=new / "sounds")
     written = Written(
         events=len(drawn),
         recordings=len({one.recording for one in page.events}),

@@ -6,9 +6,11 @@ In come chosen events; out come files in an empty folder, and how many. Called b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,32 +53,28 @@ In R: `readr::read_csv("FILE.csv")` or `arrow::read_parquet("FILE.parquet")`.
 def raven(chosen: Chosen, new: Path, one_table: bool) -> Written:
     """Write a selection table for each recording that has events, or one for all."""
 
-    def selections(heard: Sequence[HeardEvent]) -> Iterator[Selection]:
-        return _selections(heard, lambda one: _raven_said(one, chosen.names))
+    def lines(heard: Iterable[HeardEvent]) -> Iterator[str]:
+        said = partial(_raven_said, names=chosen.names)
+        return raven_lines(_selections(heard, said), RAVEN_OWN_COLUMNS)
 
     if not one_table:
-        return _a_file_each(
-            chosen,
-            new,
-            RAVEN_ENDING,
-            lambda heard: raven_lines(selections(heard), RAVEN_OWN_COLUMNS),
-        )
+        return _a_file_each(chosen, new, RAVEN_ENDING, lines)
     written = Written(files=1)
 
-    def all_selections() -> Iterator[Selection]:
+    def all_heard() -> Iterator[HeardEvent]:
         for _, heard in chosen.files():
             written.count(heard)
-            yield from selections(heard)
+            yield from heard
 
-    _write_lines(new / ONE_TABLE, raven_lines(all_selections(), RAVEN_OWN_COLUMNS))
+    _write_lines(new / ONE_TABLE, lines(all_heard()))
     return written
 
 
 def audacity(chosen: Chosen, new: Path) -> Written:
     """Write a file of labels for each recording that has events."""
 
-    def lines(heard: Sequence[HeardEvent]) -> Iterator[str]:
-        return audacity_lines(_selections(heard, lambda one: _audacity_said(one, chosen.names)))
+    def lines(heard: Iterable[HeardEvent]) -> Iterator[str]:
+        return audacity_lines(_selections(heard, partial(_audacity_said, names=chosen.names)))
 
     return _a_file_each(chosen, new, ".txt", lines)
 
@@ -90,7 +88,7 @@ def _a_file_each(
     chosen: Chosen,
     new: Path,
     ending: str,
-    lines: Callable[[Sequence[HeardEvent]], Iterator[str]],
+    lines: Callable[[Iterable[HeardEvent]], Iterator[str]],
 ) -> Written:
     """Write a file for each recording that has events, in folders like those of the archive."""
     written, paths, folders = Written(), FreePaths(), chosen.root_folders()
@@ -113,23 +111,20 @@ def _write_lines(file: Path, lines: Iterable[str]) -> None:
 
 
 def _selections(
-    heard: Sequence[HeardEvent], said: Callable[[HeardEvent], tuple[str, ...]]
+    heard: Iterable[HeardEvent], said: Callable[[HeardEvent], tuple[str, ...]]
 ) -> Iterator[Selection]:
-    """Yield the events of one file as rows."""
-    if not heard:
-        return
-    recording = heard[0].recording
-    file = located(Path(recording.root), recording.path)
-    for one in heard:
-        yield Selection(
-            file=file,
-            duration_s=recording.duration_s,
-            channel=one.recording.channel,
-            interval=one.interval,
-            low_hz=one.event.low_hz,
-            high_hz=one.event.high_hz,
-            said=said(one),
-        )
+    for recording, events in groupby(heard, key=lambda one: one.recording):
+        file = located(Path(recording.root), recording.path)
+        for one in events:
+            yield Selection(
+                file=file,
+                duration_s=recording.duration_s,
+                channel=recording.channel,
+                interval=one.interval,
+                low_hz=one.event.low_hz,
+                high_hz=one.event.high_hz,
+                said=said(one),
+            )
 
 
 def _raven_said(one: HeardEvent, names: dict[int, str]) -> tuple[str, ...]:
@@ -177,7 +172,7 @@ def tables(chosen: Chosen, new: Path, ending: str, with_vectors: bool) -> Writte
                     row.sample_rate_hz,
                     row.duration_s,
                     row.state,
-                    row.reason,
+                    row.reason or None,
                     n_events[row.recording_id],
                 ]
 

@@ -187,7 +187,7 @@ def _meant(names: Iterable[str], files: Sequence[str]) -> list[str]:
         meant += found
         if not found:
             raise WrongArgument(
-                f"--forget {name}: no labels came from there; `oscine import --list` names the files"
+                f"--forget {name}: no labels came from there (`oscine import --list` names files)"
             )
     return sorted(set(meant))
 
@@ -233,11 +233,12 @@ def _twice(annotations: Iterable[Annotation], files: set[str]) -> list[str]:
     others = Counter(
         one.table for one in annotations if one.event in keys and one.table not in files
     )
+    if not others:
+        return []
     return [
-        f"{file} has {rows:,} rows for events that these tables have rows for too: where they say "
-        f"different things, the table that comes first by name counts; if it is an older copy, "
-        f"`oscine import --forget {file}`"
-        for file, rows in others.items()
+        f"tables that were there already have {others.total():,} rows for the same events (most "
+        f"of them {others.most_common(1)[0][0]}): where tables say different things, the one whose "
+        "path comes first counts; if those are older copies, remove them with --forget"
     ]
 
 

@@ -134,6 +134,7 @@ def atlas_page(
     *,
     drawn: np.ndarray,
     shown: Mapping[int, Sequence[int]],
+    about: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> AtlasPage:
@@ -149,6 +150,8 @@ def atlas_page(
         Numbers of the events on the map, ascending.
     shown : mapping of int to sequence of int
         By sound type (-1: none), the events that are shown with picture and sound.
+    about : sequence of (str, str)
+        What is said of the page at its top.
     notes : sequence of str
         That stand on the page too.
     progress : callable, optional
@@ -194,7 +197,7 @@ def atlas_page(
     drawing = run_folder / "reconstruction.png"
     return AtlasPage(
         title=f"Sound atlas of {workspace.folder.name}",
-        summary=_summary_rows(summary),
+        summary=[*_summary_rows(summary), *about],
         events=page_events,
         exemplars=exemplars,
         band_hz=band_edges_hz(config.picture)[1:-1],
