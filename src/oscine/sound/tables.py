@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -285,7 +287,20 @@ def _tables(
         by_column = zip(*some, strict=True) if some else ((),) * len(columns)
         yield pl.DataFrame(
             {
-                column.name: pl.Series(column.name, list(values), schema[column.name])
+                column.name: _series(list(values), schema[column.name])
                 for column, values in zip(columns, by_column, strict=True)
             }
         )
+
+
+def _series(values: list[Any], kind: pl.DataType) -> pl.Series:
+    import polars as pl
+
+    if not isinstance(kind, pl.Array):
+        return pl.Series(values, dtype=kind)
+    # Polars makes arrays of rows that are all there.
+    is_there = pl.Series([value is not None for value in values], dtype=pl.Boolean())
+    nothing = np.zeros(kind.shape, np.float32)
+    rows = np.array([nothing if value is None else value for value in values], np.float32)
+    filled = pl.Series(rows.reshape(-1, *kind.shape), dtype=kind)
+    return pl.select(pl.when(is_there).then(filled)).to_series()

@@ -126,7 +126,8 @@ def page(chosen: Chosen, new: Path, condition: str | None, most: int, seed: int)
     about = [("events shown", f"{len(drawn):,}")]
     about += [] if condition is None else [("that meet", condition)]
     notes = [
-        f"Of each sound type up to {most} sounds are shown: its examples, then others drawn by chance."
+        f"Of each sound type up to {most} sounds are shown: its examples, then others that were "
+        "drawn by chance."
     ]
     if len(drawn) < len(on_map):
         notes.append(
