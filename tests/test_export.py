@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from oscine import steps
 from oscine.cli import run
-from oscine.config import WrongArgument
+from oscine.config import WrongArgument, fingerprint
 from oscine.sound.clips import write_clip
 from oscine.sound.recording import Interval
 from oscine.sound.selections import RAVEN_COLUMNS, Selection, audacity_lines, raven_lines
@@ -222,6 +222,7 @@ def test_names_break_neither_tables_nor_folders(made, tmp_path):
     assert (tmp_path / "clips" / "type-000" / "sü_d_=SUM(1)__2__3 00000.010s e8.wav").exists()
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # crowsetta's own
 def test_crowsettas_reader_of_raven_reads_the_same(folder, tmp_path):
     crowsetta = pytest.importorskip("crowsetta")
     steps.export(folder, "raven", tmp_path / "out", where="cluster = 1")
@@ -316,21 +317,13 @@ def test_recordings_without_events_are_rows_too_and_weak_clocks_tell_no_time(fol
 
 def test_duplicates_are_told(made, tmp_path):
     day = made.recordings[0]
-    made.recording(
-        "copy.wav",
-        noise(48_000),
-        48_000,
-        state="duplicate",
-        n_frames=0,
-        content_hash=day.content_hash,
-    )
+    twin = {"state": "duplicate", "n_frames": 0, "content_hash": day.content_hash}
+    made.recording("copy.wav", noise(48_000), 48_000, **twin)
     folder = made.write()
     embedded = Stage(fingerprint="e", finished=True, facts={"digest": "d"})
     pair = {"recording": 2, "other": 1, "offset_s": 0.0, "share": 1.0}
     with Workspace(folder).catalogue() as catalogue:
         catalogue.set_stage("embed", embedded)
-        from oscine.config import fingerprint
-
         compared = Stage(
             fingerprint=fingerprint("e", "d"), finished=True, facts={"near_duplicates": [pair]}
         )
@@ -378,9 +371,8 @@ def test_a_table_without_rows_has_its_header_and_types(folder, tmp_path, to):
         assert line == ",".join(names_of(EVENTS)) + "\n"
     else:
         steps.export(folder, to, tmp_path / "all")
-        none, every = (
-            pl.read_parquet(tmp_path / one / "events.parquet") for one in ("none", "all")
-        )
+        files = (tmp_path / name / "events.parquet" for name in ("none", "all"))
+        none, every = map(pl.read_parquet, files)
         assert none.schema == every.schema
         assert none.is_empty()
 
@@ -659,13 +651,11 @@ def test_what_is_exported_is_as_it_was_when_the_export_began(folder, monkeypatch
     read = Catalogue.heard_files
 
     def renamed_meanwhile(self):
-        for channels in read(self):
-            steps.name_sound_type(folder, 1, "renamed")
-            with Workspace(folder).catalogue() as other:
-                other.set_sound_types([], Stage(fingerprint="new", finished=True, facts={}))
-                other.set_stage("index", Stage(fingerprint="i", finished=False, facts={}))
-            monkeypatch.undo()
-            yield channels
+        monkeypatch.undo()
+        steps.name_sound_type(folder, 1, "renamed")
+        with Workspace(folder).catalogue() as other:
+            other.set_sound_types([], Stage(fingerprint="new", finished=True, facts={}))
+        yield from read(self)
 
     steps.export(folder, "csv", tmp_path / "before")
     monkeypatch.setattr(Catalogue, "heard_files", renamed_meanwhile)
@@ -806,9 +796,7 @@ def test_an_export_that_somebody_changed_is_not_replaced(folder, tmp_path):
     table = out / "north" / "day 1.Table.1.selections.txt"
     corrected = table.read_text(encoding="utf-8").replace("\t\t", "\tcaw\t")
     table.write_text(corrected, encoding="utf-8")
-    refused(
-        folder, out, "was changed since it was exported, and would be lost: name another folder"
-    )
+    refused(folder, out, "was changed since it was exported, and would be lost: name another")
     assert table.read_text(encoding="utf-8") == corrected
     table.unlink()
     steps.export(folder, "raven", out)  # what was removed is no loss
@@ -824,7 +812,8 @@ def test_any_name_becomes_one_that_every_system_takes(text):
     name = safe_name(text)
     assert 0 < len(name.encode()) <= 121
     assert not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
-    assert name[0] != "." and name[-1] not in " ."
+    assert name[0] != "."
+    assert name[-1] not in " ."
     assert not re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)", name.split(".")[0], re.IGNORECASE)
     assert safe_name(name) == name
 
