@@ -34,6 +34,7 @@ from oscine.sound.selections import (
     OWN_PREFIX,
     event_key,
     event_number,
+    one_line,
 )
 from oscine.sound.tables import CLIPS, EVENTS, without_apostrophe
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
@@ -759,9 +760,8 @@ def match_recordings(
     the extensions of audio files. Backslashes count as slashes, and letters that are composed
     otherwise (Unicode NFC and NFD) as the same.
 
-    A path that names none or several is that of the event that the row was written for, or that
-    rows of the same table and path were written for. A row whose path names another recording
-    than its event's was not written for that.
+    A row that was written for an event is of that event's recording, unless its path names another
+    one. Other rows of the same table and path go with it.
 
     Parameters
     ----------
@@ -782,21 +782,24 @@ def match_recordings(
     by_stem = _finder(recordings, strip=True)
     found = {path: by_name(path) or by_stem(path) for path in {one.path for one in annotations}}
     files_of = _files_of_events(annotations, recordings, events)
+
+    def named(one: Annotation) -> list[RecordingRow]:
+        """Return the recordings that a row may mean, by its event and its path."""
+        file, by_path = files_of.get(one.event), found[one.path]
+        is_another = len(by_path) == 1 and by_path[0] != file
+        if file is None or (is_another and not _could_be_written(one, file)):
+            return by_path
+        return [file]
+
+    meant = [named(one) for one in annotations]
     beside: defaultdict[tuple[str, str], dict[int, RecordingRow]] = defaultdict(dict)
-    for one in annotations:
-        if one.event in files_of:
-            file = files_of[one.event]
-            beside[one.table, one.path][file.recording_id] = file
-
-    def candidates(one: Annotation) -> list[RecordingRow]:
-        if len(found[one.path]) == 1:
-            return found[one.path]
-        if one.event in files_of:
-            return [files_of[one.event]]
+    for one, rows in zip(annotations, meant, strict=True):
+        if one.event in files_of and len(rows) == 1:
+            beside[one.table, one.path][rows[0].recording_id] = rows[0]
+    for number, one in enumerate(annotations):
         neighbours = list(beside.get((one.table, one.path), {}).values())
-        return neighbours if len(neighbours) == 1 else found[one.path]
-
-    meant = [candidates(one) for one in annotations]
+        if one.event not in files_of and len(neighbours) == 1:
+            meant[number] = neighbours
     obstacles = [_obstacle(rows) for rows in meant]
     n_rows = Counter(
         (one.table, one.path, obstacle)
@@ -832,6 +835,17 @@ def match_recordings(
 def named_events(annotations: Iterable[Annotation]) -> set[int]:
     """Return the numbers of the events that rows say they were written for."""
     return {number for one in annotations if (number := event_number(one.event)) is not None}
+
+
+def _could_be_written(one: Annotation, file: RecordingRow) -> bool:
+    """Tell whether a table that was written for a recording may name it as a row does.
+
+    Names of tables, and names in tables that quote nothing, are not always those of recordings.
+    """
+    if one.path == _name_of_recording(Path(one.table)):
+        return True
+    below = _parts(one_line(file.path).strip(), strip=False)
+    return _parts(one.path, strip=False)[-len(below) :] == below
 
 
 def _files_of_events(

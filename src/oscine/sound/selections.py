@@ -111,7 +111,7 @@ def raven_lines(selections: Iterable[Selection], columns: Sequence[str]) -> Iter
     end_s = 0.0
     for number, one in enumerate(selections, 1):
         if one.file not in places:
-            names = _one_line(shown(one.file)), _one_line(shown(Path(one.file.name)))
+            names = one_line(shown(one.file)), one_line(shown(Path(one.file.name)))
             places[one.file] = (end_s, *names)
             end_s += one.duration_s
         begin_s, path, name = places[one.file]
@@ -127,7 +127,7 @@ def raven_lines(selections: Iterable[Selection], columns: Sequence[str]) -> Iter
             path,
             name,
             f"{one.interval.start_s:.9f}",
-            *map(_one_line, one.said),
+            *map(one_line, one.said),
         )
 
 
@@ -135,7 +135,7 @@ def audacity_lines(selections: Iterable[Selection]) -> Iterator[str]:
     """Yield the lines of a label file of Audacity: of each label one for time, one for its band."""
     for one in selections:
         times = f"{one.interval.start_s:.9f}", f"{one.interval.stop_s:.9f}"
-        yield _line(*times, *map(_one_line, one.said))
+        yield _line(*times, *map(one_line, one.said))
         yield _line("\\", *map(repr, one.band_hz))
 
 
@@ -143,6 +143,6 @@ def _line(*cells: str) -> str:
     return "\t".join(cells) + "\n"
 
 
-def _one_line(text: str) -> str:
-    # Nothing is quoted in such tables: a name must not break its line.
+def one_line(text: str) -> str:
+    """Return a text as it stands in tables in which nothing is quoted, so that no line breaks."""
     return _BREAKS.sub(" ", text)

@@ -7,7 +7,6 @@ the columns which of them are no labels when such a table comes back.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ ROWS_AT_ONCE = 20_000
 """Rows of a Parquet file that are in memory at a time."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How text begins that a spreadsheet takes for a formula, or that was kept from it."""
+_TO_QUOTE = re.compile(r'[",\r\n]')
 _FREE: dict[Kind, str] = {"path": "./", "text": "'"}
 """What stands before such text: a path stays the same path, a spreadsheet hides an apostrophe."""
 
@@ -175,16 +175,15 @@ def write_csv(
         is_vector = column.kind == "vector"
         names += [f"v{n}" for n in range(n_dimensions)] if is_vector else [column.name]
     with file.open("w", encoding="utf-8", newline="") as table:
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(names)
+        table.write(_csv_line(names))
         for row in rows:
-            cells: list[Any] = []
+            cells: list[str] = []
             for column, value in zip(columns, row, strict=True):
                 if column.kind == "vector":
                     cells += [""] * n_dimensions if value is None else map(str, value)
                 else:
                     cells.append(_cell(column, value))
-            writer.writerow(cells)
+            table.write(_csv_line(cells))
 
 
 def write_parquet(
@@ -243,6 +242,14 @@ def tables_text(about: str, tables: Mapping[str, tuple[str, Mapping[str, str]]])
         lines += [f"| `{column}` | {what} |" for column, what in columns.items()]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    # The writer of the standard library leaves a lone carriage return unquoted.
+    quoted = (
+        '"' + cell.replace('"', '""') + '"' if _TO_QUOTE.search(cell) else cell for cell in cells
+    )
+    return ",".join(quoted) + "\n"
 
 
 def _cell(column: Column, value: Any) -> str:
