@@ -246,10 +246,10 @@ def tables_text(about: str, tables: Mapping[str, tuple[str, Mapping[str, str]]])
 
 def _csv_line(cells: Sequence[str]) -> str:
     # The writer of the standard library leaves a lone carriage return unquoted.
-    quoted = (
-        '"' + cell.replace('"', '""') + '"' if _TO_QUOTE.search(cell) else cell for cell in cells
-    )
-    return ",".join(quoted) + "\n"
+    def quoted(cell: str) -> str:
+        return '"' + cell.replace('"', '""') + '"' if _TO_QUOTE.search(cell) else cell
+
+    return ",".join(map(quoted, cells)) + "\n"
 
 
 def _cell(column: Column, value: Any) -> str:
