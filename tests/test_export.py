@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -598,6 +599,21 @@ def test_the_page_shows_what_was_asked_for_alone(learned, tmp_path):
     }
 
 
+def test_all_but_the_page_is_made_without_torch(learned, tmp_path):
+    code = """
+import sys
+sys.modules["torch"] = None
+from oscine.cli import run
+out, folder = sys.argv[1:]
+for to in ("raven", "audacity", "csv", "parquet", "clips"):
+    assert run(["export", "--to", to, "--out", f"{out}/{to}", "-w", folder]) == 0
+assert run(["export", "--to", "page", "--out", f"{out}/page", "-w", folder]) == 1
+"""
+    command = [sys.executable, "-c", code, tmp_path, learned[0]]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "a page with pictures needs PyTorch, which is not installed here" in ran.stderr
+
+
 # What is exported
 
 
@@ -714,10 +730,22 @@ def test_a_run_that_was_stopped_leaves_the_old_export_and_can_be_repeated(
         steps.export(folder, to, out)
     monkeypatch.undo()
     assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
     steps.export(folder, to, out)
     steps.export(folder, to, tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] == ".") == []
+
+
+def test_what_a_killed_run_left_is_no_part_of_the_next(folder, tmp_path):
+    steps.export(folder, "raven", tmp_path / "whole")
+    part = tmp_path / ".out.oscine-part"
+    shutil.copytree(tmp_path / "whole" / "north", part / "north")
+    (part / "half.txt").write_text("half")
+    (tmp_path / ".out.oscine-old").mkdir()
+    (tmp_path / ".out.oscine-old" / "older.txt").write_text("older")
+    steps.export(folder, "raven", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
 
 
 def test_a_run_that_was_killed_between_two_names_can_be_repeated(folder, tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ the columns which of them are no labels when such a table comes back.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,8 +28,6 @@ ROWS_AT_ONCE = 20_000
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How text begins that a spreadsheet takes for a formula, or that was kept from it."""
 _TO_QUOTE = re.compile(r'[",\r\n]')
-_FREE: dict[Kind, str] = {"path": "./", "text": "'"}
-"""What stands before such text: a path stays the same path, a spreadsheet hides an apostrophe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +169,20 @@ def write_csv(
     n_dimensions : int
         Of the vectors.
     """
-    names: list[str] = []
-    for column in columns:
-        is_vector = column.kind == "vector"
-        names += [f"v{n}" for n in range(n_dimensions)] if is_vector else [column.name]
+    nothing = {"vector": "," * (n_dimensions - 1)}
+    kinds = [(_TEXT_OF[column.kind], nothing.get(column.kind, "")) for column in columns]
+    names = [
+        ",".join(f"v{n}" for n in range(n_dimensions)) if column.kind == "vector" else column.name
+        for column in columns
+    ]
     with file.open("w", encoding="utf-8", newline="") as table:
-        table.write(_csv_line(names))
+        table.write(",".join(names) + "\n")
         for row in rows:
-            cells: list[str] = []
-            for column, value in zip(columns, row, strict=True):
-                if column.kind == "vector":
-                    cells += [""] * n_dimensions if value is None else map(str, value)
-                else:
-                    cells.append(_cell(column, value))
-            table.write(_csv_line(cells))
+            cells = (
+                empty if value is None else text_of(value)
+                for (text_of, empty), value in zip(kinds, row, strict=True)
+            )
+            table.write(",".join(cells) + "\n")
 
 
 def write_parquet(
@@ -244,26 +243,31 @@ def tables_text(about: str, tables: Mapping[str, tuple[str, Mapping[str, str]]])
     return "\n".join(parts)
 
 
-def _csv_line(cells: Sequence[str]) -> str:
+def _quoted(text: str) -> str:
     # The writer of the standard library leaves a lone carriage return unquoted.
-    def quoted(cell: str) -> str:
-        return '"' + cell.replace('"', '""') + '"' if _TO_QUOTE.search(cell) else cell
-
-    return ",".join(map(quoted, cells)) + "\n"
+    return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
 
 
-def _cell(column: Column, value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        text = value.isoformat(timespec="milliseconds")
-        return text.replace("+00:00", "Z")
-    text = str(value)
-    if column.kind not in _FREE or not _FORMULA.match(text):
-        return text
-    return _FREE[column.kind] + text
+def _no_formula(text: str, before: str) -> str:
+    return _quoted(before + text if _FORMULA.match(text) else text)
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_TEXT_OF: dict[Kind, Callable[[Any], str]] = {
+    "integer": str,
+    "number": str,
+    "text": partial(_no_formula, before="'"),
+    "path": partial(_no_formula, before="./"),
+    "truth": lambda value: str(value).lower(),
+    "utc": _iso,
+    "local": _iso,
+    "vector": lambda values: ",".join(map(str, values)),
+}
+"""How a value is written in CSV. A path with `./` is the same path; a spreadsheet hides the
+apostrophe."""
 
 
 def _schema(columns: Sequence[Column], n_dimensions: int) -> dict[str, pl.DataType]:

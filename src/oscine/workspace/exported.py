@@ -57,13 +57,19 @@ def exported_folder(
     _check_contents(out)
     part, old = (out.with_name(f".{out.name}.oscine-{what}") for what in ("part", "old"))
     part.mkdir(parents=True, exist_ok=True)
-    lock = part / "lock.sqlite"
-    with held(lock, f"{out} is being written by another run: wait until it is done"):
-        for left in part.iterdir():  # by a run that was stopped
-            if left != lock:
-                _remove(left)
-        yield part
-        lock.unlink()
+    lock, is_ours = part / "lock.sqlite", False
+    try:
+        with held(lock, f"{out} is being written by another run: wait until it is done"):
+            is_ours = True
+            for left in part.iterdir():  # by a run that was killed
+                if left != lock:
+                    _remove(left)
+            yield part
+    except BaseException:
+        if is_ours:
+            _remove(part)
+        raise
+    lock.unlink()
     _write_contents(part, about)
     _remove(old)
     if out.exists():
