@@ -349,7 +349,7 @@ def test_page_shows_types_exemplars_training_and_skipped_files(tmp_path):
     elements = written(tmp_path, page)
     assert "2 events in 1 recording, median 0.50 s, 1.0–4.0 kHz" in elements.text
     assert "played at" not in elements.text
-    assert "33% of all events" in elements.text
+    assert "33% of the events shown" in elements.text
     assert "an acoustic grouping, not a meaning" in elements.text
     assert "2 too short" in elements.text
     assert "every sample is zero" in elements.text

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -22,13 +23,14 @@ from handmade import Handmade, noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oscine import steps
+from oscine import cli, steps
 from oscine.cli import run
 from oscine.config import WrongArgument, fingerprint
 from oscine.sound.clips import write_clip
 from oscine.sound.recording import Interval
 from oscine.sound.selections import RAVEN_COLUMNS, Selection, audacity_lines, raven_lines
 from oscine.sound.tables import CLIPS, EVENTS, RECORDINGS
+from oscine.steps import exporting
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 from oscine.workspace.catalogue import MODIFICATION, Catalogue, Stage
@@ -261,6 +263,15 @@ def test_audacity_labels_hold_time_band_type_and_event(folder, tmp_path):
         "#7",
     ]
     assert lines[3] == "\\\t123.4\t2500.0"
+
+
+def test_an_event_at_the_very_end_has_a_sample_still(made, tmp_path):
+    day = made.recordings[0]
+    made.event(day, 48_000, 48_000)
+    steps.export(made.write(), "audacity", tmp_path / "out", where="path = 'north/day 1.wav'")
+    lines = (tmp_path / "out" / "north" / "day 1.txt").read_text(encoding="utf-8").splitlines()
+    start_s, stop_s, _ = lines[-2].split("\t")
+    assert (round(48_000 * float(start_s)), round(48_000 * float(stop_s))) == (47_999, 48_000)
 
 
 # CSV and Parquet
@@ -872,6 +883,7 @@ def test_the_command_line_takes_events_home(folder, tmp_path, capsys):
     code, out, _ = call("--to", "csv", "--out", tmp_path / "b", "--where", "cluster = 0", "--json")
     found = json.loads(out)
     assert (code, found["events"], found["to"]) == (0, 3, "csv")
+    assert get_args(cli.Form) == get_args(exporting.Form)
     for words, said in (
         (["--to", "kml", "--out", tmp_path / "c"], "kml"),
         (["--to", "csv"], "--out"),

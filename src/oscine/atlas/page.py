@@ -321,7 +321,7 @@ def _not_grouped_card(events: Sequence[PageEvent], n_events: int, pictures: str)
         f"<p>{_describe(events)}</p>"
         '<button type="button" class="show" aria-label="Show events not grouped on the map">'
         "show on map</button></header>"
-        f"<p>{share:.0%} of all events are like too few others to form a type.</p>{pictures}"
+        f"<p>{share:.0%} of the events shown are like too few others to form a type.</p>{pictures}"
         "</article>"
     )
 
