@@ -163,7 +163,7 @@ def test_any_text_comes_back_from_csv(tmp_path_factory, texts):
     assert table.problems == ()
     assert [one.labels["site"] for one in table.annotations] == texts
     for one, text in zip(table.annotations, texts, strict=True):
-        assert one.path.removeprefix("./") == f"{text}/1.wav"
+        assert one.path in (f"{text}/1.wav", f"./{text}/1.wav")
 
 
 NAMES = st.text(st.sampled_from("ab \t\n\r'\"=ü.#"), min_size=1, max_size=6).map("r{}.wav".format)
