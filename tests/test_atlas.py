@@ -425,7 +425,7 @@ def test_page_shows_types_exemplars_training_and_skipped_files(tmp_path):
     elements = written(tmp_path, page)
     assert "2 events in 1 recording, median 0.50 s, 1.0–4.0 kHz" in elements.text
     assert "played at" not in elements.text
-    assert "33% of all events" in elements.text
+    assert "33% of the events shown" in elements.text
     assert "an acoustic grouping, not a meaning" in elements.text
     assert "2 too short" in elements.text
     assert "every sample is zero" in elements.text
@@ -506,6 +506,7 @@ def test_hostile_names_stay_text(tmp_path):
     elements = written(tmp_path, page)
     assert len(elements.named("script")) == len(elements.scripts) == 3
     assert script_data(elements)["recordings"] == [HOSTILE]
+    assert script_data(elements)["names"] == {"0": HOSTILE}
     assert script_data(elements)["events"]["event_id"] == [f'"{HOSTILE}']
     assert elements.text.count(HOSTILE) >= 7
     assert "$title ${data}" in elements.text
@@ -538,12 +539,39 @@ def test_page_of_many_events_is_the_same_each_time(tmp_path):
 
 
 def test_pages_that_do_not_fit_together_are_refused():
-    with pytest.raises(ValueError, match=r"types \[1\], but exemplars are given for \[0\]"):
-        atlas_page(events=[page_event(0, 1)])
     with pytest.raises(ValueError, match="a column for each band"):
         atlas_page(band_hz=BAND_HZ[1:])
     with pytest.raises(ValueError, match="of one length"):
         LossCurve(steps=[1])
+
+
+def test_only_types_that_have_events_are_shown_with_their_names(tmp_path):
+    page = atlas_page(
+        events=[page_event(0, 7), page_event(1, 2), page_event(2, NOISE)],
+        exemplars={7: [page_exemplar(0)], NOISE: [page_exemplar(2)], 5: [page_exemplar(3)]},
+        names={7: "low & double", 3: "another"},
+    )
+    elements = written(tmp_path, page)
+    cards = [card["id"] for card in elements.with_class("type")]
+    assert cards == ["type-2", "type-7", "not-grouped"]
+    assert "Type 7: low & double1 event in" in elements.text
+    assert "Type 21 event in" in elements.text
+    assert len(elements.named("audio")) == 2  # those of type 7, and of none
+
+
+def test_pictures_and_sounds_may_lie_beside_the_page(tmp_path):
+    page = atlas_page()
+    write_page(tmp_path / "index.html", page, sounds=tmp_path / "sounds")
+    elements = Elements((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert [one["src"] for one in elements.named("audio")] == ["sounds/e0.mp3"]
+    assert (tmp_path / "sounds" / "e0.mp3").read_bytes() == b"ID3 sound"
+    pictures = [one["src"] for one in elements.named("img")]
+    assert pictures == ["sounds/e0.png", "sounds/e1.png"]
+    exemplar = page.exemplars[0][1]
+    assert (tmp_path / pictures[1]).read_bytes() == spectrogram_png(exemplar.spectrogram)
+    (policy,) = [m["content"] for m in elements.named("meta") if "http-equiv" in m]
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
 
 
 def test_missing_folder_is_an_os_error_that_names_it(tmp_path):

@@ -30,7 +30,7 @@ from oscine.embedding.vectors import vectors_of
 from oscine.model.checkpoint import load_encoder
 from oscine.sound.annotations import read_annotations
 from oscine.sound.audio import content_hash
-from oscine.steps.found import RAVEN_COLUMNS
+from oscine.sound.selections import RAVEN_COLUMNS
 from oscine.steps.shared import needed, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -420,12 +420,12 @@ def test_raven_finds_each_sound_in_its_file(learned, held, tmp_path):
     out.write_text("an older one")
     report = steps.similar(5, learned, top=9, own=2, out=out)
     lines = [line.split("\t") for line in out.read_text(encoding="utf-8").splitlines()]
-    assert tuple(lines[0]) == RAVEN_COLUMNS
     assert lines[0][:9] == [
         *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)"),
         *("Low Freq (Hz)", "High Freq (Hz)", "Begin Path", "Begin File"),
     ]
-    rows = [dict(zip(RAVEN_COLUMNS, line, strict=True)) for line in lines[1:]]
+    assert lines[0] == [*RAVEN_COLUMNS, "Likeness", "Event", "Found In"]
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     assert len(rows) == 11
     rates = {Path(row.root) / row.path: row for row in recordings.values()}
     seen, begin_s = {}, 0.0
@@ -517,7 +517,7 @@ def test_names_that_are_no_plain_text_are_shown_and_break_nothing(copied, tmp_pa
     with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
         assert all(row["path"].endswith(name) for row in csv.DictReader(file))
     lines = (tmp_path / "found.txt").read_text(encoding="utf-8").splitlines()
-    assert {line.count("\t") for line in lines} == {len(RAVEN_COLUMNS) - 1}
+    assert {line.count("\t") for line in lines} == {len(RAVEN_COLUMNS) + 2}
 
 
 # The command line

@@ -51,6 +51,7 @@ DOING = {
     "evaluate": "asking",
     "individuals": "hearing individuals",
     "join": "joining",
+    "export": "writing",
     "plan": "trying",
     "synth": "writing recordings",
 }
@@ -71,6 +72,7 @@ Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Examples = Annotated[list[str], Parameter(negative=())]
 Engine = Literal["processes", "ray"]
+Form = Literal["raven", "audacity", "csv", "parquet", "clips", "page"]
 Flag = Annotated[bool, Parameter(negative=())]
 Who = Annotated[str | None, Parameter(name="--who")]
 
@@ -1071,6 +1073,155 @@ def join(
     if as_json:
         return _print_json(done)
     _print_joined(done)
+
+
+@app.command(sort_key=5)
+def export(
+    *,
+    to: Form,
+    out: Path,
+    where: str | None = None,
+    cluster: Annotated[list[int], Parameter(negative=())] = [],  # noqa: B006
+    one_table: Flag = False,
+    vectors: Flag = False,
+    margin_s: float | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Take events home: tables for Raven, Audacity and R, clips by sound type, a page to share.
+
+    The workspace is only read, also while another run works on it.
+
+    Example: oscine export --to raven --out tables -w crows.oscine
+
+    Parameters
+    ----------
+    to
+        What is written: raven (a selection table a recording), audacity (a label file a recording),
+        csv or parquet (a table of events, one of recordings, and what their columns mean), clips
+        (WAV files in a folder for each sound type), page (the atlas with sounds of each type, for
+        a browser or a web server).
+    out
+        A folder: a new one, an empty one, or such an export, which is replaced unless somebody
+        changed it. Not within the archive or the workspace.
+    where
+        A condition that events must meet, such as "site = 'north' and hour between 5 and 9";
+        `status --help` has the fields.
+    cluster
+        A sound type that events must be of (-1: those in none); may be repeated.
+    one_table
+        For Raven: one table that spans all recordings, instead of one for each.
+    vectors
+        For csv and parquet: with the vector of each event.
+    margin_s
+        For clips: seconds of sound before and after each event.
+    most
+        For clips and page: how many of each sound type, its examples first, then others drawn by
+        chance; 20 clips, or 12 on a page, if not given.
+    seed
+        Of that chance.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.export(
+            workspace,
+            to,
+            out,
+            where=where,
+            clusters=cluster,
+            one_table=one_table,
+            vectors=vectors,
+            margin_s=margin_s,
+            most=most,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("events", f"{report.events:,} of {report.recordings:,} recordings"),
+            ("files", f"{report.files:,}"),
+            ("written", report.out),
+        ],
+        report.notes,
+    )
+    if report.skipped:
+        print(f"\n{len(report.skipped):,} events could not be written:")
+        _print_first([f"  {path}: {reason}" for path, reason in report.skipped])
+
+
+@app.command(name="import", sort_key=5)
+def import_labels(
+    tables: Annotated[list[Path], Parameter(negative=())] = [],  # noqa: B006
+    /,
+    *,
+    forget: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006
+    listed: Annotated[bool, Parameter(name="--list", negative=())] = False,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Bring labels of people back: corrected Raven tables, Audacity labels, CSV tables.
+
+    They are kept for `oscine evaluate`; nothing learns from them. A table that was there before is
+    replaced. A row that `oscine export` wrote counts for its event, wherever its box was moved.
+
+    Example: oscine import corrected -w crows.oscine
+
+    Parameters
+    ----------
+    tables
+        Raven selection tables, Audacity labels, CSV tables with a column `path`; or a folder, of
+        which all .txt files are read.
+    forget
+        A file or folder whose labels are removed, by the end of its path; may be repeated.
+    listed
+        Say which files labels came from.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    for table in tables:
+        if not table.exists():
+            raise WrongUse(f"{table} is not there: name a table of labels, or a folder of them")
+    if not tables and not forget and not listed:
+        raise WrongUse("name label tables to bring in, or give --list or --forget")
+    from oscine import steps as verbs
+
+    report = verbs.import_labels(tables, workspace, forget=forget)
+    if as_json:
+        return _print_json(report)
+    rows = [
+        ("kept", f"{sum(one.rows for one in report.kept):,} rows of {len(report.kept):,} tables")
+    ]
+    if tables:
+        placed = f"{report.placed:,} of {report.rows:,} belong to a recording"
+        rows = [("tables", f"{report.tables:,}"), ("rows", placed), *rows]
+    if report.forgotten:
+        rows.append(("forgotten", f"{len(report.forgotten):,} tables"))
+    _print_table(rows, report.notes)
+    if report.labels:
+        print("\nLabels:")
+        _print_first(
+            [
+                f"  {one.column} = {one.label}: {one.rows:,} rows, {one.events:,} events"
+                for one in report.labels
+            ]
+        )
+    if listed:
+        print("\nTables:")
+        _print_first([f"  {one.file}: {one.rows:,} rows" for one in report.kept])
+    if report.problems:
+        print(f"\n{len(report.problems):,} problems:")
+        _print_first([f"  {problem}" for problem in report.problems])
 
 
 @app.command(sort_key=6)

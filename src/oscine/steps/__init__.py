@@ -16,8 +16,10 @@ from oscine.steps.editing import (
 from oscine.steps.evaluating import EvaluateReport, evaluate
 from oscine.steps.examples import Stretch, read_example
 from oscine.steps.exploring import ExploreReport, explore
+from oscine.steps.exporting import ExportReport, export
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.identifying import IndividualsReport, SameReport, individuals, same
+from oscine.steps.importing import ImportReport, import_labels
 from oscine.steps.joining import ClockAsked, JoinReport, join
 from oscine.steps.learning import PretrainReport, plan, pretrain, take_model
 from oscine.steps.listening import IndexReport, StatusReport, index, status, synth, synthetic_speed
@@ -36,7 +38,9 @@ __all__ = [
     "EmbedReport",
     "EvaluateReport",
     "ExploreReport",
+    "ExportReport",
     "HistoryReport",
+    "ImportReport",
     "IndexReport",
     "IndividualsReport",
     "JoinReport",
@@ -54,6 +58,8 @@ __all__ = [
     "embed",
     "evaluate",
     "explore",
+    "export",
+    "import_labels",
     "index",
     "individuals",
     "is_disk_full",

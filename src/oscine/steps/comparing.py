@@ -159,12 +159,23 @@ def open_neighbours(
     return open_index(workspace.neighbours(), vectors, made_from), present
 
 
+def near_duplicates_of(catalogue: Catalogue) -> dict[tuple[str, str], str]:
+    """Return the path of the recording that holds most of the same sound, by root and path."""
+    stage = _compared(catalogue)
+    pairs = stage.facts["near_duplicates"] if stage is not None else []
+    sides = [(pair["recording"], pair["other"]) for pair in pairs]
+    rows = catalogue.some_recordings({number for pair in sides for number in pair})
+    found: dict[tuple[str, str], str] = {}
+    for pair in sides:
+        for one, other in (pair, pair[::-1]):
+            found.setdefault((rows[one].root, rows[one].path), rows[other].path)
+    return found
+
+
 def neighbours_report(catalogue: Catalogue) -> NeighboursReport | None:
     """Return what comparing the events told, by the names that the recordings have now."""
-    embedded, stage = catalogue.stage("embed"), catalogue.stage("neighbours")
-    if embedded is None or not embedded.finished or stage is None:
-        return None
-    if stage.fingerprint != _vectors_fingerprint(embedded):
+    stage = _compared(catalogue)
+    if stage is None:
         return None
     facts, index = stage.facts, stage.facts["index"]
     pairs, odd = facts["near_duplicates"], facts["oddities"]
@@ -222,6 +233,14 @@ def neighbours_report(catalogue: Catalogue) -> NeighboursReport | None:
         oddest=oddest,
         notes=notes,
     )
+
+
+def _compared(catalogue: Catalogue) -> Stage | None:
+    """Return the comparison of the events with each other, where it is of the vectors in use."""
+    embedded, stage = catalogue.stage("embed"), catalogue.stage("neighbours")
+    if embedded is None or not embedded.finished or stage is None:
+        return None
+    return stage if stage.fingerprint == _vectors_fingerprint(embedded) else None
 
 
 def _vectors_fingerprint(embedded: Stage) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import chain
+from itertools import chain, groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from oscine.workspace.database import Database
 from oscine.workspace.edits import EDITS, TYPES, EditRow, get_edits, keep_edits, put_edit
-from oscine.workspace.where import LOCAL_DATE, parse_where
+from oscine.workspace.where import LOCAL_DATE, Where, parse_where
 
 SCHEMA_VERSION = 3
 
@@ -410,10 +411,7 @@ class Catalogue(Database):
         ------
         WrongArgument
         """
-        where = parse_where(condition)
-        query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
-        found = self._connection.execute(query, where.parameters)
-        return np.fromiter((row[0] for row in found), np.int64)
+        return self.clusters_where(condition)[0]
 
     def recordings_called(self, name: str) -> list[RecordingRow]:
         """Return the recordings present and heard whose path is the end of a name.
@@ -433,6 +431,55 @@ class Catalogue(Database):
         """Return the events of a recording, by number."""
         query = "SELECT * FROM events WHERE recording_id = ? ORDER BY event_id"
         return self._rows(EventRow, query, [recording_id])
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """See the catalogue as it is now until the end, whatever other processes write into it."""
+        with self._transaction("DEFERRED"):
+            yield
+
+    def roots(self, *, with_absent: bool = False) -> list[str]:
+        """Return the folders of the recordings that are present, or of all."""
+        query = f"SELECT DISTINCT root FROM recordings WHERE {_presence(with_absent)} ORDER BY root"
+        return [row[0] for row in self._connection.execute(query)]
+
+    def heard_files(self) -> Iterator[list[RecordingRow]]:
+        """Yield each file present that was heard, a row a channel, by root and path."""
+        query = "SELECT * FROM heard ORDER BY root, path, channel"
+        rows = (RecordingRow(**row) for row in self._connection.execute(query))
+        for _, channels in groupby(rows, key=lambda row: (row.root, row.path)):
+            yield list(channels)
+
+    def typed_events_of(self, recording_id: int) -> list[tuple[EventRow, SoundTypeRow | None]]:
+        """Return the events of a recording with their sound types, by number.
+
+        None stands for an event that came after the events were grouped.
+        """
+        events = self.events_of(recording_id)
+        types = self.some_sound_types(event.event_id for event in events)
+        return [(event, types.get(event.event_id)) for event in events]
+
+    def clusters_where(self, condition: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the events present that meet a condition, and their sound types.
+
+        Returns
+        -------
+        numbers, clusters : np.ndarray of int64 [shape=(N,)]
+            By number; -1 where an event is in no sound type.
+        """
+        where = Where("true", ()) if condition is None else parse_where(condition)
+        query = f"SELECT event_id, cluster FROM heard_events WHERE {where.sql} ORDER BY event_id"
+        found = self._connection.execute(query, where.parameters)
+        numbers, clusters = _table(found, np.int64, 2).T
+        return numbers, clusters
+
+    def n_copies(self) -> dict[str, int]:
+        """Return how many other files hold the same bytes, by content hash."""
+        query = (
+            "SELECT content_hash, count(*) FROM recordings"
+            " WHERE is_present AND state = 'duplicate' GROUP BY content_hash"
+        )
+        return dict(tuple(row) for row in self._connection.execute(query))
 
     def absent_events(self) -> np.ndarray:
         """Return the numbers of the events of recordings that are not present, ascending."""
@@ -456,7 +503,7 @@ class Catalogue(Database):
         return {row.event_id: row.cluster for row in rows if row.cluster >= 0}
 
     def some_sound_types(self, numbers: Iterable[int]) -> dict[int, SoundTypeRow]:
-        """Return the sound types of some events, by event; those that are not grouped too."""
+        """Return the sound types of those of some events that went into the grouping, by event."""
         rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
         return {row.event_id: row for row in rows}
 
@@ -488,7 +535,8 @@ class Catalogue(Database):
 
     def _some(self, kind: type, table: str, numbers: Iterable[int], key: str = "") -> list[Any]:
         key = key or f"{table[:-1]}_id"
-        query = f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))"
+        asked = f"{key} IN (SELECT value FROM json_each(?))"
+        query = f"SELECT * FROM {table} WHERE {asked} ORDER BY {key}"
         return self._rows(kind, query, [json.dumps(sorted(set(numbers)))])
 
     def calls(self, n_rows: int = 100_000) -> Iterator[list[tuple[Any, ...]]]:

@@ -138,18 +138,19 @@ class Database:
     def _version(self) -> int:
         return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection)
+    def _transaction(self, kind: str = "IMMEDIATE") -> _Transaction:
+        return _Transaction(self._connection, kind)
 
 
 class _Transaction:
     """BEGIN on entry; COMMIT on success, ROLLBACK on error."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, kind: str) -> None:
         self._connection = connection
+        self._begin = f"BEGIN {kind}"
 
     def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute(self._begin)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
