@@ -153,9 +153,9 @@ class ModelConfig:
     width: int = 128
     depth: int = 4
     heads: int = 4
-    decoder_width: int = 96
-    decoder_depth: int = 2
-    decoder_heads: int = 3
+    decoder_width: int = 64
+    decoder_depth: int = 1
+    decoder_heads: int = 2
     mlp_ratio: float = 4.0
 
     def __post_init__(self) -> None:
