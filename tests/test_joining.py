@@ -268,11 +268,13 @@ def test_names_are_kept_as_they_are_read(workspace):
     assert steps.name_sound_type(workspace, 0, "").names == {1: "click"}
 
 
-def test_a_merge_makes_the_join_and_its_page_stale_and_a_name_does_not(workspace, joined):
+def test_a_merge_or_a_name_makes_the_join_stale_until_it_is_joined_again(workspace, joined):
     def state():
         return steps.status(workspace).stages["join"]
 
     steps.name_sound_type(workspace, 0, "low <i>caw</i>")
+    assert state() == "stale"
+    steps.join(workspace)
     assert state() == "done"
     before = steps.merge_sound_types(workspace, [0, 2]).sizes
     assert state() == "stale"
