@@ -26,3 +26,26 @@ def real_data():
     if "OSCINE_DATA" not in os.environ:
         pytest.skip("OSCINE_DATA does not name the folder of real recordings")
     return Path(os.environ["OSCINE_DATA"])
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line; give its exit code, standard output and standard error."""
+    from oscine.cli import run
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def pytest_unconfigure(config):
+    """Say on the very last line if the page of `oscine explore` was not tested."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", ()) if reporter else ()
+    if any("test_explorer_page" in one.nodeid for one in skipped):
+        reporter.write_line(
+            "The page of `oscine explore` was not tested: install Chromium or Chrome."
+        )
