@@ -43,8 +43,7 @@ from oscine.evaluation.features import (
 )
 from oscine.evaluation.probes import interval_of_difference
 from oscine.model.autoencoder import Encoder
-from oscine.picture.indexing import tape_fingerprint
-from oscine.picture.tape import Tape
+from oscine.picture.tape import Tape, tape_fingerprint
 from oscine.workspace import Workspace
 
 

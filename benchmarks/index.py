@@ -118,7 +118,8 @@ def in_new_process(file: Path, profiled: bool = False) -> tuple[float, dict[str,
 
 def index_one(file: Path, profiled: bool) -> tuple[float, dict[str, float], float]:
     """Index one file; return processor seconds, shares of the stages, and peak megabytes."""
-    from oscine.picture.tape import TapeWriter, draw_recording
+    from oscine.picture.drawing import draw_recording
+    from oscine.picture.tape import TapeWriter
     from oscine.sound.audio import content_hash
 
     picture, activity = PictureConfig(), ActivityConfig()

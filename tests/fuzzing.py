@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 
 from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.tape import draw_recording
+from oscine.picture.drawing import draw_recording
 
 STATES = frozenset({"whole", "damaged", "silent", "too short", "unreadable"})
 HANG_S = 5.0

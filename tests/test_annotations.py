@@ -491,6 +491,29 @@ def test_a_label_book_of_another_version_is_refused(tmp_path):
         LabelBook(file)
 
 
+def test_a_label_book_of_version_1_keeps_its_labels(tmp_path):
+    file = tmp_path / "labels.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE annotations (
+                file TEXT NOT NULL, row INTEGER NOT NULL, path TEXT NOT NULL, start_s REAL,
+                stop_s REAL, low_hz REAL, high_hz REAL, labels TEXT NOT NULL,
+                PRIMARY KEY (file, row)
+            ) STRICT;
+            INSERT INTO annotations
+                VALUES ('a.csv', 2, 'one.wav', 0.5, 1.5, NULL, 4000.0, '{"species": "jay"}');
+            PRAGMA user_version = 1;
+            """
+        )
+    said = annotation(path="one.wav", start_s=0.5, stop_s=1.5, high_hz=4000.0)
+    old = table_of("a.csv", [replace(said, labels={"species": "jay"})])
+    new = table_of("b.csv", [annotation(event="13-9f3a21c4")])
+    with LabelBook(file) as book:
+        book.replace([new])
+        assert book.annotations() == [*old.annotations, *new.annotations]
+
+
 # Which recording
 
 RATE_HZ = 1000

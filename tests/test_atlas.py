@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oscine.atlas.cluster import NOISE, ClusterConfig, cluster_vectors, stratified_sample
+from oscine.atlas.cluster import (
+    NOISE,
+    ClusterConfig,
+    central_rows,
+    cluster_vectors,
+    split_vectors,
+    stratified_sample,
+)
 from oscine.atlas.page import (
     AtlasPage,
     LossCurve,
@@ -24,6 +31,7 @@ from oscine.atlas.projection import project_vectors
 
 TYPE_SIZES = (60, 40, 25)
 N_SCATTERED = 15
+CONFIG = ClusterConfig()
 
 
 def sounds_of_known_type(seed=0):
@@ -121,6 +129,74 @@ def test_exemplars_are_central_members_of_different_recordings():
         assert exemplars[0] == most_central
         assert list(exemplars) == sorted(exemplars, key=lambda row: -centrality[row])
         assert len({recordings[row] for row in exemplars}) == 4
+
+
+def split_of(vectors, config=CONFIG, order=None):
+    """Split a type; give the part of each of its rows, whatever their order, and what is said."""
+    keys, recordings = keys_and_recordings(len(vectors))
+    order = np.arange(len(vectors)) if order is None else order
+    parts = split_vectors(
+        vectors[order], [keys[row] for row in order], [recordings[row] for row in order], config
+    )
+    return dict(zip(order.tolist(), parts.labels.tolist(), strict=False)), parts
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    order=st.permutations(range(TYPE_SIZES[0] + TYPE_SIZES[2])),
+    max_fit=st.sampled_from([60, 999]),
+)
+def test_two_types_that_are_one_fall_apart_in_any_order_of_rows(order, max_fit):
+    vectors, types = sounds_of_known_type()
+    both = (types == 0) | (types == 2)
+    labels, parts = split_of(vectors[both], ClusterConfig(max_fit=max_fit), np.array(order))
+    assert labels == dict(enumerate((types[both] == 2).astype(int).tolist()))
+    assert (parts.n_parts, parts.strengths.min() > 0) == (2, True)
+    assert parts.held > 0.9
+
+
+def test_events_in_no_part_go_with_the_nearest():
+    vectors, types = sounds_of_known_type()
+    chosen = vectors[(types == 0) | (types == 1) | (types == NOISE)]
+    labels, parts = split_of(chosen)
+    rows = keys_and_recordings(len(chosen))
+    dense = cluster_vectors(chosen, *rows, ClusterConfig(min_cluster_size=parts.smallest)).labels
+    assert parts.held == np.mean(dense != NOISE) < 1
+    directions = chosen[:, : CONFIG.n_dimensions]
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    nearest = np.where(dense == NOISE, -2, directions @ directions.T).argmax(axis=1)
+    assert list(labels.values()) == dense[nearest].tolist()
+
+
+def test_a_cloud_of_events_seldom_falls_apart():
+    rng = np.random.default_rng(3)
+    n_split = 0
+    for n_events in (20, 60, 60, 120, 120, 300, 300, 300):
+        cloud = rng.normal(size=16) * 4 + rng.normal(size=(n_events, 16)) * np.exp(
+            -np.arange(16) / 4
+        )
+        labels, parts = split_of(cloud.astype(np.float32))
+        n_split += bool(labels)
+        assert parts.held < 0.8 or labels
+        assert parts.smallest >= max(8, n_events / 20)
+    assert n_split <= 1
+
+
+def test_few_events_do_not_fall_apart():
+    labels, parts = split_of(sounds_of_known_type()[0][:9])
+    assert (labels, parts.n_parts, parts.held, parts.smallest) == ({}, 0, 0, 8)
+
+
+def test_the_central_rows_of_a_type_are_its_exemplars():
+    vectors, types = sounds_of_known_type()
+    keys, recordings = keys_and_recordings(len(types))
+    clusters = cluster_vectors(vectors, keys, recordings, CONFIG)
+    for label, expected in enumerate(clusters.exemplars):
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(clusters.labels == label))
+        chosen = central_rows(
+            vectors[rows], [keys[row] for row in rows], [recordings[row] for row in rows], CONFIG
+        )
+        assert rows[chosen].tolist() == list(expected)
 
 
 def test_above_max_fit_the_rest_take_the_type_of_their_nearest_neighbour():
@@ -281,7 +357,7 @@ def atlas_page(**changes):
         "title": "Atlas",
         "summary": [("hours heard", "1.2")],
         "events": [page_event(0, 0), page_event(1, 0), page_event(2, NOISE)],
-        "exemplars": [[page_exemplar(0), page_exemplar(1, audio=None)]],
+        "exemplars": {0: [page_exemplar(0), page_exemplar(1, audio=None)]},
         "band_hz": BAND_HZ,
     }
     return AtlasPage(**(values | changes))
@@ -349,7 +425,7 @@ def test_page_shows_types_exemplars_training_and_skipped_files(tmp_path):
     elements = written(tmp_path, page)
     assert "2 events in 1 recording, median 0.50 s, 1.0–4.0 kHz" in elements.text
     assert "played at" not in elements.text
-    assert "33% of all events" in elements.text
+    assert "33% of the events shown" in elements.text
     assert "an acoustic grouping, not a meaning" in elements.text
     assert "2 too short" in elements.text
     assert "every sample is zero" in elements.text
@@ -364,7 +440,7 @@ def test_sounds_that_are_slowed_down_say_so_and_are_written_in_milliseconds(tmp_
     slow = replace(page_exemplar(0), start_s=0.75, stop_s=0.85, audio_speed=0.1)
     event = page_event(0, 0, start_s=0.78, stop_s=0.785, low_hz=30_000.0, high_hz=80_000.0)
     bands = np.geomspace(5e3, 12e4, N_BANDS)
-    page = atlas_page(events=[event], exemplars=[[slow]], band_hz=bands)
+    page = atlas_page(events=[event], exemplars={0: [slow]}, band_hz=bands)
     elements = written(tmp_path, page)
     assert "1 event in 1 recording, median 5 ms, 30.0–80.0 kHz" in elements.text
     assert "0:00.750played at 1/10 speed" in elements.text
@@ -378,7 +454,7 @@ def test_sounds_that_are_speeded_up_say_so_and_are_written_in_hertz(tmp_path):
     fast = replace(page_exemplar(0), start_s=0.0, stop_s=8.0, audio_speed=10.0)
     event = page_event(0, 0, start_s=1.0, stop_s=6.0, low_hz=12.0, high_hz=80.0)
     bands = np.linspace(10, 990, N_BANDS)
-    page = atlas_page(events=[event], exemplars=[[fast]], band_hz=bands)
+    page = atlas_page(events=[event], exemplars={0: [fast]}, band_hz=bands)
     elements = written(tmp_path, page)
     assert "median 5.00 s, 12–80 Hz" in elements.text
     assert "played at 10× speed" in elements.text
@@ -397,7 +473,7 @@ def test_only_pictures_with_sound_are_buttons(tmp_path):
 
 
 def test_extent_of_the_event_lies_where_it_is_in_the_picture(tmp_path):
-    elements = written(tmp_path, atlas_page(exemplars=[[page_exemplar(0)]]))
+    elements = written(tmp_path, atlas_page(exemplars={0: [page_exemplar(0)]}))
     (extent,) = elements.with_class("extent")
     left, width, bottom, height = (float(v) for v in re.findall(r"([\d.]+)%", extent["style"]))
     assert (left, width) == (25, 50)
@@ -422,13 +498,15 @@ def test_hostile_names_stay_text(tmp_path):
         title=HOSTILE,
         summary=[(HOSTILE, HOSTILE)],
         events=[page_event(0, 0, HOSTILE, event_id=f'"{HOSTILE}')],
-        exemplars=[[page_exemplar(0, HOSTILE)]],
+        exemplars={0: [page_exemplar(0, HOSTILE)]},
         skipped=[(HOSTILE, HOSTILE, HOSTILE)],
         notes=[HOSTILE, "$title ${data}"],
+        names={0: HOSTILE},
     )
     elements = written(tmp_path, page)
     assert len(elements.named("script")) == len(elements.scripts) == 3
     assert script_data(elements)["recordings"] == [HOSTILE]
+    assert script_data(elements)["names"] == {"0": HOSTILE}
     assert script_data(elements)["events"]["event_id"] == [f'"{HOSTILE}']
     assert elements.text.count(HOSTILE) >= 7
     assert "$title ${data}" in elements.text
@@ -441,7 +519,7 @@ def test_names_that_are_not_text_can_be_written(tmp_path):
 
 
 def test_page_of_an_empty_archive(tmp_path):
-    elements = written(tmp_path, atlas_page(events=[], exemplars=[]))
+    elements = written(tmp_path, atlas_page(events=[], exemplars={}))
     for words in ("No events were found", "No sound types were found", "None skipped"):
         assert words in elements.text
     assert "No training was recorded" in elements.text
@@ -452,7 +530,7 @@ def test_page_of_many_events_is_the_same_each_time(tmp_path):
     n_types = 130
     page = atlas_page(
         events=[page_event(i, i % (n_types + 1) - 1, f"{i % 300}.wav") for i in range(20_000)],
-        exemplars=[[page_exemplar(i + 1)] for i in range(n_types)],
+        exemplars={i: [page_exemplar(i + 1)] for i in range(n_types)},
     )
     write_page(tmp_path / "one.html", page)
     write_page(tmp_path / "two.html", page)
@@ -461,12 +539,39 @@ def test_page_of_many_events_is_the_same_each_time(tmp_path):
 
 
 def test_pages_that_do_not_fit_together_are_refused():
-    with pytest.raises(ValueError, match="2 sound types, but exemplars are given for 1"):
-        atlas_page(events=[page_event(0, 1)])
     with pytest.raises(ValueError, match="a column for each band"):
         atlas_page(band_hz=BAND_HZ[1:])
     with pytest.raises(ValueError, match="of one length"):
         LossCurve(steps=[1])
+
+
+def test_only_types_that_have_events_are_shown_with_their_names(tmp_path):
+    page = atlas_page(
+        events=[page_event(0, 7), page_event(1, 2), page_event(2, NOISE)],
+        exemplars={7: [page_exemplar(0)], NOISE: [page_exemplar(2)], 5: [page_exemplar(3)]},
+        names={7: "low & double", 3: "another"},
+    )
+    elements = written(tmp_path, page)
+    cards = [card["id"] for card in elements.with_class("type")]
+    assert cards == ["type-2", "type-7", "not-grouped"]
+    assert "Type 7: low & double1 event in" in elements.text
+    assert "Type 21 event in" in elements.text
+    assert len(elements.named("audio")) == 2  # those of type 7, and of none
+
+
+def test_pictures_and_sounds_may_lie_beside_the_page(tmp_path):
+    page = atlas_page()
+    write_page(tmp_path / "index.html", page, sounds=tmp_path / "sounds")
+    elements = Elements((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert [one["src"] for one in elements.named("audio")] == ["sounds/e0.mp3"]
+    assert (tmp_path / "sounds" / "e0.mp3").read_bytes() == b"ID3 sound"
+    pictures = [one["src"] for one in elements.named("img")]
+    assert pictures == ["sounds/e0.png", "sounds/e1.png"]
+    exemplar = page.exemplars[0][1]
+    assert (tmp_path / pictures[1]).read_bytes() == spectrogram_png(exemplar.spectrogram)
+    (policy,) = [m["content"] for m in elements.named("meta") if "http-equiv" in m]
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
 
 
 def test_missing_folder_is_an_os_error_that_names_it(tmp_path):

@@ -26,7 +26,7 @@ from scipy.signal import correlate
 
 from oscine import steps
 from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.tape import draw_recording
+from oscine.picture.drawing import draw_recording
 from oscine.sound.archive import find_recordings
 from oscine.sound.audio import UnreadableAudio, open_audio, read_interval
 from oscine.sound.recording import Interval

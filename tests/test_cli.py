@@ -17,7 +17,8 @@ from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
 VERBS = (
     *("learn", "index", "pretrain", "embed", "cluster", "evaluate"),
-    *("similar", "which", "same", "individuals", "join", "status", "synth"),
+    *("similar", "which", "same", "individuals", "join", "explore", "export", "import"),
+    *("status", "synth"),
 )
 SMALL = with_overrides(OscineConfig(), tiny.SETTINGS)
 SET = [word for setting in tiny.SETTINGS for word in ("--set", setting)]
@@ -146,10 +147,14 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("pretrain", *at)["checkpoint"].endswith("runs/default/checkpoints/00000020")
     assert ask("embed", *at)["dimensions"] == 16
     assert ask("cluster", *at)["clusters"] >= 1
-    asked = ask("evaluate", archive / "truth.csv", *at, "--labels", "species,call_type")
+    imported = ask("import", archive / "truth.csv", *at)
+    assert imported["placed"] == imported["rows"] > 0
+    asked = ask("evaluate", *at, "--labels", "species,call_type")
     assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
     assert len(ask("similar", 1, *at, "--own", 3)["own"]) == 3  # there is one recording
     assert ask("status", *at)["stages"]["cluster"] == "done"
+    exported = ask("export", "--to", "raven", "--out", tmp_path / "home", *at)
+    assert exported["events"] == ask("status", *at)["events"]
     assert ask("synth", tmp_path / "made", "--minutes", "0.1")["n_recordings"] == 1
 
 
@@ -162,6 +167,8 @@ def test_every_verb_prints_a_table(call, archive, copied, tmp_path):
         (("embed", *at), "duplicates  0.0%"),
         (("cluster", *at), "not grouped"),
         (("similar", 1, *at), "In other recordings:"),
+        (("import", archive / "truth.csv", *at), "belong to a recording"),
+        (("export", "--to", "csv", "--out", tmp_path / "home", *at), "written  "),
         (("status", *at), "pretrain     done"),
         (("synth", tmp_path / "made", "--minutes", "0.1"), "recordings  1"),
     ):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from oscine import steps
 from oscine.config import OscineConfig, WrongArgument
 from oscine.picture import indexing
-from oscine.picture.indexing import index_archive, tape_fingerprint
-from oscine.picture.tape import Tape
+from oscine.picture.indexing import index_archive
+from oscine.picture.tape import Tape, tape_fingerprint
 from oscine.picture.workers import draw_one
 from oscine.sound.archive import Found
 from oscine.sound.changes import changes_since

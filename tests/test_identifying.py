@@ -569,7 +569,7 @@ def test_it_is_made_anew_when_sound_types_change(copied):
     before = kept(copied)
     change(
         copied,
-        "UPDATE sound_types SET cluster = CASE WHEN event_id % 2 THEN 0 ELSE 1 END",
+        "UPDATE found_types SET cluster = CASE WHEN event_id % 2 THEN 0 ELSE 1 END",
     )
     change(copied, "UPDATE stages SET fingerprint = 'other' WHERE stage = 'cluster'")
     steps.same(1, 40, copied)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -21,7 +23,9 @@ from oscine.behaviour.recorded import applied, read_recorded
 from oscine.behaviour.tables import CALLS, empty
 from oscine.cli import run
 from oscine.config import WrongArgument, read_config
+from oscine.steps.naming import sound_types
 from oscine.synth import SynthConfig
+from oscine.workspace import Workspace
 
 FEW = ["permutations=199"]
 TABLES = (
@@ -217,12 +221,48 @@ def test_names_of_sound_types_that_are_behaviours_are_warned_of(workspace, joine
         steps.name_sound_type(workspace, 0, "x" * 81)
 
 
-def test_names_belong_to_a_grouping(workspace):
+def test_names_are_kept_as_they_are_read(workspace):
     steps.name_sound_type(workspace, 0, "  low   caw ")
     assert steps.name_sound_type(workspace, 1, "click").names == {0: "low caw", 1: "click"}
     assert steps.name_sound_type(workspace, 0, "").names == {1: "click"}
-    steps.cluster(workspace, settings=["cluster.min_samples=2"])
-    assert steps.name_sound_type(workspace, 0, "").names == {}
+
+
+def test_a_merge_makes_the_join_and_its_page_stale_and_a_name_does_not(workspace, joined):
+    def state():
+        return steps.status(workspace).stages["join"]
+
+    steps.name_sound_type(workspace, 0, "low <i>caw</i>")
+    assert state() == "done"
+    before = steps.merge_sound_types(workspace, [0, 2]).sizes
+    assert state() == "stale"
+    steps.undo_edit(workspace)
+    assert state() == "done"
+    steps.merge_sound_types(workspace, [0, 2])
+    steps.join(workspace)
+    assert state() == "done"
+    calls = pl.read_parquet(workspace / "reports" / "join.parquet")
+    counted = dict(calls.filter(pl.col("sound_type") >= 0).group_by("sound_type").len().iter_rows())
+    assert counted == before
+    # The page of the archive shows them too.
+    written = steps.report(workspace)
+    assert written.clusters == len(before)
+    assert "People edited the sound types: 1 merge." in written.notes
+    page = (workspace / "reports" / "atlas.html").read_text(encoding="utf-8")
+    assert set(map(int, re.findall(r'id="type-(\d+)"', page))) == set(before)
+    assert "<h3>Type 0: low &lt;i&gt;caw&lt;/i&gt;</h3>" in page
+    assert "<i>caw" not in page
+
+
+def test_the_page_is_drawn_where_recordings_have_gone_since_grouping(workspace):
+    with Workspace(workspace).catalogue() as catalogue:
+        exemplar = catalogue.some_events([sound_types(catalogue).exemplars[0][0]])
+        gone = next(iter(exemplar.values())).recording_id
+        files = [file for file in catalogue.files() if file.recording_id == gone]
+        catalogue.add([], [], [], retired=files)
+        catalogue.set_stage("index", replace(catalogue.stage("index"), finished=True))
+    steps.report(workspace)
+    page = (workspace / "reports" / "atlas.html").read_text(encoding="utf-8")
+    assert files[0].path not in page
 
 
 @pytest.mark.parametrize(

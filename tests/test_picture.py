@@ -19,6 +19,7 @@ from oscine.config import (
     with_preset,
 )
 from oscine.picture.activity import LEVEL_BANDS, SHORT_FRAMES, find_background, find_events
+from oscine.picture.drawing import CHUNK_FRAMES, band_limits_hz, draw_recording, least_rate_hz
 from oscine.picture.mel import (
     band_edges_hz,
     frame_margin_samples,
@@ -27,17 +28,13 @@ from oscine.picture.mel import (
     n_valid_bands,
 )
 from oscine.picture.tape import (
-    CHUNK_FRAMES,
     LEVEL_STEP_DB,
     TAPE_LOW,
     TAPE_STEP,
     Tape,
     TapeWriter,
-    band_limits_hz,
     coded,
     decoded,
-    draw_recording,
-    least_rate_hz,
 )
 from oscine.sound.audio import Audio
 

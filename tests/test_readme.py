@@ -54,6 +54,8 @@ def home(tmp_path_factory):
         patch.chdir(home)
         patch.setenv("HOME", str(home))
         patch.setitem(steps.plan.__kwdefaults__, "trial_s", 0.1)
+        patch.setattr("oscine.atlas.explorer.serving.serve", lambda *_: None)  # nobody ends it
+        patch.setattr("webbrowser.open", lambda _: None)
         yield home
 
 

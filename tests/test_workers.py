@@ -12,7 +12,7 @@ import soundfile
 
 from oscine.config import ActivityConfig, PictureConfig
 from oscine.picture import workers
-from oscine.picture.tape import not_drawn
+from oscine.picture.drawing import not_drawn
 from oscine.picture.workers import DiskFull, Outcome, Task, draw_in_order, draw_one
 from oscine.sound.clock import ClockReading
 

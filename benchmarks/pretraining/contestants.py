@@ -20,8 +20,7 @@ from torch.profiler import record_function
 
 from oscine.config import ModelConfig, OscineConfig
 from oscine.model.checkpoint import RunConfig
-from oscine.picture.indexing import tape_fingerprint
-from oscine.picture.tape import Tape
+from oscine.picture.tape import Tape, tape_fingerprint
 from oscine.training import batches
 from oscine.training.ahead import Ahead
 from oscine.training.batches import has_fast_bfloat16

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +21,9 @@ from cyclopts import App, CycloptsError, Parameter
 if TYPE_CHECKING:
     from oscine.config import PresetKind
     from oscine.steps import (
+        EditReport,
         EvaluateReport,
+        ExploreReport,
         JoinReport,
         LearnReport,
         Progress,
@@ -48,6 +51,7 @@ DOING = {
     "evaluate": "asking",
     "individuals": "hearing individuals",
     "join": "joining",
+    "export": "writing",
     "plan": "trying",
     "synth": "writing recordings",
 }
@@ -68,7 +72,9 @@ Settings = Annotated[list[str], Parameter(name="--set", negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Examples = Annotated[list[str], Parameter(negative=())]
 Engine = Literal["processes", "ray"]
+Form = Literal["raven", "audacity", "csv", "parquet", "clips", "page"]
 Flag = Annotated[bool, Parameter(negative=())]
+Who = Annotated[str | None, Parameter(name="--who")]
 
 DEFAULT_WORKSPACE = Path("oscine-workspace")
 
@@ -428,6 +434,7 @@ def cluster_name(
     /,
     *,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    who: Who = None,
     as_json: Json = False,
 ) -> None:
     """Name a sound type by how it sounds, not by what it may be for.
@@ -442,16 +449,129 @@ def cluster_name(
         Such as "low double caw"; "" takes a name back.
     workspace
         Where everything is kept.
+    who
+        Says so; without, the user's name on this computer.
     as_json
         Print one JSON object instead of a table.
     """
     from oscine import steps as verbs
 
-    report = verbs.name_sound_type(workspace, number, name)
+    _print_edited(verbs.name_sound_type(workspace, number, name, who=who), as_json)
+
+
+@sound_types.command(name="merge")
+def cluster_merge(
+    numbers: Annotated[list[int], Parameter(negative=())],
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    who: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Make one sound type of several that are the same to you; the others' numbers stay unused.
+
+    Example: oscine cluster merge 7 9 -w crows.oscine
+
+    Parameters
+    ----------
+    numbers
+        Of the sound types; the first is the number that stays.
+    workspace
+        Where everything is kept.
+    who
+        Says so; without, the user's name on this computer.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    _print_edited(verbs.merge_sound_types(workspace, numbers, who=who), as_json)
+
+
+@sound_types.command(name="split")
+def cluster_split(
+    number: int,
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    who: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Part a sound type where its events fall apart; where they do not, say so.
+
+    Example: oscine cluster split 7 -w crows.oscine
+
+    Parameters
+    ----------
+    number
+        Of the sound type; its largest part keeps it, the others have new ones.
+    workspace
+        Where everything is kept.
+    who
+        Says so; without, the user's name on this computer.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    _print_edited(verbs.split_sound_type(workspace, number, who=who), as_json)
+
+
+@sound_types.command(name="undo")
+def cluster_undo(
+    edit: int | None = None,
+    /,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    who: Who = None,
+    as_json: Json = False,
+) -> None:
+    """Undo the last name, merge or split that counts.
+
+    Example: oscine cluster undo -w crows.oscine
+
+    Parameters
+    ----------
+    edit
+        Number of an edit that rests, as no sound type is the same any more: to forget it.
+    workspace
+        Where everything is kept.
+    who
+        Says so; without, the user's name on this computer.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    _print_edited(verbs.undo_edit(workspace, edit, who=who), as_json)
+
+
+@sound_types.command(name="history")
+def cluster_history(*, workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Tell who named, merged and split sound types, and when.
+
+    Example: oscine cluster history -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    report = verbs.edit_history(workspace)
     if as_json:
         return _print_json(report)
-    rows = [(f"sound type {number}", name) for number, name in report.names.items()]
-    _print_table(rows or [("names", "none")])
+    for one in report.history:
+        state = "" if one.types else ", rests: no sound type is the same now"
+        if one.is_undone:
+            state = f", undone by {one.undone_by} on {_day_and_time(one.undone_ms)}"
+        who = one.who or "somebody"
+        print(f"{one.id:>4}  {_day_and_time(one.made_ms)}  {who}: {one.words}{state}")
+    if not report.history:
+        print("nobody edited the sound types")
 
 
 @app.command(sort_key=5)
@@ -955,6 +1075,203 @@ def join(
     _print_joined(done)
 
 
+@app.command(sort_key=5)
+def export(
+    *,
+    to: Form,
+    out: Path,
+    where: str | None = None,
+    cluster: Annotated[list[int], Parameter(negative=())] = [],  # noqa: B006
+    one_table: Flag = False,
+    vectors: Flag = False,
+    margin_s: float | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Take events home: tables for Raven, Audacity and R, clips by sound type, a page to share.
+
+    The workspace is only read, also while another run works on it.
+
+    Example: oscine export --to raven --out tables -w crows.oscine
+
+    Parameters
+    ----------
+    to
+        What is written: raven (a selection table a recording), audacity (a label file a recording),
+        csv or parquet (a table of events, one of recordings, and what their columns mean), clips
+        (WAV files in a folder for each sound type), page (the atlas with sounds of each type, for
+        a browser or a web server).
+    out
+        A folder: a new one, an empty one, or such an export, which is replaced unless somebody
+        changed it. Not within the archive or the workspace.
+    where
+        A condition that events must meet, such as "site = 'north' and hour between 5 and 9";
+        `status --help` has the fields.
+    cluster
+        A sound type that events must be of (-1: those in none); may be repeated.
+    one_table
+        For Raven: one table that spans all recordings, instead of one for each.
+    vectors
+        For csv and parquet: with the vector of each event.
+    margin_s
+        For clips: seconds of sound before and after each event.
+    most
+        For clips and page: how many of each sound type, its examples first, then others drawn by
+        chance; 20 clips, or 12 on a page, if not given.
+    seed
+        Of that chance.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    from oscine import steps as verbs
+
+    with _progress() as progress:
+        report = verbs.export(
+            workspace,
+            to,
+            out,
+            where=where,
+            clusters=cluster,
+            one_table=one_table,
+            vectors=vectors,
+            margin_s=margin_s,
+            most=most,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(report)
+    _print_table(
+        [
+            ("events", f"{report.events:,} of {report.recordings:,} recordings"),
+            ("files", f"{report.files:,}"),
+            ("written", report.out),
+        ],
+        report.notes,
+    )
+    if report.skipped:
+        print(f"\n{len(report.skipped):,} events could not be written:")
+        _print_first([f"  {path}: {reason}" for path, reason in report.skipped])
+
+
+@app.command(name="import", sort_key=5)
+def import_labels(
+    tables: Annotated[list[Path], Parameter(negative=())] = [],  # noqa: B006
+    /,
+    *,
+    forget: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006
+    listed: Annotated[bool, Parameter(name="--list", negative=())] = False,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Bring labels of people back: corrected Raven tables, Audacity labels, CSV tables.
+
+    They are kept for `oscine evaluate`; nothing learns from them. A table that was there before is
+    replaced. A row that `oscine export` wrote counts for its event, wherever its box was moved.
+
+    Example: oscine import corrected -w crows.oscine
+
+    Parameters
+    ----------
+    tables
+        Raven selection tables, Audacity labels, CSV tables with a column `path`; or a folder, of
+        which all .txt files are read.
+    forget
+        A file or folder whose labels are removed, by the end of its path; may be repeated.
+    listed
+        Say which files labels came from.
+    workspace
+        Where everything is kept.
+    as_json
+        Print one JSON object instead of a table.
+    """
+    for table in tables:
+        if not table.exists():
+            raise WrongUse(f"{table} is not there: name a table of labels, or a folder of them")
+    if not tables and not forget and not listed:
+        raise WrongUse("name label tables to bring in, or give --list or --forget")
+    from oscine import steps as verbs
+
+    report = verbs.import_labels(tables, workspace, forget=forget)
+    if as_json:
+        return _print_json(report)
+    rows = [
+        ("kept", f"{sum(one.rows for one in report.kept):,} rows of {len(report.kept):,} tables")
+    ]
+    if tables:
+        placed = f"{report.placed:,} of {report.rows:,} belong to a recording"
+        rows = [("tables", f"{report.tables:,}"), ("rows", placed), *rows]
+    if report.forgotten:
+        rows.append(("forgotten", f"{len(report.forgotten):,} tables"))
+    _print_table(rows, report.notes)
+    if report.labels:
+        print("\nLabels:")
+        _print_first(
+            [
+                f"  {one.column} = {one.label}: {one.rows:,} rows, {one.events:,} events"
+                for one in report.labels
+            ]
+        )
+    if listed:
+        print("\nTables:")
+        _print_first([f"  {one.file}: {one.rows:,} rows" for one in report.kept])
+    if report.problems:
+        print(f"\n{len(report.problems):,} problems:")
+        _print_first([f"  {problem}" for problem in report.problems])
+
+
+@app.command(sort_key=6)
+def explore(
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    port: int | None = None,
+    browser: bool = True,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Open the atlas in the browser: look, listen, and name sound types. Ctrl-C ends it.
+
+    The workspace is only read, but for names and other edits of sound types.
+
+    Example: oscine explore -w crows.oscine
+
+    Parameters
+    ----------
+    workspace
+        Where everything is kept.
+    port
+        Where to serve it; without, 8137 or the next that is free.
+    browser
+        Open it, too.
+    host
+        The address of this computer to listen on: any but its own needs a token.
+    token
+        What visitors must type once, at least 16 characters; or @file for what a file holds.
+    as_json
+        Print one JSON object, once the atlas is there.
+    """
+    if port is not None and not 0 <= port <= 65_535:
+        raise WrongUse(f"--port must be from 0 to 65535, not {port}")
+    from oscine import steps as verbs
+
+    def tell(report: ExploreReport) -> None:
+        if as_json:
+            _print_json(report)
+        else:
+            print(f"The atlas of {report.workspace} is at {report.address}")
+            for note in report.notes:
+                print(f"note: {note}")
+            print("Ctrl-C ends it.")
+        sys.stdout.flush()
+
+    verbs.explore(workspace, host=host, port=port, token=token, is_shown=browser, tell=tell)
+
+
 @app.command(sort_key=6)
 def status(
     *, workspace: Workspace = DEFAULT_WORKSPACE, where: str | None = None, as_json: Json = False
@@ -1156,6 +1473,24 @@ def _progress() -> Iterator[Progress]:
 
 def _print_json(report: object) -> None:
     print(json.dumps(asdict(report), default=str))  # type: ignore[call-overload]
+
+
+def _print_edited(report: EditReport, as_json: bool) -> None:
+    if as_json:
+        return _print_json(report)
+    rows = [("done" if report.is_done else "not done", report.words)]
+    rows.append(("sound types", f"{len(report.sizes):,}"))
+    rows += [(f"sound type {number}", name) for number, name in report.names.items()]
+    if report.is_done:
+        rows.append(("report", "`oscine cluster` draws it anew"))
+    _print_table(rows, report.notes)
+
+
+def _day_and_time(ms: int | None) -> str:
+    """Write a time by the clock of this computer."""
+    if ms is None:
+        return f"{'at some time':<16}"
+    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M")
 
 
 def _print_learned(report: LearnReport) -> None:

@@ -1,25 +1,38 @@
 """Sound types: groups of events that sound alike, found without labels.
 
 Vectors of events come in, each with a content key and the recording it lies in; a label, a
-strength and a few exemplars per group go out. Called by the step that makes the atlas.
+strength and a few exemplars per group go out, or the parts of one group. Called by the step that
+makes the atlas, and by that which edits its sound types.
 """
 
+from __future__ import annotations
+
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oscine.config import ClusterConfig
 
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
+
 NOISE = -1
 
 # A new event belongs to the type of its nearest fitted event only if it is no farther from it
 # than 95 % of that type's own events are from their nearest neighbour.
 REACH_PERCENTILE = 95.0
+
+# A sound type falls apart if dense parts, none smaller than this share of its events, hold so many
+# of them together. Two sound types that were merged do; of single clouds of events, few.
+LEAST_PART = 0.05
+HELD_BY_PARTS = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -121,6 +134,120 @@ def cluster_vectors(
         n_fitted=len(fitted),
         note=_explain(len(order), len(fitted), smallest, enough),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Parts:
+    """What a sound type of N events falls apart into.
+
+    Attributes
+    ----------
+    labels
+        (N,) int32: 0 is the largest part; empty where it does not fall apart.
+    strengths
+        (N,) float32 in 0 to 1: how firmly an event belongs to its part.
+    n_parts
+        Number of parts; where it does not fall apart, of those that hold most of the events
+        together (0: there are no two).
+    held
+        Share of the events that lie within a dense part; each other took that of its nearest.
+    smallest
+        Fewest events that such a part was to have.
+    """
+
+    labels: NDArray[np.int32]
+    strengths: NDArray[np.float32]
+    n_parts: int
+    held: float
+    smallest: int
+
+
+def split_vectors(
+    vectors: NDArray[np.float32],
+    keys: Sequence[str],
+    recordings: Sequence[str],
+    config: ClusterConfig,
+) -> Parts:
+    """Look for the parts of one sound type by density, the largest first.
+
+    Its events are grouped by themselves (see :func:`cluster_vectors`, also for the order of rows),
+    with ever smaller parts allowed: from half of its events down to a twentieth, but not below the
+    smallest sound type. The first grouping counts in which at least two parts hold most events.
+
+    Parameters
+    ----------
+    vectors, keys, recordings, config
+        As of :func:`cluster_vectors`, of the events of one type.
+
+    Raises
+    ------
+    ValueError
+        As :func:`cluster_vectors`.
+    """
+    n_fitted = min(len(vectors), config.max_fit)
+    smallest = max(config.smallest_cluster(n_fitted), math.ceil(LEAST_PART * n_fitted))
+    size, most = n_fitted // 2, (0.0, 0)
+    while size >= smallest:
+        found = cluster_vectors(vectors, keys, recordings, replace(config, min_cluster_size=size))
+        held, n_parts = float(np.mean(found.labels != NOISE)), len(found.sizes)
+        if n_parts > 1 and held >= HELD_BY_PARTS:
+            return _whole_parts(vectors, keys, found, config, held, size)
+        if n_parts > 1:
+            most = max(most, (held, n_parts))
+        size = int(size / 1.5)
+    nothing = np.empty(0)
+    return Parts(
+        labels=nothing.astype(np.int32),
+        strengths=nothing.astype(np.float32),
+        n_parts=most[1],
+        held=most[0],
+        smallest=smallest,
+    )
+
+
+def _whole_parts(
+    vectors: NDArray[np.float32],
+    keys: Sequence[str],
+    found: Clusters,
+    config: ClusterConfig,
+    held: float,
+    smallest: int,
+) -> Parts:
+    """Give the events between the parts to the nearest, and number the parts by size again."""
+    order = np.array(sort_by_key(keys))
+    inside, between = order[found.labels[order] >= 0], order[found.labels[order] < 0]
+    labels, strengths = found.labels.copy(), found.strengths.copy()
+    if len(between):
+        nearest = inside[nearest_rows(vectors[inside], vectors[between], config)]
+        labels[between], strengths[between] = labels[nearest], strengths[nearest]
+    labels[order], sizes = _number_by_size(labels[order])
+    return Parts(
+        labels=labels, strengths=strengths, n_parts=len(sizes), held=held, smallest=smallest
+    )
+
+
+def nearest_rows(
+    vectors: NDArray[np.float32], others: NDArray[np.float32], config: ClusterConfig
+) -> NDArray[np.intp]:
+    """Find for each of M > 0 other vectors which of N is nearest, (M,), as grouping sees them."""
+    known, asked = (unit_rows(each[:, : config.n_dimensions]) for each in (vectors, others))
+    return _nearest(known).kneighbors(asked)[1][:, 0]
+
+
+def central_rows(
+    vectors: NDArray[np.float32],
+    keys: Sequence[str],
+    recordings: Sequence[str],
+    config: ClusterConfig,
+) -> list[int]:
+    """Choose the exemplars of one sound type among its events, as :func:`cluster_vectors` does."""
+    order = sort_by_key(keys)
+    directions = unit_rows(vectors[order, : config.n_dimensions])
+    everything = np.ones(len(order), dtype=np.bool_)
+    in_order = [recordings[row] for row in order]
+    return [
+        order[row] for row in _central_members(directions, everything, in_order, config.n_exemplars)
+    ]
 
 
 def check_rows(
@@ -227,9 +354,7 @@ def _assign_to_nearest(
     strengths: NDArray[np.float32],
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Take type and strength of the nearest fitted row, or noise if out of its type's reach."""
-    from sklearn.neighbors import NearestNeighbors
-
-    neighbours = NearestNeighbors(n_neighbors=1, algorithm="kd_tree", n_jobs=1).fit(fitted)
+    neighbours = _nearest(fitted)
     spacing = neighbours.kneighbors()[0][:, 0]
     distance, nearest = (found[:, 0] for found in neighbours.kneighbors(directions))
     reach = np.zeros(len(fitted))
@@ -241,6 +366,12 @@ def _assign_to_nearest(
         np.where(within, labels[nearest], NOISE).astype(np.int32),
         np.where(within, strengths[nearest], 0).astype(np.float32),
     )
+
+
+def _nearest(directions: NDArray[np.float32]) -> NearestNeighbors:
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=1, algorithm="kd_tree", n_jobs=1).fit(directions)
 
 
 def _number_by_size(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], tuple[int, ...]]:

@@ -3,7 +3,7 @@
 // browser's back button work; everything that shows it follows from there.
 
 const data = JSON.parse(document.getElementById("atlas-data").textContent);
-const { events, recordings, palette, symbols, curve } = data;
+const { events, recordings, names, palette, symbols, curve } = data;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const PLOT_CONFIG = {
@@ -42,7 +42,8 @@ function clock(seconds, digits) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}`);
+const called = (type) => (names[type] ? `: ${names[type]}` : "");
+const typeName = (type) => (type === NOISE ? "Not grouped" : `Type ${type}${called(type)}`);
 const anchor = (type) => (type === NOISE ? "not-grouped" : `type-${type}`);
 
 function describe(row) {
@@ -92,7 +93,7 @@ const points = types.map((type) => {
     hoverinfo: "text",
     text: rows.map((row) => {
       const { recording, span, band } = describe(row);
-      return `<b>${typeName(type)}</b><br>${escapeHtml(recording)}<br>${span}<br>${band}`;
+      return `<b>${escapeHtml(typeName(type))}</b><br>${escapeHtml(recording)}<br>${span}<br>${band}`;
     }),
   };
 });
@@ -153,7 +154,7 @@ function showEvent(row) {
   const { recording, span, band } = describe(row);
   const type = events.cluster[row];
   const parts = [
-    `<b>${typeName(type)}</b>, event ${escapeHtml(events.event_id[row])}: <b>${escapeHtml(recording)}</b>`,
+    `<b>${escapeHtml(typeName(type))}</b>, event ${escapeHtml(events.event_id[row])}: <b>${escapeHtml(recording)}</b>`,
     span,
     when(row),
     band,

@@ -1,16 +1,17 @@
 """The atlas as one HTML file: map, sound types that can be heard, training, skipped files.
 
-Plain frozen values come in, a file goes out that needs no network and nothing beside it. Called
-by the step that writes the report.
+Plain frozen values come in, a file goes out that needs no network, and nothing beside it unless
+pictures and sounds are to lie there. Called by the steps that write the report and export it.
 """
 
 import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from statistics import median
 from string import Template
 
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 
 from oscine.atlas.pictures import (
     Box,
+    Keep,
     PageExemplar,
     asset,
     band_text,
+    beside,
     count_text,
     duration_text,
     image_element,
+    inside,
     sound_figure,
     summary_items,
     write_html,
@@ -96,7 +100,8 @@ class AtlasPage:
     events
         All events, in any order.
     exemplars
-        For each sound type, its exemplars, most central first.
+        By sound type, the events that are shown of it, the most central first; -1: of those that
+        are not grouped.
     band_hz
         (F,) centre frequency of each band of the exemplars' spectrograms, ascending.
     loss_curve
@@ -107,26 +112,23 @@ class AtlasPage:
         (path, state, reason) for each file that was not used in full.
     notes
         Sentences that a reader should know of.
+    names
+        Of the sound types that have one, by number.
     """
 
     title: str
     summary: Sequence[tuple[str, str]]
     events: Sequence[PageEvent]
-    exemplars: Sequence[Sequence[PageExemplar]]
+    exemplars: Mapping[int, Sequence[PageExemplar]]
     band_hz: NDArray[np.floating]
     loss_curve: LossCurve = field(default_factory=LossCurve)
     reconstruction_png: bytes | None = None
     skipped: Sequence[tuple[str, str, str]] = ()
     notes: Sequence[str] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n_types = 1 + max((event.cluster for event in self.events), default=-1)
-        if len(self.exemplars) != n_types:
-            raise ValueError(
-                f"the events have {n_types} sound types, but exemplars are given for "
-                f"{len(self.exemplars)}"
-            )
-        for exemplar in (exemplar for group in self.exemplars for exemplar in group):
+        for exemplar in (exemplar for group in self.exemplars.values() for exemplar in group):
             shape = exemplar.spectrogram.shape
             if len(shape) != 2 or shape[0] == 0 or shape[1] != len(self.band_hz):
                 raise ValueError(
@@ -137,28 +139,38 @@ class AtlasPage:
                 raise ValueError(f"the exemplar of event {exemplar.event_id} has no duration")
 
 
-def write_page(path: str | os.PathLike[str], page: AtlasPage) -> None:
+def write_page(
+    path: str | os.PathLike[str], page: AtlasPage, *, sounds: Path | None = None
+) -> None:
     """Write the page as one HTML file that needs no network.
 
     The same page gives the same bytes. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path
+    page
+    sounds
+        A folder to make beside it for pictures and sounds; without, they lie inside the page.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    write_html(path, _render(page))
+    write_html(path, _render(page, inside if sounds is None else beside(sounds)))
 
 
-def _render(page: AtlasPage) -> str:
+def _render(page: AtlasPage, keep: Keep) -> str:
     from plotly.offline import get_plotlyjs
 
     return Template(asset("page.html")).substitute(
+        sources="data:" if keep is inside else "data: 'self' file:",
         title=escape(page.title),
         style=asset("page.css"),
         summary=summary_items(page.summary),
         map=_map_panel(page),
-        types=_type_cards(page),
+        types=_type_cards(page, keep),
         training=_training(page),
         skipped=_skipped(page.skipped),
         notes=_notes(page.notes),
@@ -194,6 +206,7 @@ def _script_data(page: AtlasPage) -> dict[str, object]:
             "began_ms": [event.began_ms for event in page.events],
         },
         "recordings": list(numbers),
+        "names": {str(label): name for label, name in page.names.items()},
         "palette": PALETTE,
         "symbols": SYMBOLS,
         "curve": {
@@ -221,9 +234,9 @@ def _map_panel(page: AtlasPage) -> str:
         return '<p class="hint">No events were found, so there is nothing to map.</p>'
     sizes = Counter(event.cluster for event in page.events)
     chips = "".join(
-        f'<li><a class="chip" href="#type-{label}">{_swatch(label)}{label} '
+        f'<li><a class="chip" href="#type-{label}">{_swatch(label)}{_type_text(label, page)} '
         f"<small>{sizes[label]:,}</small></a></li>"
-        for label in range(len(page.exemplars))
+        for label in sorted(sizes.keys() - {-1})
     )
     if sizes[-1]:
         chips += (
@@ -251,42 +264,48 @@ def _swatch(label: int) -> str:
     return f'<i class="swatch {symbol}" style="--tint:{PALETTE[label % len(PALETTE)]}"></i>'
 
 
-def _type_cards(page: AtlasPage) -> str:
+def _type_cards(page: AtlasPage, keep: Keep) -> str:
     members: defaultdict[int, list[PageEvent]] = defaultdict(list)
     for event in page.events:
         members[event.cluster].append(event)
     by_id = {event.event_id: event for event in page.events}
     hint = (
         "A sound type is an acoustic grouping, not a meaning: its events sound alike to the "
-        "model. Types are numbered by size. Click a picture to hear it; the frame in it is the "
-        "event."
+        "model. Types are numbered by size, as they were found. Click a picture to hear it; the "
+        "frame in it is the event."
     )
+
+    def pictures(label: int) -> str:
+        figures = "".join(
+            sound_figure(one, _box(by_id.get(one.event_id)), page.band_hz, keep=keep)
+            for one in page.exemplars.get(label, ())
+        )
+        return f'<div class="exemplars">{figures}</div>' if figures else ""
+
     cards = "".join(
-        _type_card(label, members[label], exemplars, by_id, page.band_hz)
-        for label, exemplars in enumerate(page.exemplars)
+        _type_card(label, _type_text(label, page), members[label], pictures(label))
+        for label in sorted(members.keys() - {-1})
     )
-    if not page.exemplars:
+    if not cards:
         cards = "<p>No sound types were found.</p>"
-    return f'<p class="hint">{hint}</p>{cards}{_not_grouped_card(members[-1], len(page.events))}'
+    if members[-1]:
+        cards += _not_grouped_card(members[-1], len(page.events), pictures(-1))
+    return f'<p class="hint">{hint}</p>{cards}'
 
 
-def _type_card(
-    label: int,
-    events: Sequence[PageEvent],
-    exemplars: Sequence[PageExemplar],
-    by_id: dict[str, PageEvent],
-    band_hz: NDArray[np.floating],
-) -> str:
-    pictures = "".join(
-        sound_figure(exemplar, _box(by_id.get(exemplar.event_id)), band_hz)
-        for exemplar in exemplars
-    )
+def _type_card(label: int, text: str, events: Sequence[PageEvent], pictures: str) -> str:
     return (
-        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {label}</h3>'
+        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {text}</h3>'
         f"<p>{_describe(events)}</p>"
         f'<button type="button" class="show" aria-label="Show type {label} on the map">'
-        f'show on map</button></header><div class="exemplars">{pictures}</div></article>'
+        f"show on map</button></header>{pictures}</article>"
     )
+
+
+def _type_text(label: int, page: AtlasPage) -> str:
+    """Write number and name of a type, as HTML."""
+    name = page.names.get(label)
+    return f"{label}: {escape(name)}" if name else f"{label}"
 
 
 def _box(event: PageEvent | None) -> Box | None:
@@ -300,23 +319,20 @@ def _box(event: PageEvent | None) -> Box | None:
     )
 
 
-def _not_grouped_card(events: Sequence[PageEvent], n_events: int) -> str:
-    if not events:
-        return ""
+def _not_grouped_card(events: Sequence[PageEvent], n_events: int, pictures: str) -> str:
     share = len(events) / n_events
     return (
         f'<article class="type" id="not-grouped"><header>{_swatch(-1)}<h3>Not grouped</h3>'
         f"<p>{_describe(events)}</p>"
         '<button type="button" class="show" aria-label="Show events not grouped on the map">'
         "show on map</button></header>"
-        f"<p>{share:.0%} of all events are like too few others to form a type.</p></article>"
+        f"<p>{share:.0%} of the events shown are like too few others to form a type.</p>{pictures}"
+        "</article>"
     )
 
 
 def _describe(events: Sequence[PageEvent]) -> str:
     """Sum up some events in a line of HTML: counts and medians."""
-    if not events:
-        return "no events"
     n_recordings = len({event.recording for event in events})
     duration_s = median(event.stop_s - event.start_s for event in events)
     band = band_text(median(e.low_hz for e in events), median(e.high_hz for e in events))
@@ -338,7 +354,8 @@ def _training(page: AtlasPage) -> str:
         )
     if page.reconstruction_png is not None:
         image = image_element(
-            page.reconstruction_png, "Spectrograms, what the model saw of them, what it drew"
+            inside("reconstruction.png", page.reconstruction_png),
+            "Spectrograms, what the model saw of them, what it drew",
         )
         figures += (
             f'<figure>{image}<figcaption class="hint">Each clip as it is, what the model saw of '

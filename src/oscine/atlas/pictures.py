@@ -1,14 +1,15 @@
 """Pictures of sounds that can be looked at and played, for pages that need no network.
 
 In come log-mel frames and MP3; out come pieces of HTML that the style (``page.css``) and the script
-(``playing.js``) of this room go with. The atlas and the page of what is alike are made of them.
+(``playing.js``) of this room go with; pictures and sounds lie inside the page or beside it. The
+atlas and the page of what is alike are made of them.
 """
 
 import base64
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -68,6 +69,27 @@ class PageExemplar:
     audio_speed: float = 1.0
 
 
+Keep = Callable[[str, bytes], str]
+"""Told the name of a picture or sound and its bytes, gives the address it has for the page."""
+
+
+def inside(name: str, content: bytes) -> str:
+    """Keep a picture or sound inside the page."""
+    kind = {"png": "image/png", "mp3": "audio/mpeg"}[name.rpartition(".")[2]]
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def beside(folder: Path) -> Keep:
+    """Keep pictures and sounds as files of a folder, which lies where the page lies."""
+    folder.mkdir()
+
+    def keep(name: str, content: bytes) -> str:
+        (folder / name).write_bytes(content)
+        return f"{folder.name}/{name}"
+
+    return keep
+
+
 def write_html(path: str | os.PathLike[str], html: str) -> None:
     """Write a page; it appears whole or not at all.
 
@@ -125,7 +147,7 @@ def spectrogram_png(log_power: NDArray[np.floating]) -> bytes:
     image = Image.fromarray(index)
     image.putpalette(np.ascontiguousarray(colours).tobytes())
     file = io.BytesIO()
-    image.save(file, format="PNG", transparency=transparent, optimize=True)
+    image.save(file, format="PNG", transparency=transparent)
     return file.getvalue()
 
 
@@ -134,6 +156,7 @@ def sound_figure(
     box: Box | None,
     band_hz: NDArray[np.floating],
     lines: Sequence[str] | None = None,
+    keep: Keep = inside,
 ) -> str:
     """Return a picture with its axes as HTML; where it has a sound, a click plays it.
 
@@ -146,13 +169,16 @@ def sound_figure(
         (F,) centre frequency of each band of the spectrogram, ascending.
     lines
         HTML of each line below the picture; if not given, the file's name and where it begins.
+    keep
+        Where picture and sound go.
     """
     duration_s = exemplar.stop_s - exemplar.start_s
     width_px = min(max(len(exemplar.spectrogram) * WIDTH_PER_FRAME_PX, NARROWEST_PX), WIDEST_PX)
     digits = 2 if duration_s >= SHORT_S else 3
     start, stop = (clock_text(at_s, digits) for at_s in (exemplar.start_s, exemplar.stop_s))
     where = escape(f"{exemplar.recording}, {start} to {stop}")
-    image = image_element(spectrogram_png(exemplar.spectrogram), f"Spectrogram of {where}")
+    source = keep(f"{exemplar.event_id}.png", spectrogram_png(exemplar.spectrogram))
+    image = image_element(source, f"Spectrogram of {where}")
     inside = image + (_extent(exemplar, box, band_hz) if box else "")
     speed = ""
     if exemplar.audio is None:
@@ -165,8 +191,8 @@ def sound_figure(
             f'data-event="{escape(exemplar.event_id)}" '
             f'data-duration="{duration_s / exemplar.audio_speed:.4f}">{inside}'
             '<span class="sign"></span><span class="cursor"></span></button>'
-            '<audio preload="none" src="data:audio/mpeg;base64,'
-            f'{base64.b64encode(exemplar.audio).decode()}"></audio>'
+            f'<audio preload="none" src="{keep(f"{exemplar.event_id}.mp3", exemplar.audio)}">'
+            "</audio>"
         )
     if lines is None:
         lines = [escape(Path(exemplar.recording).name), start]
@@ -241,10 +267,9 @@ def clock_text(seconds: float, digits: int = 2) -> str:
     return f"{hours}:{minutes:02d}:{within_minute}" if hours else f"{minutes}:{within_minute}"
 
 
-def image_element(png: bytes, alt: str) -> str:
+def image_element(source: str, alt: str) -> str:
     """Make an image element; ``alt`` is HTML already."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<img alt="{alt}" decoding="async" src="{source}">'
+    return f'<img alt="{alt}" decoding="async" loading="lazy" src="{source}">'
 
 
 def duration_text(seconds: float) -> str:

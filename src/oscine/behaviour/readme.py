@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from oscine.sound.tables import tables_text
+
 _CALL = "number of the call, as the atlas and `oscine export` have it"
 _TYPE = "number of the sound type (an acoustic group); -1: in none"
 _TOGETHER = "shared time with the behaviour, or was within the tolerance of its point"
@@ -176,20 +178,9 @@ def readme_text(tables: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
     -------
     str
     """
-    parts = [
+    return tables_text(
         "# The tables of `oscine join`\n\nTimes are whole milliseconds, intervals half-open (the "
         "stop is not in them). In CSV, an empty cell is not known or does not apply. In R: "
-        '`arrow::read_parquet("FILE.parquet")` or `read.csv("FILE.csv")`.\n'
-    ]
-    for name, (row, columns) in tables.items():
-        lines = [
-            f"## {name}",
-            "",
-            f"One row {row}.",
-            "",
-            "| column | what it is |",
-            "| --- | --- |",
-        ]
-        lines += [f"| `{column}` | {what} |" for column, what in columns.items()]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+        '`arrow::read_parquet("FILE.parquet")` or `read.csv("FILE.csv")`.\n',
+        tables,
+    )

@@ -634,9 +634,10 @@ def _sound_types(answer: Answer) -> str:
     ]
     hint = (
         f"{_count(one.n_items, 'event')} with one of {_count(one.n_labels, 'label')} in "
-        f"{_count(one.n_clusters, 'sound type')}; {one.noise_share:.0%} of the events are not "
-        "grouped and count as one type of their own among all. AMI and ARI are 0 by chance; "
-        "V-measure and purity grow with the number of types."
+        f"{_count(one.n_clusters, 'sound type')}, as they were found, before people edited any; "
+        f"{one.noise_share:.0%} of the events are not grouped and count as one type of their own "
+        "among all. AMI and ARI are 0 by chance; V-measure and purity grow with the number of "
+        "types."
     )
     table = _table(("events", "AMI", "ARI", "V-measure", "purity"), rows)
     return _part("Agreement of sound types with the label", table, hint)

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from scipy import signal
 
 from oscine.config import ActivityConfig, PictureConfig
 
@@ -257,6 +256,8 @@ def _peaks(level_db: np.ndarray, activity: ActivityConfig) -> np.ndarray:
     beyond: the peaks are those of the whole. The ends count as quiet too, so that a recording cut
     to its call still has a peak.
     """
+    from scipy.signal import find_peaks  # takes a second: whoever only reads a tape is spared it
+
     quiet_db = activity.on_db - activity.valley_db
     found = [np.empty(0, np.int64)]
     start = 0
@@ -265,7 +266,7 @@ def _peaks(level_db: np.ndarray, activity: ActivityConfig) -> np.ndarray:
         while stop < len(level_db) and level_db[stop - 1] > quiet_db:
             stop += 1
         padded = np.concatenate(([0.0], level_db[start:stop], [0.0]))
-        peaks, _ = signal.find_peaks(padded, height=activity.on_db, prominence=activity.valley_db)
+        peaks, _ = find_peaks(padded, height=activity.on_db, prominence=activity.valley_db)
         found.append(peaks + (start - 1))
         start = stop
     return np.concatenate(found)

@@ -18,17 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from oscine.config import ActivityConfig, ClockConfig, PictureConfig, fingerprint
-from oscine.picture.activity import LEVEL_BANDS
-from oscine.picture.tape import (
-    LEVEL_STEP_DB,
-    TAPE_LOW,
-    TAPE_STEP,
-    Channel,
-    Drawn,
-    TapeWriter,
-    band_limits_hz,
-    not_drawn,
-)
+from oscine.picture.drawing import Drawn, band_limits_hz, not_drawn
+from oscine.picture.tape import Channel, TapeWriter, tape_fingerprint
 from oscine.picture.workers import Outcome, Task, draw_in_order, draw_with_ray
 from oscine.sound.archive import Found, find_recordings
 from oscine.sound.changes import Changes, changes_since
@@ -194,12 +185,6 @@ def clock_findings(catalogue: Catalogue, clock: ClockConfig) -> list[str]:
     sentences = clock_trouble(timed())
     named = [f"{text} ({n:,} files)" if n > 1 else text for text, n in reasons.most_common()]
     return [*sentences, *named[:MOST_REASONS]]
-
-
-def tape_fingerprint(picture: PictureConfig, activity: ActivityConfig) -> str:
-    """Return the name of the tape drawn with these settings."""
-    layout = {"low": TAPE_LOW, "step": TAPE_STEP, "level": [LEVEL_BANDS, LEVEL_STEP_DB]}
-    return fingerprint(layout, picture, activity)
 
 
 def archive_fingerprint(

@@ -26,7 +26,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from oscine.config import ActivityConfig, PictureConfig
-from oscine.picture.tape import Drawn, draw_recording, not_drawn
+from oscine.picture.drawing import Drawn, draw_recording, not_drawn
 from oscine.sound.audio import content_hash
 from oscine.sound.clock import ClockReading, read_clock
 from oscine.workspace.arrays import DISK_FULL

@@ -14,6 +14,7 @@ import json
 import math
 import posixpath
 import re
+import sqlite3
 import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -22,15 +23,25 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from oscine.sound.archive import AUDIO_SUFFIXES, shown
 from oscine.sound.audio import UnreadableAudio, open_audio
 from oscine.sound.recording import Interval
+from oscine.sound.selections import (
+    AUDACITY_TAG,
+    EVENT_COLUMN,
+    OWN_PREFIX,
+    event_key,
+    event_number,
+    one_line,
+)
+from oscine.sound.tables import CLIPS, EVENTS, without_apostrophe
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
 from oscine.workspace.database import Database
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
@@ -52,6 +63,12 @@ _CROWSETTA_FORMATS = {
     ".xml": "birdsong-recognition-dataset",
 }
 _COUNTED_IN_SAMPLES = ("timit", "birdsong-recognition-dataset")
+_CSV_EVENT = "oscine_event"
+"""The column by which a CSV table is known as one that Oscine wrote."""
+_MEASURES = frozenset(
+    column.name for table in (EVENTS, CLIPS) for column in table if not column.is_label
+)
+_VECTOR = re.compile(r"v\d+")
 _RAVEN_TIMES = ("Begin Time (s)", "End Time (s)")
 _RAVEN_BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _RAVEN_FILES = ("Begin Path", "Begin File")  # the one that says more first
@@ -71,6 +88,7 @@ CREATE TABLE annotations (
     low_hz REAL,
     high_hz REAL,
     labels TEXT NOT NULL,
+    event TEXT NOT NULL,
     PRIMARY KEY (file, row)
 ) STRICT;
 """
@@ -99,6 +117,8 @@ class Annotation:
         The band; None where it is open on that side.
     labels : mapping of str to str
         Column to value; empty values are left out.
+    event : str
+        The key of the event that Oscine wrote the row for; empty where there is none.
     """
 
     table: str
@@ -109,6 +129,7 @@ class Annotation:
     low_hz: float | None
     high_hz: float | None
     labels: Mapping[str, str]
+    event: str = ""
 
     @property
     def place(self) -> str:
@@ -152,11 +173,14 @@ class PlacedAnnotation:
         Of the first channel where the channels of a file are kept apart.
     interval : Interval
         At the recording's own rate, within it, never empty.
+    event_id : int or None
+        The event that it was written for.
     """
 
     annotation: Annotation
     recording_id: int
     interval: Interval
+    event_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +204,8 @@ def read_annotations(file: Path) -> AnnotationTable:
       ``high_hz``. All other columns that have a name hold labels.
     - Raven selection tables. The recording is that of ``Begin Path`` or ``Begin File``, and
       the time in it that of ``File Offset (s)``, where these are there; else the recording is
-      called like the table. A selection that is listed once a view is counted once.
+      called like the table. A selection that is listed once a view is counted once. One that was
+      added in Raven names no file: it is in the file of the others, where they are all in one.
     - Audacity labels, with or without lines of frequencies. The recording is called like the
       table, and the label column ``label``.
     - Through crowsetta (``oscine[crowsetta]``), by the ending of the file: ``.TextGrid`` of
@@ -188,6 +213,9 @@ def read_annotations(file: Path) -> AnnotationTable:
       set BirdsongRecognition. The label column is called ``label``; the recording as the file
       has it, or else like the file. All but Praat count in samples: the recording must lie
       beside the file (for ``.xml``, in a folder ``Wave`` there), for its rate.
+
+    Tables that `oscine export` wrote say which event a row was written for; what it measured is
+    no label.
 
     Parameters
     ----------
@@ -265,16 +293,24 @@ def _read_csv(table: str, text: str, delimiter: str) -> AnnotationTable:
     header, records, problems = _records(table, text, delimiter, quoted=True)
     start = _one_of(table, header, "start_s", "onset_s")
     stop = _one_of(table, header, "stop_s", "offset_s")
+    is_own = _CSV_EVENT in header
     columns = _label_columns(header, ("path", start, stop, "low_hz", "high_hz"))
+    if is_own:
+        measures = {*_MEASURES, *filter(_VECTOR.fullmatch, header)}
+        columns = tuple(column for column in columns if column not in measures)
 
     def parse(line: int, cells: Mapping[str, str]) -> Annotation:
+        labels = {column: cells[column] for column in columns}
+        if is_own:
+            labels = {column: without_apostrophe(text) for column, text in labels.items()}
         return _annotation(
             table,
             line,
             cells["path"],
             times_s=(_number(cells, start), _number(cells, stop)),
             band_hz=(_number(cells, "low_hz"), _number(cells, "high_hz")),
-            labels={column: cells[column] for column in columns},
+            labels=labels,
+            event=cells.get(_CSV_EVENT, ""),
         )
 
     return _parsed(table, "csv", columns, records, problems, parse)
@@ -284,7 +320,10 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
     header, records, problems = _records(table, text, "\t", quoted=False)
     known = (*_RAVEN_TIMES, *_RAVEN_BAND, *_RAVEN_FILES, _RAVEN_OFFSET, *_RAVEN_OTHER)
     columns = _label_columns(header, known)
+    columns = tuple(column for column in columns if not column.startswith(OWN_PREFIX))
     names_files = any(column in header for column in _RAVEN_FILES)
+    files = {_raven_file(cells) for _, cells in records} - {""}
+    only_file = files.pop() if len(files) == 1 else ""
 
     def parse(line: int, cells: Mapping[str, str]) -> Annotation:
         times_s = (_number(cells, _RAVEN_TIMES[0]), _number(cells, _RAVEN_TIMES[1]))
@@ -292,7 +331,7 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
             raise ValueError(f"it has no {_RAVEN_TIMES[times_s.index(None)]!r}")
         path = own_recording
         if names_files:
-            path = cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
+            path = _raven_file(cells) or only_file
             times_s = _within_file(times_s, _number(cells, _RAVEN_OFFSET))
         return _annotation(
             table,
@@ -301,9 +340,14 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
             times_s=times_s,
             band_hz=(_number(cells, _RAVEN_BAND[0]), _number(cells, _RAVEN_BAND[1])),
             labels={column: cells[column] for column in columns},
+            event=cells.get(EVENT_COLUMN, ""),
         )
 
     return _parsed(table, "raven", columns, _once(records), problems, parse)
+
+
+def _raven_file(cells: Mapping[str, str]) -> str:
+    return cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
 
 
 def _within_file(
@@ -354,6 +398,7 @@ def _read_audacity(table: str, own_recording: str, text: str) -> AnnotationTable
         if None in times_s:
             raise ValueError("a label has a start and a stop, with a tab between")
         low_hz, high_hz = _number(cells, names[2]), _number(cells, names[3])
+        tag = AUDACITY_TAG.search(cells["label"])
         return _annotation(
             table,
             line,
@@ -361,7 +406,8 @@ def _read_audacity(table: str, own_recording: str, text: str) -> AnnotationTable
             times_s=times_s,
             # Audacity writes -1 for a side of the band that is open.
             band_hz=(None if low_hz == -1 else low_hz, None if high_hz == -1 else high_hz),
-            labels={"label": cells["label"]},
+            labels={"label": AUDACITY_TAG.sub("", cells["label"])},
+            event=tag["key"] if tag else "",
         )
 
     return _parsed(table, "audacity", ("label",), records, problems, parse)
@@ -489,6 +535,7 @@ def _annotation(
     times_s: tuple[float | None, float | None],
     band_hz: tuple[float | None, float | None],
     labels: Mapping[str, str],
+    event: str = "",
 ) -> Annotation:
     """Check what a row says."""
     if not path:
@@ -520,6 +567,7 @@ def _annotation(
         low_hz=low_hz,
         high_hz=high_hz,
         labels={column: _composed(value) for column, value in labels.items() if value},
+        event=event,
     )
 
 
@@ -612,6 +660,11 @@ def _composed(text: str) -> str:
 # Keeping them
 
 
+def _keep_keys(connection: sqlite3.Connection) -> None:
+    """Make a book of version 1 one that keeps the keys of events that rows were written for."""
+    connection.execute("ALTER TABLE annotations ADD COLUMN event TEXT NOT NULL DEFAULT ''")
+
+
 class LabelBook(Database):
     """The labels of one workspace; a context manager.
 
@@ -632,6 +685,7 @@ class LabelBook(Database):
     unreadable = "holds no labels that can be read"
     if_damaged = "remove it and read the label tables again"
     if_other_version = "remove it and read the label tables again"
+    upgrades = MappingProxyType({1: _keep_keys})
 
     def replace(self, tables: Sequence[AnnotationTable]) -> None:
         """Put in tables in place of what the same files said before, in one transaction."""
@@ -639,7 +693,7 @@ class LabelBook(Database):
             for table in tables:
                 self._connection.execute("DELETE FROM annotations WHERE file = ?", (table.file,))
                 self._connection.executemany(
-                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         (
                             table.file,
@@ -650,6 +704,7 @@ class LabelBook(Database):
                             one.low_hz,
                             one.high_hz,
                             json.dumps(dict(one.labels)),
+                            one.event,
                         )
                         for one in table.annotations
                     ),
@@ -668,9 +723,22 @@ class LabelBook(Database):
                 low_hz=low_hz,
                 high_hz=high_hz,
                 labels=json.loads(labels),
+                event=event,
             )
-            for file, row, path, start_s, stop_s, low_hz, high_hz, labels in rows
+            for file, row, path, start_s, stop_s, low_hz, high_hz, labels, event in rows
         ]
+
+    def files(self) -> dict[str, int]:
+        """Return the files that labels came from, and how many rows of each are kept."""
+        query = "SELECT file, count(*) FROM annotations GROUP BY file ORDER BY file"
+        return dict(tuple(row) for row in self._connection.execute(query))
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Remove what some files said, in one transaction."""
+        with self._transaction():
+            self._connection.executemany(
+                "DELETE FROM annotations WHERE file = ?", [(file,) for file in files]
+            )
 
 
 # Which recording an annotation speaks of
@@ -686,7 +754,9 @@ class _Place:
 
 
 def match_recordings(
-    annotations: Sequence[Annotation], recordings: Sequence[RecordingRow]
+    annotations: Sequence[Annotation],
+    recordings: Sequence[RecordingRow],
+    events: Mapping[int, EventRow] = MappingProxyType({}),
 ) -> Matched:
     r"""Find the recording of each annotation, and the samples it covers.
 
@@ -697,11 +767,16 @@ def match_recordings(
     the extensions of audio files. Backslashes count as slashes, and letters that are composed
     otherwise (Unicode NFC and NFD) as the same.
 
+    A row that was written for an event is of that event's recording, unless its path names another
+    one. Other rows of the same table and path go with it.
+
     Parameters
     ----------
     annotations : sequence of Annotation
     recordings : sequence of RecordingRow
         All of the catalogue, those that could not be read too.
+    events : mapping of int to EventRow
+        Those of the catalogue that :func:`named_events` asks for.
 
     Returns
     -------
@@ -713,29 +788,89 @@ def match_recordings(
     by_name = _finder(recordings, strip=False)
     by_stem = _finder(recordings, strip=True)
     found = {path: by_name(path) or by_stem(path) for path in {one.path for one in annotations}}
-    obstacles = {path: _obstacle(candidates) for path, candidates in found.items()}
-    n_rows = Counter((one.table, one.path) for one in annotations)
+    files_of = _files_of_events(annotations, recordings, events)
+
+    def named(one: Annotation) -> list[RecordingRow]:
+        """Return the recordings that a row may mean, by its event and its path."""
+        file, by_path = files_of.get(one.event), found[one.path]
+        is_another = len(by_path) == 1 and by_path[0] != file
+        if file is None or (is_another and not _could_be_written(one, file)):
+            return by_path
+        return [file]
+
+    meant = [named(one) for one in annotations]
+    beside: defaultdict[tuple[str, str], dict[int, RecordingRow]] = defaultdict(dict)
+    for one, rows in zip(annotations, meant, strict=True):
+        if one.event in files_of and len(rows) == 1:
+            beside[one.table, one.path][rows[0].recording_id] = rows[0]
+    for number, one in enumerate(annotations):
+        neighbours = list(beside.get((one.table, one.path), {}).values())
+        if one.event not in files_of and len(neighbours) == 1:
+            meant[number] = neighbours
+    obstacles = [_obstacle(rows) for rows in meant]
+    n_rows = Counter(
+        (one.table, one.path, obstacle)
+        for one, obstacle in zip(annotations, obstacles, strict=True)
+        if obstacle
+    )
     problems = [
-        f"{posixpath.basename(table)}: {path!r} ({n} {'row' if n == 1 else 'rows'}) "
-        f"{obstacles[path]}"
-        for (table, path), n in n_rows.items()
-        if obstacles[path]
+        f"{posixpath.basename(table)}: {path!r} ({n} {'row' if n == 1 else 'rows'}) {obstacle}"
+        for (table, path, obstacle), n in n_rows.items()
     ]
     placed: list[PlacedAnnotation] = []
-    for one in annotations:
-        if obstacles[one.path]:
+    for one, rows, obstacle in zip(annotations, meant, obstacles, strict=True):
+        if obstacle:
             continue
-        (recording,) = found[one.path]
+        (recording,) = rows
         interval, problem = _interval(one, recording)
         if problem:
             problems.append(f"{one.place}: {problem}")
         if interval is not None:
             placed.append(
                 PlacedAnnotation(
-                    annotation=one, recording_id=recording.recording_id, interval=interval
+                    annotation=one,
+                    recording_id=recording.recording_id,
+                    interval=interval,
+                    event_id=event_number(one.event)
+                    if files_of.get(one.event) == recording
+                    else None,
                 )
             )
     return Matched(annotations=tuple(placed), problems=tuple(problems))
+
+
+def named_events(annotations: Iterable[Annotation]) -> set[int]:
+    """Return the numbers of the events that rows say they were written for."""
+    return {number for one in annotations if (number := event_number(one.event)) is not None}
+
+
+def _could_be_written(one: Annotation, file: RecordingRow) -> bool:
+    """Tell whether a table that was written for a recording may name it as a row does.
+
+    Names of tables, and names in tables that quote nothing, are not always those of recordings.
+    """
+    if one.path == _name_of_recording(Path(one.table)):
+        return True
+    below = _parts(one_line(file.path).strip(), strip=False)
+    return _parts(one.path, strip=False)[-len(below) :] == below
+
+
+def _files_of_events(
+    annotations: Iterable[Annotation],
+    recordings: Sequence[RecordingRow],
+    events: Mapping[int, EventRow],
+) -> dict[str, RecordingRow]:
+    """Return the file, as its first channel, of each key that names an event as it is."""
+    if not events:
+        return {}
+    first, rows = _first_channels(recordings), {row.recording_id: row for row in recordings}
+    files: dict[str, RecordingRow] = {}
+    for key in {one.event for one in annotations}:
+        event = events.get(event_number(key) or 0)
+        row = None if event is None else rows.get(event.recording_id)
+        if event is not None and row is not None and event_key(event, row.content_key) == key:
+            files[key] = first[row.root, row.path]
+    return files
 
 
 def _first_channels(recordings: Sequence[RecordingRow]) -> dict[tuple[str, str], RecordingRow]:
@@ -853,11 +988,13 @@ def labels_of_events(
 ) -> list[str | None]:
     """Return what the labels of one column say of each event.
 
-    A label belongs to an event when it covers at least half of it or is at least half covered by
-    it, in time; where the label has a band, that must overlap the event's too. Of several, the
-    one that shares the most time with the event, then the shortest, then the first, counts. What
-    was said of a whole recording holds for its events that no label of a part belongs to. A label
-    holds for all channels of its file.
+    A label whose row was written for an event (see `oscine.sound.selections`) belongs to it,
+    wherever its box is now; of several rows, the first counts. To other events a label belongs
+    when it covers at least half of the event or is at least half covered by it, in time; where the
+    label has a band, that must overlap the event's too. Of several, the one that shares the most
+    time with the event, then the shortest, then the first, counts. What was said of a whole
+    recording holds for its events that no label of a part belongs to. A label holds for all
+    channels of its file.
 
     Parameters
     ----------
@@ -878,11 +1015,16 @@ def labels_of_events(
     spoken = [one for one in matched.annotations if column in one.annotation.labels]
     parts = _parts_by_length(spoken)
     wholes: defaultdict[int, list[int]] = defaultdict(list)
+    written_for: dict[int, int] = {}
     for number, one in enumerate(spoken):
+        if one.event_id is not None:
+            written_for.setdefault(one.event_id, number)
         if one.annotation.start_s is None:
             wholes[one.recording_id].append(number)
 
     def label(event: EventRow) -> str | None:
+        if event.event_id in written_for:
+            return spoken[written_for[event.event_id]].annotation.labels[column]
         file = file_of[event.recording_id]
         of_part = _nearest(event, parts.get(file, {}), spoken)
         if of_part is not None:

@@ -29,6 +29,7 @@ __all__ = [
     "hushed",
     "open_audio",
     "read_interval",
+    "read_samples",
 ]
 
 Channels = Literal["mean", "first", "each"]
@@ -240,7 +241,7 @@ def read_interval(
         native_hz = decoder.sample_rate_hz
         wanted = interval.at(native_hz)
         if sample_rate_hz is None or sample_rate_hz == native_hz:
-            return _excerpt(decoder, wanted.start, wanted.stop, channel)
+            return _one_channel(_excerpt(decoder, wanted.start, wanted.stop), channel)
         # The filter needs samples on both sides, and the excerpt must begin where a sample of
         # one rate falls on a sample of the other.
         lower_hz = min(native_hz, sample_rate_hz)
@@ -248,13 +249,41 @@ def read_interval(
         margin = round(margin_s * native_hz)
         meeting = native_hz // math.gcd(native_hz, sample_rate_hz)
         begin = max(0, wanted.start - margin) // meeting * meeting
-        samples = _excerpt(decoder, begin, wanted.stop + margin, channel)
+        samples = _one_channel(_excerpt(decoder, begin, wanted.stop + margin), channel)
     finally:
         decoder.close()
     resampled = soxr.resample(samples, native_hz, sample_rate_hz, quality="HQ")
     target = interval.at(sample_rate_hz)
     skipped = begin * sample_rate_hz // native_hz
     return resampled[target.start - skipped : target.stop - skipped]
+
+
+def read_samples(path: Path, interval: Interval) -> np.ndarray:
+    """Read one stretch of a file as it is: all channels, at the file's own rate.
+
+    Parameters
+    ----------
+    path
+        The file.
+    interval
+        What to read, at any rate.
+
+    Returns
+    -------
+    ndarray
+        float32 (S, C), shorter where the file ends or fails before the interval does.
+
+    Raises
+    ------
+    UnreadableAudio
+        If the file cannot be opened.
+    """
+    decoder = open_decoder(path)
+    try:
+        wanted = interval.at(decoder.sample_rate_hz)
+        return _excerpt(decoder, wanted.start, wanted.stop)
+    finally:
+        decoder.close()
 
 
 @contextmanager
@@ -280,8 +309,8 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _excerpt(decoder: Decoder, start: int, stop: int, channel: int | None) -> np.ndarray:
-    """Read samples (S,) at the file's own rate, as far as they can be had."""
+def _excerpt(decoder: Decoder, start: int, stop: int) -> np.ndarray:
+    """Read samples (S, C) at the file's own rate, as far as they can be had."""
     block = np.zeros((stop - start, decoder.n_channels), np.float32)
     n_filled = 0
     with suppress(DecodingFault):
@@ -290,6 +319,11 @@ def _excerpt(decoder: Decoder, start: int, stop: int, channel: int | None) -> np
             n_filled += len(step)
     block = block[:n_filled]
     _silence_unsound(block)
+    return block
+
+
+def _one_channel(block: np.ndarray, channel: int | None) -> np.ndarray:
+    """Give one channel of samples (S, C), or their mean, as (S,)."""
     return _mean(block) if channel is None else block[:, channel].copy()
 
 

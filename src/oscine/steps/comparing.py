@@ -87,7 +87,7 @@ def compare(
 
     wanted = _vectors_fingerprint(needed(catalogue, "embed"))
     stage = catalogue.stage("neighbours")
-    vectors, made_from = _event_vectors(workspace, catalogue)
+    vectors, made_from = event_vectors(workspace, catalogue)
     if stage is not None and stage.fingerprint == wanted:
         opened = open_index(workspace.neighbours(), vectors, made_from).facts
         if stage.facts["index"] == (None if opened is None else to_mapping(opened)):
@@ -152,19 +152,30 @@ def open_neighbours(
     """
     from oscine.search.index import open_index
 
-    vectors, made_from = _event_vectors(workspace, catalogue)
+    vectors, made_from = event_vectors(workspace, catalogue)
     present = np.ones(vectors.n_rows, bool)
     absent = catalogue.absent_events()
     present[absent[absent <= vectors.n_rows] - 1] = False
     return open_index(workspace.neighbours(), vectors, made_from), present
 
 
+def near_duplicates_of(catalogue: Catalogue) -> dict[tuple[str, str], str]:
+    """Return the path of the recording that holds most of the same sound, by root and path."""
+    stage = _compared(catalogue)
+    pairs = stage.facts["near_duplicates"] if stage is not None else []
+    sides = [(pair["recording"], pair["other"]) for pair in pairs]
+    rows = catalogue.some_recordings({number for pair in sides for number in pair})
+    found: dict[tuple[str, str], str] = {}
+    for pair in sides:
+        for one, other in (pair, pair[::-1]):
+            found.setdefault((rows[one].root, rows[one].path), rows[other].path)
+    return found
+
+
 def neighbours_report(catalogue: Catalogue) -> NeighboursReport | None:
     """Return what comparing the events told, by the names that the recordings have now."""
-    embedded, stage = catalogue.stage("embed"), catalogue.stage("neighbours")
-    if embedded is None or not embedded.finished or stage is None:
-        return None
-    if stage.fingerprint != _vectors_fingerprint(embedded):
+    stage = _compared(catalogue)
+    if stage is None:
         return None
     facts, index = stage.facts, stage.facts["index"]
     pairs, odd = facts["near_duplicates"], facts["oddities"]
@@ -224,12 +235,20 @@ def neighbours_report(catalogue: Catalogue) -> NeighboursReport | None:
     )
 
 
+def _compared(catalogue: Catalogue) -> Stage | None:
+    """Return the comparison of the events with each other, where it is of the vectors in use."""
+    embedded, stage = catalogue.stage("embed"), catalogue.stage("neighbours")
+    if embedded is None or not embedded.finished or stage is None:
+        return None
+    return stage if stage.fingerprint == _vectors_fingerprint(embedded) else None
+
+
 def _vectors_fingerprint(embedded: Stage) -> str:
     """Return what stands for the vectors that were compared."""
     return fingerprint(embedded.fingerprint, embedded.facts["digest"])
 
 
-def _event_vectors(workspace: Workspace, catalogue: Catalogue) -> tuple[ArrayReader, str]:
+def event_vectors(workspace: Workspace, catalogue: Catalogue) -> tuple[ArrayReader, str]:
     """Return the vectors of all events, absent ones too, and what stands for their making."""
     from oscine.embedding.readout import READOUT
 

@@ -20,6 +20,7 @@ from oscine.workspace.catalogue import (
 if TYPE_CHECKING:
     from oscine.evaluation.assess import Evaluation
 from oscine.steps.hearing_calls import exchange_sample, individual_readout
+from oscine.steps.importing import placed_annotations
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import sound_around
 
@@ -53,7 +54,7 @@ def evaluate(
     ----------
     tables : sequence of Path
         CSV tables, Raven selection tables, Audacity labels. Without any, those that were given
-        before.
+        before, or imported.
     folder : Path
         Of the workspace.
     questions : sequence of str
@@ -79,7 +80,7 @@ def evaluate(
     from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import INDIVIDUAL_COLUMNS, assess
-    from oscine.evaluation.items import heard_twins, labelled_items
+    from oscine.evaluation.items import labelled_items
     from oscine.evaluation.layer_report import report_layers
     from oscine.evaluation.listening import Listener
     from oscine.evaluation.report import write_evaluation
@@ -87,7 +88,6 @@ def evaluate(
     from oscine.sound.annotations import (
         LabelBook,
         labels_of_events,
-        match_recordings,
         read_annotations,
     )
 
@@ -105,8 +105,7 @@ def evaluate(
             annotations = [one for one in book.annotations() if not files or one.table in files]
         columns = list(dict.fromkeys(name for one in annotations for name in one.labels))
         asked = _questions(questions, groups, types, columns)
-        recordings = heard_twins(catalogue.recordings())
-        matched = match_recordings(annotations, recordings)
+        matched, recordings = placed_annotations(catalogue, annotations)
         items = labelled_items(matched.annotations, recordings, config.picture)
 
         events, by_number = catalogue.events(), {row.recording_id: row for row in recordings}
@@ -117,7 +116,8 @@ def evaluate(
         )
         tape, _ = open_tape(workspace, catalogue, config)
         encoder = load_encoder(workspace.folder / model.facts["checkpoint"])
-        clusters = {row.event_id: row.cluster for row in catalogue.sound_types()}
+        # As they were found: people may have heard the labels in what they merged and split.
+        clusters = catalogue.found_types().by_event()
         individual = None
         if any(name.lower() in INDIVIDUAL_COLUMNS for name in asked):
             with suppress(ValueError):  # too few events or backgrounds

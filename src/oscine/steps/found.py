@@ -7,7 +7,6 @@ and plays the sounds themselves.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,7 +17,9 @@ import numpy as np
 
 from oscine.config import OscineConfig, mel_edges_hz
 from oscine.embedding.intervals import FrameInterval
-from oscine.sound.archive import located, shown
+from oscine.sound.archive import located
+from oscine.sound.recording import Interval
+from oscine.sound.selections import Selection, raven_lines
 from oscine.steps.shared import percent
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import NewFile
@@ -37,24 +38,9 @@ ABOVE = (
     "pairs of events from different recordings and days, each like one of the two in band, length "
     "and level."
 )
-RAVEN_COLUMNS = (
-    "Selection",
-    "View",
-    "Channel",
-    "Begin Time (s)",
-    "End Time (s)",
-    "Low Freq (Hz)",
-    "High Freq (Hz)",
-    "Begin Path",
-    "Begin File",
-    "File Offset (s)",
-    "Likeness",
-    "Event",
-    "Found In",
-)
+RAVEN_OWN_COLUMNS = ("Likeness", "Event", "Found In")
 MOST_NAMED = 3
 """Examples that the title of the page names."""
-_BREAKS = re.compile(r"[\t\r\n]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,11 +163,7 @@ def write_table(out: Path, report: SimilarReport) -> None:
 
 
 def write_raven(out: Path, report: SimilarReport, intervals: Mapping[int, FrameInterval]) -> None:
-    """Write a selection table of Raven, which may span several files.
-
-    Opened as a "sound selection table", Raven finds each sound by ``Begin Path`` and
-    ``File Offset``; opened in a window, by ``Begin Time``, which counts through the files in the
-    order in which the table names them first. Channels are counted from 1.
+    """Write a selection table of Raven: see :func:`oscine.sound.selections.raven_lines`.
 
     Parameters
     ----------
@@ -190,35 +172,28 @@ def write_raven(out: Path, report: SimilarReport, intervals: Mapping[int, FrameI
     intervals : mapping of int to FrameInterval
         Of the events.
     """
-    begins_s: dict[Path, float] = {}
-    end_s = 0.0
-    lines: list[tuple[str, ...]] = [RAVEN_COLUMNS]
+    selections = []
     for number, one in enumerate((*report.others, *report.own), 1):
         recording = intervals[one.event].recording
-        file = located(Path(one.root), one.path)
-        if file not in begins_s:
-            begins_s[file], end_s = end_s, end_s + recording.duration_s
-        lines.append(
-            (
-                str(number),
-                "Spectrogram 1",
-                str(max(0, one.channel) + 1),
-                f"{begins_s[file] + one.start_s:.4f}",
-                f"{begins_s[file] + one.stop_s:.4f}",
-                f"{one.low_hz:.1f}",
-                f"{min(one.high_hz, recording.sample_rate_hz / 2):.1f}",
-                shown(file),
-                shown(Path(file.name)),
-                f"{one.start_s:.4f}",
-                f"{one.likeness:.3f}",
-                str(one.event),
-                "other recording" if number <= len(report.others) else "same recording",
+        rate_hz = recording.sample_rate_hz
+        where = "other recording" if number <= len(report.others) else "same recording"
+        selections.append(
+            Selection(
+                file=located(Path(one.root), one.path),
+                duration_s=recording.duration_s,
+                channel=one.channel,
+                interval=Interval(
+                    start=round(one.start_s * rate_hz),
+                    stop=round(one.stop_s * rate_hz),
+                    sample_rate_hz=rate_hz,
+                ),
+                low_hz=one.low_hz,
+                high_hz=one.high_hz,
+                said=(f"{one.likeness:.3f}", str(one.event), where),
             )
         )
-    # Nothing is quoted in such a table: a name must not break its line.
-    text = "\n".join("\t".join(_BREAKS.sub(" ", cell) for cell in line) for line in lines)
     with NewFile(out) as part:
-        part.write_bytes((text + "\n").encode())
+        part.write_bytes("".join(raven_lines(selections, RAVEN_OWN_COLUMNS)).encode())
 
 
 def write_page(

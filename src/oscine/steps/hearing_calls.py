@@ -46,7 +46,8 @@ def exchange_sample(
 
     recordings = catalogue.recordings()
     events = catalogue.events()
-    types = {row.event_id: row.cluster for row in catalogue.sound_types()}
+    # As they were found: what people say of them reaches nothing that is fitted.
+    types = catalogue.found_types().by_event()
     return draw_sample(
         tape,
         encoder,
@@ -89,7 +90,7 @@ def _made_from(catalogue: Catalogue, readout: Readout) -> str:
     """Return what stands for all that the readout for individuals is fitted on."""
     from oscine.embedding.individual import individual_config
 
-    # The step that groups is named by all that its sound types depend on.
+    # The step that groups is named by all that the sound types it found depend on.
     grouped = catalogue.stage("cluster")
     return fingerprint(
         readout.encoder,

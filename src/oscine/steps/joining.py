@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from oscine import __version__
 from oscine.config import OscineConfig, WrongArgument, from_mapping, to_mapping, with_overrides
 from oscine.steps.listening import join_fingerprint
-from oscine.steps.naming import sound_type_looks, sound_type_names
+from oscine.steps.naming import sound_type_looks, sound_type_names, sound_types
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import ArrayReader, NewFile
@@ -609,7 +609,7 @@ def _exemplars(
     from oscine.picture.mel import band_edges_hz
 
     types = list(dict.fromkeys(pair.sound_type for pair in evidence.found))[:MOST_EXEMPLARS]
-    exemplars = needed(catalogue, "cluster").facts["exemplars"]
+    exemplars = sound_types(catalogue).exemplars
     tape, _ = open_tape(workspace, catalogue, config)
     shown: dict[int, tuple[PageExemplar, Box | None]] = {}
     for number in types:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oscine.picture.indexing import Engine, Indexed
     from oscine.synth import SynthConfig, SynthReport
 from oscine.steps.comparing import NeighboursReport, neighbours_report
+from oscine.steps.naming import grouping_fingerprint, grouping_of
 from oscine.steps.shared import (
     Progress,
     alarms_of,
@@ -282,9 +283,9 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
 
 def join_fingerprint(catalogue: Catalogue) -> str:
     """Return what the join with logs rests on: sound types, and the clocks of the recordings."""
-    grouping, archive = catalogue.stage("cluster"), catalogue.stage("index")
+    archive = catalogue.stage("index")
     return fingerprint(
-        grouping.fingerprint if grouping else "", archive.facts.get("clock") if archive else ""
+        grouping_fingerprint(catalogue), archive.facts.get("clock") if archive else ""
     )
 
 
@@ -299,7 +300,7 @@ def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
         "embed": fingerprint(archive.fingerprint, model.fingerprint, config.readout)
         if archive and model
         else None,
-        "cluster": fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
+        "cluster": grouping_of(embedded, config.cluster)
         if embedded and embedded.finished
         else None,
         "join": join_fingerprint(catalogue),

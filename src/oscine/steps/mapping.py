@@ -6,7 +6,7 @@ types, and reports of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oscine.config import (
-    fingerprint,
-)
 from oscine.workspace.catalogue import (
-    Catalogue,
-    EventRow,
     SoundTypeRow,
     Stage,
+    TypedEvents,
 )
 from oscine.workspace.distribute import ray_cluster
 
@@ -30,6 +26,8 @@ if TYPE_CHECKING:
     from oscine.embedding.duplicates import Duplicates
     from oscine.picture.indexing import Engine
 from oscine.steps.comparing import compare
+from oscine.steps.editing import content_keys, edited
+from oscine.steps.naming import ClusterReport, grouping_of, sound_types
 from oscine.steps.shared import (
     Progress,
     archive_of,
@@ -56,17 +54,6 @@ class EmbedReport:
     refitted: bool
     duplicate_share: float
     """Of events (of a sample of 4,000), those that have the vector of another, different event."""
-    notes: list[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterReport:
-    """Which sound types there are."""
-
-    events: int
-    clusters: int
-    sizes: list[int]
-    noise_share: float
     notes: list[str]
 
 
@@ -150,6 +137,8 @@ def cluster(
 ) -> ClusterReport:
     """Group the events into sound types and draw the map.
 
+    Edits that people made of an earlier grouping are carried over where they fit.
+
     Parameters
     ----------
     folder : Path
@@ -174,12 +163,12 @@ def cluster(
     overrides = [*seeds_of(seed, "cluster"), *settings]
     with at_work(folder, overrides) as (workspace, catalogue, config):
         embedded = needed(catalogue, "embed")
-        wanted = fingerprint(embedded.fingerprint, embedded.facts["digest"], config.cluster)
+        wanted = grouping_of(embedded, config.cluster)
         stage = catalogue.stage("cluster")
         if stage is not None and stage.finished and stage.fingerprint == wanted:
-            return ClusterReport(**stage.facts["report"])
+            return sound_types(catalogue).report
         vectors, events = workspace.vectors()
-        keys, contents = _content_keys(catalogue, events)
+        keys, contents = content_keys(catalogue, events)
         tell = progress or (lambda *_: None)
         tell("cluster", 0, 2, "sound types")
         found = cluster_vectors(vectors, keys, contents, config.cluster)
@@ -216,8 +205,15 @@ def cluster(
             )
         ]
         stage = Stage(fingerprint=wanted, finished=True, facts=facts)
-        catalogue.set_sound_types(rows, stage)
-    return report
+        typed = TypedEvents(
+            events=np.array([row.event_id for row in rows], np.int64),
+            clusters=np.array([row.cluster for row in rows], np.int64),
+            strengths=np.array([row.strength for row in rows]),
+        )
+        edits = catalogue.edits(with_events=True)
+        by_people = edited(workspace, catalogue, config.cluster, stage, typed, edits)
+        catalogue.set_sound_types(rows, stage, *by_people)
+        return sound_types(catalogue).report
 
 
 def duplicate_notes(found: Duplicates) -> list[str]:
@@ -231,11 +227,3 @@ def duplicate_notes(found: Duplicates) -> list[str]:
         "preset in whose bands nothing is heard, one recording under several names in different "
         "encodings, or a model that was hardly trained."
     ]
-
-
-def _content_keys(catalogue: Catalogue, events: Sequence[EventRow]) -> tuple[list[str], list[str]]:
-    """Return a key for each event, and one for its recording, that tell nothing but content."""
-    contents = {row.recording_id: row.content_key for row in catalogue.recordings()}
-    of_events = [contents[event.recording_id] for event in events]
-    keys = [f"{key}:{event.start_frame:010d}" for key, event in zip(of_events, events, strict=True)]
-    return keys, of_events

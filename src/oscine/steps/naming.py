@@ -1,87 +1,108 @@
-"""Names of sound types, that people give (`cluster name`), and how types look.
+"""Which sound types there are as people edited them: how many, their names, how they look.
 
-In comes a number and a name; out comes what all are called. Names belong to one grouping: they are
-kept when the events are grouped anew, and count again when the grouping is the same again.
+In comes a catalogue; out come facts of the sound types that are in use. What reads sound types asks
+here, and the catalogue for each event; `cluster` and its edits write both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
+from typing import Any
 
-from oscine.config import WrongArgument
-from oscine.steps.shared import at_work, needed
+from oscine.config import ClusterConfig, fingerprint
+from oscine.steps.shared import needed
 from oscine.workspace.catalogue import Catalogue, Stage
-
-NAMES = "names"
-"""The stage of the catalogue whose facts are the names, by grouping and number."""
-LONGEST_NAME = 80
+from oscine.workspace.edits import TYPES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NamedReport:
-    """What sound types are called.
+class ClusterReport:
+    """Which sound types there are."""
+
+    events: int
+    clusters: int
+    sizes: list[int]
+    """In the order of their numbers."""
+    noise_share: float
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundTypes:
+    """The sound types in use.
 
     Attributes
     ----------
-    cluster : int
-        That was named.
-    name : str
-        Empty: it has none any more.
+    grouping : str
+        Fingerprint of which event is in which type: what rests on them is stale when it changes.
+        Names do not change it.
+    report : ClusterReport
+    sizes : dict of int to int
+        By number, ascending; numbers of types that were merged are missing.
+    exemplars : dict of int to list of int
+        Events of each type, the most typical first.
     names : dict of int to str
-        Of all sound types that have one.
+        Of those that have one.
+    fits : dict of int to list of int
+        The numbers of the types of each edit that fits, by number of the edit.
     """
 
-    cluster: int
-    name: str
+    grouping: str
+    report: ClusterReport
+    sizes: dict[int, int]
+    exemplars: dict[int, list[int]]
     names: dict[int, str]
+    fits: dict[int, list[int]]
 
 
-def name_sound_type(folder: Path, cluster: int, name: str) -> NamedReport:
-    """Name a sound type by how it sounds; an empty name takes it back.
+def sound_types(catalogue: Catalogue) -> SoundTypes:
+    """Return the sound types in use.
 
     Raises
     ------
-    WrongArgument
-        There is no such sound type, or the name is too long or not one line.
     ValueError
-        There are no sound types yet.
+        There are none yet.
     """
-    name = " ".join(name.split())
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise WrongArgument(f"a name has at most {LONGEST_NAME} characters, all of them printable")
-    with at_work(folder, ()) as (_, catalogue, _):
-        grouping = needed(catalogue, "cluster")
-        n_types = grouping.facts["report"]["clusters"]
-        if not 0 <= cluster < n_types:
-            known = f"they are 0 to {n_types - 1}" if n_types else "there are none"
-            raise WrongArgument(f"there is no sound type {cluster}: {known}")
-        stage = catalogue.stage(NAMES)
-        facts = dict(stage.facts) if stage else {}
-        named = dict(facts.get(grouping.fingerprint, {}))
-        named.pop(str(cluster), None)
-        facts[grouping.fingerprint] = named | ({str(cluster): name} if name else {})
-        catalogue.set_stage(NAMES, Stage(fingerprint="", finished=True, facts=facts))
-        return NamedReport(cluster=cluster, name=name, names=sound_type_names(catalogue))
+    stage = needed(catalogue, "cluster")
+    stage = catalogue.stage(TYPES) or stage
+    facts = stage.facts
+    report = ClusterReport(**facts["report"])
+    numbers = facts.get("numbers", range(len(report.sizes)))
+    return SoundTypes(
+        grouping=stage.fingerprint,
+        report=report,
+        sizes=dict(zip(numbers, report.sizes, strict=True)),
+        exemplars=dict(zip(numbers, facts["exemplars"], strict=True)),
+        names=_by_number(facts.get("names", {})),
+        fits=_by_number(facts.get("fits", {})),
+    )
 
 
 def sound_type_names(catalogue: Catalogue) -> dict[int, str]:
-    """Return the names of the sound types of the grouping there is, by number."""
-    grouping, stage = catalogue.stage("cluster"), catalogue.stage(NAMES)
-    if grouping is None or stage is None:
-        return {}
-    named = stage.facts.get(grouping.fingerprint, {})
-    return {int(number): name for number, name in sorted(named.items(), key=lambda x: int(x[0]))}
+    """Return the names of the sound types that there are, by number."""
+    stage = catalogue.stage(TYPES)
+    return {} if stage is None else _by_number(stage.facts["names"])
+
+
+def grouping_fingerprint(catalogue: Catalogue) -> str:
+    """Return the fingerprint of the sound types in use; empty where there are none."""
+    stage = catalogue.stage(TYPES) or catalogue.stage("cluster")
+    return "" if stage is None else stage.fingerprint
+
+
+def grouping_of(embedded: Stage, config: ClusterConfig) -> str:
+    """Return the fingerprint of what `cluster` finds in some vectors."""
+    return fingerprint(embedded.fingerprint, embedded.facts["digest"], config)
 
 
 def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:
     """Return band and length of each sound type, by number: medians of its exemplars."""
     looks: dict[int, str] = {}
-    exemplars = needed(catalogue, "cluster").facts["exemplars"]
-    events = catalogue.some_events(number for each in exemplars for number in each)
+    exemplars = sound_types(catalogue).exemplars
+    events = catalogue.some_events(number for each in exemplars.values() for number in each)
     heard = catalogue.some_recordings({event.recording_id for event in events.values()})
-    for kind, numbers in enumerate(exemplars):
+    for kind, numbers in exemplars.items():
         some = [events[number] for number in numbers]
         low_khz, high_khz = (
             median(ends) / 1000
@@ -93,3 +114,8 @@ def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:
         )
         looks[kind] = f"{low_khz:.2g} to {high_khz:.2g} kHz, {duration_s:.2g} s"
     return looks
+
+
+def _by_number(facts: dict[str, Any]) -> dict[int, Any]:
+    """Return what JSON keeps by text by number, ascending."""
+    return {number: facts[str(number)] for number in sorted(map(int, facts))}

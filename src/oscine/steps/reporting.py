@@ -6,9 +6,13 @@ In comes a workspace with sound types; out come ``reports/atlas.html`` and ``rep
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from oscine.config import (
     OscineConfig,
@@ -24,10 +28,12 @@ from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage
+    from oscine.atlas.pictures import PageExemplar
 from oscine.steps.learning import model_notes
-from oscine.steps.listening import IndexReport, index_report
-from oscine.steps.mapping import ClusterReport, duplicate_notes
-from oscine.steps.shared import Progress, at_work, needed, open_tape
+from oscine.steps.listening import index_report
+from oscine.steps.mapping import duplicate_notes
+from oscine.steps.naming import sound_type_names, sound_types
+from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 
 REPORT, LEARNED = "atlas.html", "learn.json"
@@ -74,55 +80,94 @@ def report(folder: Path, *, progress: Progress | None = None) -> LearnReport:
         A step is missing.
     """
     from oscine.atlas.page import write_page
-    from oscine.embedding.duplicates import Duplicates
 
     with at_work(folder, ()) as (workspace, catalogue, config):
-        model = needed(catalogue, "pretrain").facts
-        clusters = ClusterReport(**needed(catalogue, "cluster").facts["report"])
-        indexed = index_report(catalogue)
-        embedded = needed(catalogue, "embed").facts
-        duplicates = from_mapping(Duplicates, embedded.get("duplicates", {}))
-        summary = LearnReport(
-            hours=indexed.hours,
-            files=indexed.files,
-            unreadable=indexed.states.get("unreadable", 0),
-            damaged=indexed.states.get("damaged", 0),
-            silent=indexed.states.get("silent", 0),
-            too_short=indexed.states.get("too short", 0),
-            duplicates=indexed.states.get("duplicate", 0),
-            events=indexed.events,
-            steps=model["steps"],
-            loss=model["loss"],
-            loss_interpolation=model["loss_interpolation"],
-            loss_mean=model["loss_mean"],
-            clusters=clusters.clusters,
-            noise_share=clusters.noise_share,
-            report=str(workspace.reports / REPORT),
-            notes=[*model_notes(catalogue), *duplicate_notes(duplicates), *clusters.notes],
+        summary = _learned(workspace, catalogue)
+        events = catalogue.clusters_where(None)[0]
+        present = set(events.tolist())  # recordings may have gone since the events were grouped
+        page = atlas_page(
+            workspace,
+            catalogue,
+            config,
+            drawn=events,
+            shown={
+                number: [event for event in exemplars if event in present]
+                for number, exemplars in sound_types(catalogue).exemplars.items()
+            },
+            progress=telling(progress, "report"),
         )
-        page = _page(workspace, catalogue, config, summary, indexed, progress)
         with NewFile(workspace.reports / LEARNED) as path:
             path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
         write_page(workspace.reports / REPORT, page)
     return summary
 
 
-def _page(
+def _learned(workspace: Workspace, catalogue: Catalogue) -> LearnReport:
+    """Return what was learned of an archive."""
+    from oscine.embedding.duplicates import Duplicates
+
+    model = needed(catalogue, "pretrain").facts
+    clusters = sound_types(catalogue).report
+    indexed = index_report(catalogue)
+    embedded = needed(catalogue, "embed").facts
+    duplicates = from_mapping(Duplicates, embedded.get("duplicates", {}))
+    return LearnReport(
+        hours=indexed.hours,
+        files=indexed.files,
+        unreadable=indexed.states.get("unreadable", 0),
+        damaged=indexed.states.get("damaged", 0),
+        silent=indexed.states.get("silent", 0),
+        too_short=indexed.states.get("too short", 0),
+        duplicates=indexed.states.get("duplicate", 0),
+        events=indexed.events,
+        steps=model["steps"],
+        loss=model["loss"],
+        loss_interpolation=model["loss_interpolation"],
+        loss_mean=model["loss_mean"],
+        clusters=clusters.clusters,
+        noise_share=clusters.noise_share,
+        report=str(workspace.reports / REPORT),
+        notes=[*model_notes(catalogue), *duplicate_notes(duplicates), *clusters.notes],
+    )
+
+
+def atlas_page(
     workspace: Workspace,
     catalogue: Catalogue,
     config: OscineConfig,
-    summary: LearnReport,
-    indexed: IndexReport,
-    progress: Progress | None,
+    *,
+    drawn: np.ndarray,
+    shown: Mapping[int, Sequence[int]],
+    about: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> AtlasPage:
-    """Gather what the page shows."""
+    """Gather what the page of an archive shows.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        In which the events are grouped.
+    catalogue : Catalogue
+    config : OscineConfig
+    drawn : np.ndarray of int [shape=(N,)]
+        Numbers of the events on the map, ascending.
+    shown : mapping of int to sequence of int
+        By sound type (-1: none), the events that are shown with picture and sound.
+    about : sequence of (str, str)
+        What is said of the page at its top.
+    notes : sequence of str
+        That stand on the page too.
+    progress : callable, optional
+    """
     from oscine.atlas.page import AtlasPage, LossCurve, PageEvent
     from oscine.embedding.intervals import frame_intervals
     from oscine.picture.mel import band_edges_hz
     from oscine.training.log import read_losses
 
+    summary, indexed = _learned(workspace, catalogue), index_report(catalogue)
     recordings = {row.recording_id: row for row in catalogue.recordings()}
-    events = {event.event_id: event for event in catalogue.events()}
+    events = catalogue.some_events({*drawn.tolist(), *chain.from_iterable(shown.values())})
     times = catalogue.event_times()
     page_events = [
         PageEvent(
@@ -139,30 +184,26 @@ def _page(
             level_db=events[row.event_id].level_db,
             began_ms=times[row.event_id],
         )
-        for row in catalogue.sound_types()
+        for row in catalogue.some_sound_types(drawn.tolist()).values()
     ]
     tape, _ = open_tape(workspace, catalogue, config)
-    exemplars = needed(catalogue, "cluster").facts["exemplars"]
-    pages = []
-    for number, event_ids in enumerate(exemplars):
+    exemplars: dict[int, list[PageExemplar]] = {}
+    for number, (kind, event_ids) in enumerate(shown.items(), 1):
         rows = [events[event_id] for event_id in event_ids]
-        intervals = frame_intervals(rows, recordings)
-        pages.append(
-            [
-                pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
-                for row, interval in zip(rows, intervals, strict=True)
-            ]
-        )
+        exemplars[kind] = [
+            pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
+            for row, interval in zip(rows, frame_intervals(rows, recordings), strict=True)
+        ]
         if progress is not None:
-            progress("report", number + 1, len(exemplars), "")
+            progress(number, len(shown), "")
     run_folder = workspace.run(needed(catalogue, "pretrain").facts["run"])
     _, losses = read_losses(run_folder)
     drawing = run_folder / "reconstruction.png"
     return AtlasPage(
         title=f"Sound atlas of {workspace.folder.name}",
-        summary=_summary_rows(summary),
+        summary=[*_summary_rows(summary), *about],
         events=page_events,
-        exemplars=pages,
+        exemplars=exemplars,
         band_hz=band_edges_hz(config.picture)[1:-1],
         loss_curve=LossCurve(
             steps=[one.step for one in losses],
@@ -172,7 +213,8 @@ def _page(
         ),
         reconstruction_png=drawing.read_bytes() if drawing.exists() else None,
         skipped=indexed.skipped,
-        notes=summary.notes,
+        notes=[*notes, *summary.notes],
+        names=sound_type_names(catalogue),
     )
 
 

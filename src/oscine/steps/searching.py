@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from oscine.steps.examples import (
     all_asked,
     read_examples,
     seconds,
-    torch_for,
     unit_vector,
 )
 from oscine.steps.found import (
@@ -104,26 +104,49 @@ def similar(
         archive = Archive.of(*opened)
         asked = stack.enter_context(all_asked(archive, [*wanted, *unwanted], channel))
         liked, unliked = asked[: len(wanted)], asked[len(wanted) :]
-        query = _query(liked, unliked, unlike_weight)
-        is_own = archive.of_recordings(liked)
-        is_allowed = archive.meeting(where) & ~archive.overlapping(asked)
-        of_others = archive.index.search(query[None], top, is_allowed & ~is_own)
-        of_own = archive.index.search(query[None], own, is_allowed & is_own)
-        judge = liked[0] if len(asked) == 1 and liked[0].interval is not None else None
-        report = SimilarReport(
-            workspace=str(archive.workspace.folder),
-            like=[one.words for one in liked],
-            unlike=[one.words for one in unliked],
-            where=where,
-            compared=int(is_allowed.sum()),
-            others=_found(archive, of_others, judge),
-            own=_found(archive, of_own, judge),
-            out=None if out is None else str(out),
-            notes=_notes(archive, is_allowed, where, asked),
+        report = alike(
+            archive, liked, unliked, unlike_weight=unlike_weight, top=top, own=own, where=where
         )
         if out is not None:
+            report = replace(report, out=str(out))
             _write(out, report, archive, liked, unliked)
     return report
+
+
+def alike(
+    archive: Archive,
+    liked: Sequence[Asked],
+    unliked: Sequence[Asked] = (),
+    *,
+    unlike_weight: float = UNLIKE_WEIGHT,
+    top: int = TOP,
+    own: int = OWN,
+    where: str | None = None,
+) -> SimilarReport:
+    """Find the events of an open archive that are most like some examples; as :func:`similar`.
+
+    Raises
+    ------
+    WrongArgument
+    """
+    asked = [*liked, *unliked]
+    query = query_vector(liked, unliked, unlike_weight)
+    is_own = archive.of_recordings(liked)
+    is_allowed = archive.meeting(where) & ~archive.overlapping(asked)
+    of_others = archive.index.search(query[None], top, is_allowed & ~is_own)
+    of_own = archive.index.search(query[None], own, is_allowed & is_own)
+    judge = liked[0] if len(asked) == 1 and liked[0].interval is not None else None
+    return SimilarReport(
+        workspace=str(archive.workspace.folder),
+        like=[one.words for one in liked],
+        unlike=[one.words for one in unliked],
+        where=where,
+        compared=int(is_allowed.sum()),
+        others=_found(archive, of_others, judge),
+        own=_found(archive, of_own, judge),
+        out=None,
+        notes=_notes(archive, is_allowed, where, asked),
+    )
 
 
 def _found(archive: Archive, found: Neighbours, judge: Asked | None) -> list[SimilarEvent]:
@@ -194,8 +217,16 @@ def _check(wanted: Sequence[object], top: int, own: int, out: Path | None) -> No
         raise WrongArgument(f"--out {out} {problem}: name a file to write")
 
 
-def _query(liked: Sequence[Asked], unliked: Sequence[Asked], weight: float) -> np.ndarray:
-    """Return the unit vector that stands for all examples [shape=(D,)]."""
+def query_vector(
+    liked: Sequence[Asked], unliked: Sequence[Asked], weight: float = UNLIKE_WEIGHT
+) -> np.ndarray:
+    """Return the unit vector that stands for all examples, as float32 [shape=(D,)].
+
+    Raises
+    ------
+    WrongArgument
+        They cancel each other out.
+    """
     query = np.stack([one.vector for one in liked]).mean(axis=0, dtype=np.float64)
     if unliked:
         query -= weight * np.stack([one.vector for one in unliked]).mean(axis=0, dtype=np.float64)
@@ -240,8 +271,7 @@ def _write(
         return write_table(out, report)
     if ending == RAVEN:
         return write_raven(out, report, intervals)
-    with torch_for("a page with pictures", f"{TABLE} and {RAVEN} can be written"):
-        tape, _ = open_tape(archive.workspace, archive.catalogue, archive.config)
+    tape, _ = open_tape(archive.workspace, archive.catalogue, archive.config)
     shown = (
         [
             ShownExample(

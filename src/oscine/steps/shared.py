@@ -52,11 +52,12 @@ def at_work(
     kind: PresetKind = "picture",
     *,
     create: bool = False,
+    wait_s: float = 0,
 ) -> Iterator[tuple[Workspace, Catalogue, OscineConfig]]:
     """Hold a workspace for one step; settings that the step refuses are forgotten again."""
     workspace = Workspace(folder, create=create)
     file = workspace.config_file
-    with workspace.alone():
+    with workspace.alone(wait_s):
         known = file.read_bytes() if file.exists() else None
         config = configured(workspace, settings, preset, kind)
         try:
@@ -168,8 +169,7 @@ def open_tape(
     workspace: Workspace, catalogue: Catalogue, config: OscineConfig
 ) -> tuple[Tape, list[RecordingRow]]:
     """Return the tape and the recordings on it."""
-    from oscine.picture.indexing import tape_fingerprint
-    from oscine.picture.tape import Tape
+    from oscine.picture.tape import Tape, tape_fingerprint
 
     folder = workspace.tape(tape_fingerprint(config.picture, config.activity))
     return Tape(folder, config.picture, catalogue.tape_rows()), heard_recordings(catalogue)

@@ -21,7 +21,7 @@ from oscine.config import TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, hidden_values, targets
 from oscine.model.checkpoint import RunConfig
 from oscine.model.patches import unpatchify
-from oscine.training.batches import Batch
+from oscine.training.batches import Batch, make_batch
 from oscine.training.log import Losses, Signs
 from oscine.training.verdicts import (
     LEAST_RANK,
@@ -35,6 +35,7 @@ from oscine.training.verdicts import (
     alarms,
     verdicts,
 )
+from oscine.training.windows import Windows
 
 N_CLIPS = 5
 LEAST_SHOWN = 1e-9
@@ -235,17 +236,7 @@ def draw_reconstruction(path: Path, model: MaskedAutoencoder, batch: Batch, run:
     batch : Batch
     run : RunConfig
     """
-    drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
-    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
-    training = run.training
-    _, mean, scale = targets(hidden, counted, training.target, training.target_damping)
-    level = mean if training.target == "damped" else torch.zeros_like(mean)
-
-    seen = batch.patches.clone()
-    seen[~batch.values] = torch.nan
-    filled = _with_hidden(seen, drawn * scale + level, batch)
-    masked = _with_hidden(seen, torch.full_like(drawn, torch.nan), batch)
-    pictures = [unpatchify(patches, batch.grid).numpy() for patches in (seen, masked, filled)]
+    pictures = _redrawn(model, batch, run.training)
 
     chosen = _liveliest(pictures[0])
     figure = Figure(figsize=(12, 1.9 * len(chosen) + 0.5), layout="constrained")
@@ -271,6 +262,63 @@ def draw_reconstruction(path: Path, model: MaskedAutoencoder, batch: Batch, run:
     for axes in rows[-1]:
         axes.set_xlabel("seconds")
     _save(figure, path)
+
+
+@torch.no_grad()
+def redrawn_window(
+    model: MaskedAutoencoder,
+    log_mel: np.ndarray,
+    n_bands: int,
+    training: TrainingConfig,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hide patches of a window as in training, and let the model draw them.
+
+    Parameters
+    ----------
+    model : MaskedAutoencoder
+    log_mel : np.ndarray of float32 [shape=(T, F)]
+    n_bands : int
+        Valid bands.
+    training : TrainingConfig
+    seed : int
+        Of the mask.
+
+    Returns
+    -------
+    drawn : np.ndarray of float32 [shape=(T, F)]
+        Log-mel; as it was where nothing was hidden. See :func:`draw_reconstruction`.
+    is_hidden : np.ndarray of bool [shape=(T, F)]
+    """
+    windows = Windows(
+        log_mel=log_mel[None],
+        n_frames=np.array([len(log_mel)]),
+        n_bands=np.array([n_bands]),
+        generators=(np.random.default_rng(seed),),
+    )
+    batch = make_batch(windows, model.eval(), training, torch.device("cpu"))
+    _, masked, filled = (one[0, : len(log_mel)] for one in _redrawn(model, batch, training))
+    is_hidden = np.isnan(masked) & np.isfinite(filled)
+    encoder = model.encoder
+    drawn = filled * float(encoder.log_mel_std) + float(encoder.log_mel_mean)
+    return np.where(is_hidden, drawn, log_mel), is_hidden
+
+
+def _redrawn(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> list[np.ndarray]:
+    """Return the pictures (B, T, F), what the model saw of them, and with what it drew.
+
+    Standardised; NaN where there is no sound, and where it is hidden.
+    """
+    drawn = model(batch.patches, batch.grid, batch.masks)  # (B, M, P)
+    hidden, counted = hidden_values(batch.patches, batch.values, batch.masks)
+    _, mean, scale = targets(hidden, counted, training.target, training.target_damping)
+    level = mean if training.target == "damped" else torch.zeros_like(mean)
+
+    seen = batch.patches.clone()
+    seen[~batch.values] = torch.nan
+    filled = _with_hidden(seen, drawn * scale + level, batch)
+    masked = _with_hidden(seen, torch.full_like(drawn, torch.nan), batch)
+    return [unpatchify(patches, batch.grid).numpy() for patches in (seen, masked, filled)]
 
 
 def _with_hidden(patches: Tensor, drawn: Tensor, batch: Batch) -> Tensor:

@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import chain, groupby
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from oscine.workspace.database import Database
-from oscine.workspace.where import LOCAL_DATE, parse_where
+from oscine.workspace.edits import EDITS, TYPES, EditRow, get_edits, keep_edits, put_edit
+from oscine.workspace.where import LOCAL_DATE, Where, parse_where
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 MODIFICATION = "file modification time"
 """What the zone of a recording names where nothing else tells when it was: it may be a copy's."""
+DAY_MS = 86_400_000
 HEARD = ("whole", "damaged")
 """States of recordings that have frames on the tape."""
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE recordings (
     recording_id INTEGER PRIMARY KEY,
     root TEXT NOT NULL,
@@ -84,7 +89,7 @@ CREATE TABLE stages (
     finished INTEGER NOT NULL,
     facts TEXT NOT NULL
 ) STRICT;
-CREATE TABLE sound_types (
+CREATE TABLE found_types (
     event_id INTEGER PRIMARY KEY REFERENCES events,
     cluster INTEGER NOT NULL,
     strength REAL NOT NULL,
@@ -93,13 +98,11 @@ CREATE TABLE sound_types (
 ) STRICT;
 CREATE VIEW heard AS SELECT * FROM recordings
     WHERE is_present AND state IN ('whole', 'damaged');
-CREATE VIEW heard_events AS SELECT
-        events.*, root, path, channel, site, recorder, sample_rate_hz, utc_offset_min,
-        started_ms + CAST(round(1000.0 * start_sample / sample_rate_hz) AS INTEGER) AS start_ms,
-        1.0 * (stop_sample - start_sample) / sample_rate_hz AS duration_s,
-        coalesce(sound_types.cluster, -1) AS cluster
-    FROM events JOIN heard USING (recording_id) LEFT JOIN sound_types USING (event_id);
-"""
+{EDITS}"""
+
+_TYPED_EVENTS = """events LEFT JOIN found_types USING (event_id)
+    LEFT JOIN edited_types USING (event_id)"""
+"""As the view ``sound_types`` has it, which SQLite writes down whole before it joins it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,6 +270,28 @@ class SoundTypeRow:
     map_y: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TypedEvents:
+    """Sound types of all events that were grouped, those of absent recordings too.
+
+    Attributes
+    ----------
+    events : np.ndarray of int64 [shape=(N,)]
+        Their numbers, ascending.
+    clusters : np.ndarray of int64 [shape=(N,)]
+        -1: not grouped.
+    strengths : np.ndarray of float64 [shape=(N,)]
+    """
+
+    events: np.ndarray
+    clusters: np.ndarray
+    strengths: np.ndarray
+
+    def by_event(self) -> dict[int, int]:
+        """Return the sound type of each event."""
+        return dict(zip(self.events.tolist(), self.clusters.tolist(), strict=True))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """How far a step has come, for which inputs, and what it found."""
@@ -322,6 +347,7 @@ class Catalogue(Database):
     unreadable = "is not a catalogue that can be read"
     if_damaged = "begin a new workspace"
     if_other_version = "use a new workspace"
+    upgrades = MappingProxyType({2: keep_edits})
 
     def recordings(
         self, states: Sequence[str] | None = None, *, with_absent: bool = False
@@ -385,10 +411,7 @@ class Catalogue(Database):
         ------
         WrongArgument
         """
-        where = parse_where(condition)
-        query = f"SELECT event_id FROM heard_events WHERE {where.sql} ORDER BY event_id"
-        found = self._connection.execute(query, where.parameters)
-        return np.fromiter((row[0] for row in found), np.int64)
+        return self.clusters_where(condition)[0]
 
     def recordings_called(self, name: str) -> list[RecordingRow]:
         """Return the recordings present and heard whose path is the end of a name.
@@ -409,6 +432,55 @@ class Catalogue(Database):
         query = "SELECT * FROM events WHERE recording_id = ? ORDER BY event_id"
         return self._rows(EventRow, query, [recording_id])
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """See the catalogue as it is now until the end, whatever other processes write into it."""
+        with self._transaction("DEFERRED"):
+            yield
+
+    def roots(self, *, with_absent: bool = False) -> list[str]:
+        """Return the folders of the recordings that are present, or of all."""
+        query = f"SELECT DISTINCT root FROM recordings WHERE {_presence(with_absent)} ORDER BY root"
+        return [row[0] for row in self._connection.execute(query)]
+
+    def heard_files(self) -> Iterator[list[RecordingRow]]:
+        """Yield each file present that was heard, a row a channel, by root and path."""
+        query = "SELECT * FROM heard ORDER BY root, path, channel"
+        rows = (RecordingRow(**row) for row in self._connection.execute(query))
+        for _, channels in groupby(rows, key=lambda row: (row.root, row.path)):
+            yield list(channels)
+
+    def typed_events_of(self, recording_id: int) -> list[tuple[EventRow, SoundTypeRow | None]]:
+        """Return the events of a recording with their sound types, by number.
+
+        None stands for an event that came after the events were grouped.
+        """
+        events = self.events_of(recording_id)
+        types = self.some_sound_types(event.event_id for event in events)
+        return [(event, types.get(event.event_id)) for event in events]
+
+    def clusters_where(self, condition: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the events present that meet a condition, and their sound types.
+
+        Returns
+        -------
+        numbers, clusters : np.ndarray of int64 [shape=(N,)]
+            By number; -1 where an event is in no sound type.
+        """
+        where = Where("true", ()) if condition is None else parse_where(condition)
+        query = f"SELECT event_id, cluster FROM heard_events WHERE {where.sql} ORDER BY event_id"
+        found = self._connection.execute(query, where.parameters)
+        numbers, clusters = _table(found, np.int64, 2).T
+        return numbers, clusters
+
+    def n_copies(self) -> dict[str, int]:
+        """Return how many other files hold the same bytes, by content hash."""
+        query = (
+            "SELECT content_hash, count(*) FROM recordings"
+            " WHERE is_present AND state = 'duplicate' GROUP BY content_hash"
+        )
+        return dict(tuple(row) for row in self._connection.execute(query))
+
     def absent_events(self) -> np.ndarray:
         """Return the numbers of the events of recordings that are not present, ascending."""
         query = (
@@ -427,8 +499,13 @@ class Catalogue(Database):
 
     def sound_types_of(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the sound types of those of some events that are in one."""
-        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        rows = self.some_sound_types(numbers).values()
         return {row.event_id: row.cluster for row in rows if row.cluster >= 0}
+
+    def some_sound_types(self, numbers: Iterable[int]) -> dict[int, SoundTypeRow]:
+        """Return the sound types of those of some events that went into the grouping, by event."""
+        rows = self._some(SoundTypeRow, "sound_types", numbers, key="event_id")
+        return {row.event_id: row for row in rows}
 
     def heard_events(self, numbers: Sequence[int]) -> list[HeardEvent]:
         """Return some events that are present, by number, with what their recordings say of them.
@@ -458,7 +535,8 @@ class Catalogue(Database):
 
     def _some(self, kind: type, table: str, numbers: Iterable[int], key: str = "") -> list[Any]:
         key = key or f"{table[:-1]}_id"
-        query = f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))"
+        asked = f"{key} IN (SELECT value FROM json_each(?))"
+        query = f"SELECT * FROM {table} WHERE {asked} ORDER BY {key}"
         return self._rows(kind, query, [json.dumps(sorted(set(numbers)))])
 
     def calls(self, n_rows: int = 100_000) -> Iterator[list[tuple[Any, ...]]]:
@@ -479,6 +557,111 @@ class Catalogue(Database):
         cursor = self._connection.execute(query, (MODIFICATION,))
         while rows := cursor.fetchmany(n_rows):
             yield [tuple(row) for row in rows]
+
+    def event_places(self) -> np.ndarray:
+        """Return all events, present or not, by number, without a row object for each.
+
+        Returns
+        -------
+        np.ndarray of int64 [shape=(N, 4)]
+            Event, recording, first sample, sound type (-1: none).
+        """
+        query = f"""
+            SELECT event_id, recording_id, start_sample,
+                coalesce(edited_types.cluster, found_types.cluster, -1)
+            FROM {_TYPED_EVENTS} ORDER BY event_id"""
+        return _table(self._connection.execute(query), np.int64, 4)
+
+    def event_traits(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what is measured in some events, in the order of their numbers.
+
+        Returns
+        -------
+        np.ndarray of float64 [shape=(N, 7)]
+            Sample after the last, lowest and highest frequency (Hz), level (dB), then strength and
+            place on the map (x, y), NaN where there is no map.
+        """
+        query = f"""
+            SELECT stop_sample, low_hz, high_hz, level_db,
+                coalesce(edited_types.strength, found_types.strength, 'nan'),
+                coalesce(map_x, 'nan'), coalesce(map_y, 'nan')
+            FROM {_TYPED_EVENTS}
+            WHERE event_id IN (SELECT value FROM json_each(?)) ORDER BY event_id"""
+        asked = json.dumps(numbers.tolist())
+        return _table(self._connection.execute(query, [asked]), np.float64, 7)
+
+    def recording_places(self) -> list[tuple[Any, ...]]:
+        """Return of each recording present, by number, where and when it was.
+
+        Each row holds recording, sample rate (0: not known), number of samples, channel, when it
+        began (ms of UTC since 1970; None where that is not known, or only from when the file was
+        written), minutes added to that on the clocks there, site, recorder, state.
+        """
+        query = """
+            SELECT recording_id, sample_rate_hz, n_samples, channel,
+                CASE WHEN instr(zone, ?) THEN NULL ELSE started_ms END, utc_offset_min, site,
+                recorder, state
+            FROM recordings WHERE is_present ORDER BY recording_id"""
+        return [tuple(row) for row in self._connection.execute(query, (MODIFICATION,))]
+
+    def list_recordings(
+        self,
+        *,
+        after: int,
+        limit: int,
+        ids: Sequence[int] | None = None,
+        site: str | None = None,
+        text: str | None = None,
+        state: str | None = None,
+        day: int | None = None,
+    ) -> tuple[list[tuple[RecordingRow, int]], int]:
+        """Return some recordings that are present, each with its number of events, and how many.
+
+        Parameters
+        ----------
+        after, limit : int
+            Those with higher numbers, at most so many.
+        ids : sequence of int, optional
+            Only these.
+        site, state : str, optional
+            Only those of it.
+        text : str, optional
+            Only those whose path holds it, in capitals or not.
+        day : int, optional
+            Only those that were begun on it, in days since 1970 by the clocks there.
+        """
+        conditions, values = ["is_present"], list[Any]()
+
+        def only(condition: str, *given: Any) -> None:
+            conditions.append(condition)
+            values.extend(given)
+
+        if ids is not None:
+            only("recording_id IN (SELECT value FROM json_each(?))", json.dumps(list(ids)))
+        if site is not None:
+            only("site = ?", site)
+        if text is not None:
+            only("instr(lower(path), lower(?))", text)
+        if state is not None:
+            only("state = ?", state)
+        if day is not None:
+            local_ms = "started_ms + utc_offset_min * 60000 - ?"
+            only("NOT instr(zone, ?)", MODIFICATION)
+            only(f"{local_ms} >= 0 AND {local_ms} < ?", day * DAY_MS, day * DAY_MS, DAY_MS)
+        met = " AND ".join(conditions)
+        (total,) = self._connection.execute(
+            f"SELECT count(*) FROM recordings WHERE {met}", values
+        ).fetchone()
+        query = f"""
+            SELECT *, (SELECT count(*) FROM events
+                WHERE events.recording_id = recordings.recording_id)
+            FROM recordings WHERE {met} AND recording_id > ? ORDER BY recording_id LIMIT ?"""
+        names = [field.name for field in fields(RecordingRow)]
+        found = self._connection.execute(query, [*values, after, limit])
+        return [
+            (RecordingRow(**dict(zip(names, row, strict=True))), n_events)
+            for *row, n_events in found
+        ], total
 
     def event_times(self) -> dict[int, int | None]:
         """Return when each event present began, in ms of UTC since 1970; None: not known."""
@@ -646,12 +829,85 @@ class Catalogue(Database):
         with self._transaction():
             self._put_stage(name, stage)
 
-    def set_sound_types(self, rows: Iterable[SoundTypeRow], stage: Stage) -> None:
-        """Replace all sound types, and note the step, in one transaction."""
+    def set_sound_types(
+        self,
+        rows: Iterable[SoundTypeRow],
+        stage: Stage,
+        edited: TypedEvents | None = None,
+        types: Stage | None = None,
+    ) -> None:
+        """Replace all sound types, and note the step, in one transaction.
+
+        Parameters
+        ----------
+        rows : iterable of SoundTypeRow
+            As they were found.
+        stage : Stage
+            Of the step.
+        edited, types
+            As in :meth:`edit_types`.
+        """
         with self._transaction():
-            self._connection.execute("DELETE FROM sound_types")
-            self._insert("sound_types", rows)
+            self._connection.execute("DELETE FROM found_types")
+            self._insert("found_types", rows)
             self._put_stage("cluster", stage)
+            self._set_edited(edited, types)
+
+    def found_types(self) -> TypedEvents:
+        """Return the sound types as they were found, before any edit."""
+        columns = np.dtype([("event", np.int64), ("cluster", np.int64), ("strength", np.float64)])
+        query = "SELECT event_id, cluster, strength FROM found_types ORDER BY event_id"
+        table = np.fromiter((tuple(row) for row in self._connection.execute(query)), columns)
+        return TypedEvents(
+            events=table["event"], clusters=table["cluster"], strengths=table["strength"]
+        )
+
+    def edits(self, *, with_events: bool = False) -> list[EditRow]:
+        """Return all edits of sound types that people made, in that order."""
+        return get_edits(self._connection, with_events=with_events)
+
+    def edit_types(
+        self,
+        edited: TypedEvents | None,
+        types: Stage | None,
+        *,
+        made: EditRow | None = None,
+        undone: EditRow | None = None,
+    ) -> None:
+        """Change the sound types as people see them, in one transaction.
+
+        Parameters
+        ----------
+        edited : TypedEvents, optional
+            All events of another type or strength than was found.
+        types : Stage, optional
+            What is then known of the sound types; None: what was found.
+        made : EditRow, optional
+            That is new.
+        undone : EditRow, optional
+            That is undone, with when and by whom.
+        """
+        with self._transaction():
+            if made is not None:
+                put_edit(self._connection, made)
+            if undone is not None:
+                self._connection.execute(
+                    "UPDATE edits SET undone_ms = ?, undone_by = ? WHERE edit_id = ?",
+                    (undone.undone_ms, undone.undone_by, undone.edit_id),
+                )
+            self._set_edited(edited, types)
+
+    def _set_edited(self, edited: TypedEvents | None, types: Stage | None) -> None:
+        self._connection.execute("DELETE FROM edited_types")
+        if edited is not None:
+            columns = edited.events, edited.clusters, edited.strengths
+            self._connection.executemany(
+                "INSERT INTO edited_types VALUES (?, ?, ?)",
+                zip(*(column.tolist() for column in columns), strict=True),
+            )
+        self._connection.execute("DELETE FROM stages WHERE stage = ?", (TYPES,))
+        if types is not None:
+            self._put_stage(TYPES, types)
 
     def _put_stage(self, name: str, stage: Stage) -> None:
         facts = json.dumps(stage.facts, sort_keys=True)
@@ -671,6 +927,12 @@ class Catalogue(Database):
         cursor = self._connection.execute(query, values)
         # A table's columns come in the order of its row's fields.
         return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
+
+
+def _table(rows: Iterable[Any], dtype: type, n_columns: int) -> np.ndarray:
+    """Return rows of numbers as an array [shape=(N, n_columns)]."""
+    values = chain.from_iterable(rows)
+    return np.fromiter(values, dtype).reshape(-1, n_columns)
 
 
 def _in(column: str, values: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -96,31 +96,26 @@ class Workspace:
         """The logs of observers that were joined, a folder each."""
         return self.folder / "behaviour"
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self, *, is_read_only: bool = False) -> Catalogue:
         """Open the catalogue."""
-        return Catalogue(self.catalogue_file)
+        return Catalogue(self.catalogue_file, is_read_only=is_read_only)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, wait_s: float = 0) -> Iterator[None]:
         """Keep all other processes from writing here meanwhile.
 
-        The lock is one of SQLite's, on a file of its own: it works on every system, and goes with
-        the process that holds it, however that ends.
+        Parameters
+        ----------
+        wait_s : float
+            How long to wait for another process to be done.
 
         Raises
         ------
         ValueError
             Another process holds it.
         """
-        lock = sqlite3.connect(self.folder / "lock.sqlite", isolation_level=None, timeout=0)
-        with closing(lock):
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise ValueError(
-                    f"{self.folder} is in use by another run ({error}): wait until it is done, "
-                    "stop it, or name another workspace with -w"
-                ) from error
+        said = "is in use by another run: wait until it is done, stop it, or name another workspace"
+        with held(self.folder / "lock.sqlite", f"{self.folder} {said} with -w", wait_s):
             yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
@@ -155,3 +150,33 @@ class Workspace:
             return vectors, events
         # The row of an event is its number, which it keeps: those of absent ones are passed over.
         return vectors[[event.event_id - 1 for event in events]], events
+
+
+@contextmanager
+def held(lock: Path, otherwise: str, wait_s: float = 0) -> Iterator[None]:
+    """Keep other processes out that hold the same file.
+
+    The lock is one of SQLite's, on a file of its own: it works on every system, and goes with the
+    process that holds it, however that ends.
+
+    Parameters
+    ----------
+    lock : Path
+        Made if it is not there.
+    otherwise : str
+        What is said if another process holds it.
+    wait_s : float
+        How long to wait for that one to be done.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    """
+    connection = sqlite3.connect(lock, isolation_level=None, timeout=wait_s)
+    with closing(connection):
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"{otherwise} ({error})") from error
+        yield

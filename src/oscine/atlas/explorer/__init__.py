@@ -1,0 +1,1 @@
+"""The atlas in the browser: a server that shows one finished workspace, and its page."""

@@ -1,0 +1,76 @@
+// What the page knows of the archive: its summary, its points in columns, and calls as they are
+// asked for. Everything here is read again when a sound type was named, merged or split.
+
+import { swatch } from "./dom.js";
+import { SHAPES, rgb, shape } from "./colours.js";
+import { columns, get } from "./server.js";
+import { band, duration } from "./words.js";
+
+export const NOT_GROUPED = -1;
+const MOST_KEPT = 2000;
+
+export let atlas = null;
+export let points = null; // columns, one row for each point
+let rowOf = new Map(); // event -> row
+let types = new Map();
+const kept = new Map(); // path -> promise of an answer
+
+export async function load() {
+  [atlas, points] = await Promise.all([get("/api/atlas"), columns("/api/points")]);
+  types = new Map(atlas.types.map((type) => [type.number, type]));
+  rowOf = new Map();
+  points.event.forEach((event, row) => rowOf.set(event, row));
+  kept.clear();
+}
+
+export async function reload() {
+  await load();
+  dispatchEvent(new Event("regrouped"));
+}
+
+// An answer that stays the same while the grouping does: asked once.
+function once(path) {
+  if (!kept.has(path)) {
+    if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+    const answer = get(path);
+    answer.catch(() => kept.delete(path));
+    kept.set(path, answer);
+  }
+  return kept.get(path);
+}
+
+export const eventOf = async (event) => ({ event, ...(await once(`/api/events/${event}`)) });
+export const recordingOf = (recording) => once(`/api/recordings/${recording}`);
+export const rowOfEvent = (event) => rowOf.get(event);
+
+// --- Sound types -------------------------------------------------------------------------------
+
+export const typeOf = (number) => types.get(number);
+
+// A type without a name is told by its number.
+export function typeName(number) {
+  if (number === NOT_GROUPED) return "not grouped";
+  return types.get(number)?.name || `Type ${number}`;
+}
+export function typeTitle(number) {
+  const name = types.get(number)?.name;
+  return name ? `${name} (type ${number})` : typeName(number);
+}
+const typeTint = (number) => types.get(number)?.colour ?? "var(--noise)";
+export const typeRgb = (number) => rgb(types.get(number)?.colour ?? "9aa3a6");
+export const typeShape = (number) => (number === NOT_GROUPED ? SHAPES[0] : shape(number));
+export const typeSwatch = (number) => swatch(typeTint(number), typeShape(number));
+
+// --- Points ------------------------------------------------------------------------------------
+
+// What can be said of a point without asking.
+export function describePoint(row) {
+  return [
+    duration(points.duration[row]),
+    band(points.low[row], points.high[row]),
+    Number.isNaN(points.level[row]) ? "" : `${points.level[row].toFixed(0)} dB above the background`,
+  ].filter(Boolean).join(", ");
+}
+
+// The key lets the browser keep it.
+export const stripOf = (event) => `/api/events/${event}/strip.png?height=64&key=${atlas.key}`;

@@ -1,0 +1,114 @@
+// What people say about sound types: names, merging, splitting, and taking that back. Each is kept
+// with who said it and when; who that is is asked once and remembered by the browser.
+
+import { atlas, reload, typeOf, typeTitle } from "./atlas.js";
+import { button, byId, complain, el, hint, into, prose, put } from "./dom.js";
+import { get, post } from "./server.js";
+import { count } from "./words.js";
+
+const WHO = "oscine-who";
+const LONGEST = 80;
+
+function who(name) {
+  try {
+    if (name) localStorage.setItem(WHO, name);
+    return localStorage.getItem(WHO) ?? "";
+  } catch {
+    return name ?? ""; // Storage may be forbidden; then it is asked each time.
+  }
+}
+
+// Asks in a dialog; gives what was written, by name of the field, or null.
+function ask(title, fields, words, yes) {
+  const dialog = byId("dialog");
+  const inputs = Object.entries(fields).map(([name, { label, value, isNeeded = true }]) =>
+    el("label", { className: "entry" }, label, el("input", { name, value, required: isNeeded, maxLength: LONGEST, autocomplete: "off" })));
+  return new Promise((resolve) => {
+    const form = el("form", { method: "dialog", onsubmit: () => resolve(Object.fromEntries(new FormData(form))) },
+      el("h2", { id: "dialog-heading" }, title),
+      words, inputs,
+      el("div", { className: "controls" },
+        el("button", { className: "button main", value: "yes" }, yes),
+        button("Cancel", () => dialog.close())));
+    put(dialog, form);
+    dialog.onclose = () => resolve(null);
+    dialog.showModal();
+    form.querySelector("input")?.select();
+  });
+}
+
+const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with what you change.", value: "" } });
+
+async function change(path, body, canUndo = true) {
+  try {
+    const before = atlas.grouping;
+    const { words, grouping } = await post(path, body);
+    if (grouping !== before) await reload();
+    tellDone(prose(words), canUndo && grouping !== before); // It may be that nothing was to be done.
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+let fading = null;
+function tellDone(words, canUndo) {
+  byId("trouble").hidden = true;
+  const done = byId("done");
+  put(done, words, " ", canUndo ? button("Undo", undo, { className: "link" }) : null);
+  done.hidden = false;
+  clearTimeout(fading);
+  fading = setTimeout(() => (done.hidden = true), 10_000);
+}
+
+export async function askName(number) {
+  const type = typeOf(number);
+  if (!type || !atlas.has.writing) return;
+  const given = await ask(
+    type.name ? `Rename ${typeTitle(number)}` : `Name type ${number}`,
+    { name: { label: "Name", value: type.name ?? "", isNeeded: false }, ...whoField() },
+    hint("Say what it sounds like, such as “loud double caw”. A sound type is an acoustic grouping: what it means, the sound alone does not tell. An empty name takes the name away."),
+    "Keep the name",
+  );
+  if (given) {
+    await change(`/api/types/${number}/name`, { name: given.name.trim(), who: who(given.who) });
+  }
+}
+
+async function agree(title, words, yes, path, body) {
+  const given = await ask(title, whoField(), hint(words), yes);
+  if (given) await change(path, { ...body, who: who(given.who) });
+}
+
+export const askMerge = (types) =>
+  agree(`Make one of ${count(types.length, "sound type")}?`,
+    `${types.map(typeTitle).join(", ")} become one sound type. This can be undone.`,
+    "Merge them", "/api/types/merge", { types });
+
+export const askSplit = (number) =>
+  agree(`Split ${typeTitle(number)}?`,
+    "Its calls are parted into those that lie closest together. Whether that makes sense, you will hear. This can be undone.",
+    "Split it", `/api/types/${number}/split`, {});
+
+async function undo() {
+  byId("done").hidden = true;
+  const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
+  if (given === null) return;
+  await change("/api/undo", { who: who(given) }, false);
+}
+
+export function drawHistory(host) {
+  return into(host, get("/api/history"), ({ history }) => {
+    const isAny = history.some((entry) => !entry.is_undone);
+    put(host,
+      isAny ? button("Undo the last change", undo) : null,
+      history.length === 0
+        ? hint("Nothing was named, merged or split yet.")
+        : el("ul", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone, types }) => {
+            const made = new Date(made_ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+            const now = is_undone ? ", taken back" : types.length ? "" : ", rests: it fits no sound type now";
+            return el("li", { className: is_undone ? "undone" : "" }, words, " ", el("small", {}, `${by || "somebody"}, ${made}${now}`));
+          })),
+    );
+  });
+}
+

@@ -1,0 +1,387 @@
+// The map: every call a point. Which are shown, the legend, the lasso, and what is pointed at.
+
+import { atlas, describePoint, points, rowOfEvent, stripOf, typeTitle } from "./atlas.js";
+import { byType, lookOf, quantile } from "./colourings.js";
+import { colour, css } from "./colours.js";
+import { byId, el, prose, put, say, swatch } from "./dom.js";
+import { Scatter } from "./scatter.js";
+import { setSelection } from "./selection.js";
+import { columns, get, post } from "./server.js";
+import { event as chosen, go, onChange, state } from "./state.js";
+import { choose } from "./strips.js";
+import { count, counted, hourText } from "./words.js";
+
+const MOST_LABELS = 24; // Numbers written on the map.
+const MOST_CORNERS = 40; // Of a lasso, so that it fits an address.
+const AGAIN_MS = 800; // Between two looks whether another map is made.
+const NOTHING = "nothing"; // Is shown.
+const BESIDE_PX = 14; // Between the pointer and the picture of what it points at.
+const QUIET = 0.85; // How far what is not meant fades into the paper.
+
+let scatter = null;
+let look = null; // what the points are coloured by: {of, legend, layout}
+let places = null; // {x, y} of each point, NaN where this map has none
+let isMet = null; // for each point whether it meets the filter, or null
+let emphasised = null; // id of the category that is pointed at
+let middles = []; // [{type, x, y}]: where numbers are written
+
+// --- What is shown -----------------------------------------------------------------------------------
+
+// The address names what is hidden or, where that is shorter, what alone is shown.
+const named = (text) => (text ?? "").split(",").filter(Boolean);
+function hidden() {
+  if (state().only === undefined) return new Set(named(state().hidden));
+  const only = new Set(named(state().only));
+  return new Set(look.legend.map(({ id }) => id).filter((id) => !only.has(id)));
+}
+function hide(out) {
+  const shown = look.legend.map(({ id }) => id).filter((id) => !out.has(id));
+  const isShorter = shown.length < out.size;
+  go({ only: isShorter ? shown.join(",") || NOTHING : null, hidden: isShorter ? null : [...out].join(",") }, { replace: true });
+}
+
+async function recolour() {
+  const wanted = state().colour;
+  const made = await lookOf(wanted);
+  if (wanted !== state().colour) return; // Another colour was chosen since.
+  put(byId("map-trouble"), typeof made === "string" ? prose(made) : null);
+  look = typeof made === "string" ? byType() : made;
+  showLook();
+  drawLegend();
+}
+
+// --- Drawing -----------------------------------------------------------------------------------------
+
+const pointSize = () => Math.max(3.6, 11 - 1.9 * Math.log10(Math.max(points.n, 10)));
+
+function showLook() {
+  const out = hidden();
+  const paper = colour("--panel");
+  const looks = look.legend.map(({ id, colour: tint, shape = "circle", rank = 1, size = 1 }) => {
+    const fades = emphasised !== null && emphasised !== id;
+    return {
+      colour: fades ? tint.map((value, n) => value + QUIET * (paper[n] - value)) : tint,
+      size_px: size * pointSize(), shape, rank: fades ? 0 : rank, isShown: !out.has(id),
+    };
+  });
+  scatter.setLook(look.of, looks, paper, isMet);
+  byId("shown").textContent = shownWords(scatter.order.length);
+  select();
+}
+
+function shownWords(n) {
+  const all = points.is_sample ? `a sample of ${counted(points.n)} from ${count(points.total, "call")}` : count(points.n, "call");
+  const ofSample = points.is_sample && state().colour !== "type" ? "; numbers below are those of the sample" : "";
+  return (n === points.n ? all : `${counted(n)} of ${all} shown`) + ofSample;
+}
+
+// Above the points: numbers of sound types, the lasso, the chosen call, what is pointed at.
+function paintOver(context, toScreen) {
+  const [ink, paper, accent] = ["--ink", "--panel", "--accent"].map((name) => css(colour(name)));
+  context.lineJoin = "round";
+  if (look && state().colour === "type") {
+    const out = hidden();
+    const taken = [];
+    context.font = "600 12px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = 3.5;
+    for (const { type, x, y } of middles) {
+      if (out.has(String(type)) || (emphasised !== null && emphasised !== String(type))) continue;
+      const text = atlas.types.find(({ number }) => number === type)?.name || String(type);
+      const [px, middle] = toScreen(x, y);
+      const py = middle - pointSize() - 6; // above, so as not to hide what it names
+      const wide = context.measureText(text).width / 2 + 4;
+      if (taken.some(([ox, oy, ow]) => Math.abs(px - ox) < wide + ow && Math.abs(py - oy) < 15)) continue;
+      taken.push([px, py, wide]);
+      if (taken.length > MOST_LABELS) break;
+      context.strokeStyle = paper;
+      context.strokeText(text, px, py);
+      context.fillStyle = ink;
+      context.fillText(text, px, py);
+    }
+  }
+  context.strokeStyle = accent;
+  context.lineWidth = 2;
+  const lasso = polygon();
+  if (lasso) {
+    context.beginPath();
+    lasso.forEach(([x, y]) => context.lineTo(...toScreen(x, y)));
+    context.closePath();
+    context.stroke();
+  }
+  const ring = (row, radius, tint, width) => {
+    if (row === undefined || row === null || Number.isNaN(places.x[row])) return;
+    for (const [line, style] of [[width + 2.5, paper], [width, tint]]) {
+      context.beginPath();
+      context.arc(...toScreen(places.x[row], places.y[row]), radius, 0, 2 * Math.PI);
+      [context.lineWidth, context.strokeStyle] = [line, style];
+      context.stroke();
+    }
+  };
+  ring(scatter.hovered, pointSize() / 2 + 3, ink, 1.5);
+  ring(rowOfEvent(chosen()), pointSize() / 2 + 6, accent, 3);
+  [context.lineWidth, context.strokeStyle] = [2, accent];
+}
+
+function findMiddles() {
+  const rows = new Map(atlas.types.map(({ number }) => [number, []]));
+  points.type.forEach((type, row) => {
+    if (!Number.isNaN(places.x[row])) rows.get(type)?.push(row);
+  });
+  middles = [...rows].filter(([, members]) => members.length).map(([type, members]) => ({
+    type, x: quantile(members.map((row) => places.x[row]), 0.5), y: quantile(members.map((row) => places.y[row]), 0.5),
+  }));
+}
+
+// --- Legend --------------------------------------------------------------------------------------------
+
+function toggle(id) {
+  const out = hidden();
+  if (!out.delete(id)) out.add(id);
+  hide(out);
+}
+
+function emphasise(id) {
+  emphasised = id;
+  showLook();
+}
+
+function drawLegend() {
+  const out = hidden();
+  const host = byId("legend");
+  // A day has all its hours, and a scale all its steps.
+  const entries = look.legend.filter(({ id, count: n }) => n > 0 || (look.layout && id !== "none"));
+  const most = Math.max(...entries.map(({ count: n }) => n));
+  const chips = entries.map(({ id, name, title, colour: tint, shape = "circle", count: n }) =>
+    el("li", {},
+      el("button", {
+        type: "button", className: "chip", ariaPressed: !out.has(id), data: { id },
+        title: `${title ?? name}: ${count(n, "call")}. Click to hide or show.`,
+        onclick: () => toggle(id), onpointerenter: () => emphasise(id), onpointerleave: () => emphasise(null),
+        onfocus: ({ target }) => target.matches(":focus-visible") && emphasise(id), onblur: () => emphasised !== null && emphasise(null),
+      },
+        look.layout ? el("i", { className: "level", tint: css(tint), ariaHidden: "true" }) : swatch(css(tint), shape),
+        el("span", { className: "name" }, look.layout === "hours" && id !== "none" ? Number(id) : name), el("small", {}, counted(n)))));
+  host.className = `legend ${look.layout ?? ""}`;
+  host.replaceChildren(...chips);
+  if (look.layout) entries.forEach(({ count: n }, k) => chips[k].style.setProperty("--share", n / most));
+  byId("legend-all").hidden = out.size === 0;
+  byId("legend-none").hidden = out.size > 0 || entries.length < 2;
+}
+
+// --- Lasso -----------------------------------------------------------------------------------------------
+
+function polygon() {
+  const values = (state().lasso ?? "").split(",").map(Number);
+  if (values.length < 6 || values.some(Number.isNaN)) return null;
+  return Array.from({ length: Math.floor(values.length / 2) }, (_, n) => [values[2 * n], values[2 * n + 1]]);
+}
+
+// Corners that matter least go first: those whose triangle with their neighbours is smallest.
+function simplified(corners) {
+  const kept = [...corners];
+  const area = (_, n) => {
+    const [[ax, ay], [bx, by], [cx, cy]] = [-1, 0, 1].map((by_) => kept[(n + by_ + kept.length) % kept.length]);
+    return Math.abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay));
+  };
+  while (kept.length > MOST_CORNERS) {
+    const areas = kept.map(area);
+    kept.splice(areas.indexOf(Math.min(...areas)), 1);
+  }
+  return kept;
+}
+
+function keepLasso(corners) {
+  go({ lasso: simplified(corners).flat().map((value) => value.toFixed(2)).join(","), event: null });
+  setLasso(false);
+}
+
+function select() {
+  const lasso = polygon();
+  setSelection(lasso ? scatter.inside(lasso) : []);
+}
+
+export function setLasso(isOn) {
+  scatter.isLasso = isOn;
+  byId("lasso").ariaPressed = isOn;
+  byId("map").classList.toggle("drawing", isOn);
+  if (isOn) say("Draw around the calls you mean.");
+}
+
+// --- Hover -------------------------------------------------------------------------------------------------
+
+const card = el("div", { className: "hover", hidden: true, ariaHidden: "true" }, el("img", { alt: "", height: 64 }), el("p", {}));
+
+function onhover(row, at) {
+  card.hidden = row === null;
+  if (row === null) return;
+  const [picture, words] = card.children;
+  picture.src = stripOf(points.event[row]);
+  const hour = Number.isNaN(points.hour[row]) ? "" : `, at ${hourText(points.hour[row])}`;
+  words.textContent = `${typeTitle(points.type[row])}: ${describePoint(row)}${hour}`;
+  const { clientWidth: width, clientHeight: height } = byId("map");
+  // Beside the pointer, on the side where there is room.
+  card.style.left = at[0] < width / 2 ? `${at[0] + BESIDE_PX}px` : "auto";
+  card.style.right = at[0] < width / 2 ? "auto" : `${width - at[0] + BESIDE_PX}px`;
+  card.style.top = at[1] < height / 2 ? `${at[1] + BESIDE_PX}px` : "auto";
+  card.style.bottom = at[1] < height / 2 ? "auto" : `${height - at[1] + BESIDE_PX}px`;
+}
+
+// Where each point is drawn, as [x, y] from the corner of the map; for tests and measurements.
+export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x, places.y[row]));
+
+// --- Other maps, and filters ---------------------------------------------------------------------------------
+
+async function drawFrom(layer) {
+  const said = byId("layer-said");
+  if (layer === undefined) {
+    places = { x: points.x, y: points.y };
+    said.textContent = "";
+  } else {
+    said.textContent = "Another map is drawn; that takes a moment.";
+    try {
+      await post("/api/maps", { layer: Number(layer) });
+      let made = null;
+      while (!(made = await columns(`/api/maps/${layer}`))) {
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        if (state().layer !== layer) return;
+      }
+      const [x, y] = [new Float32Array(points.n).fill(NaN), new Float32Array(points.n).fill(NaN)];
+      made.event.forEach((event, n) => {
+        const row = rowOfEvent(event);
+        if (row !== undefined) [x[row], y[row]] = [made.x[n], made.y[n]];
+      });
+      if (state().layer !== layer) return;
+      places = { x, y };
+      said.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
+    } catch (error) {
+      put(said, prose(error.message));
+      return;
+    }
+  }
+  scatter.setPlaces(places.x, places.y);
+  findMiddles();
+  scatter.redraw();
+}
+
+async function filter() {
+  const { where } = state();
+  const field = byId("where");
+  field.value = where ?? "";
+  try {
+    isMet = where ? (await columns("/api/points/where", { q: where })).is_met : null;
+    byId("where-trouble").textContent = "";
+  } catch (error) {
+    isMet = null;
+    put(byId("where-trouble"), prose(error.message));
+  }
+}
+
+// --- Start -----------------------------------------------------------------------------------------------------
+
+function fillColours() {
+  const choices = [
+    ["type", "sound type"], ["recording", "recording"], ["site", "site"], ["hour", "hour of day"], ["level", "level"],
+    ...atlas.labels.map(({ name }) => [`label:${name}`, `label: ${name}`]),
+    ["likeness", "likeness to the chosen call"],
+  ];
+  byId("colour").replaceChildren(...choices.map(([value, text]) => el("option", { value }, text)));
+}
+
+async function fillLayers() {
+  if (!atlas.has.model) return;
+  const { maps } = await get("/api/layers");
+  byId("layer").replaceChildren(el("option", { value: "" }, "the whole model"), ...maps.map(({ layer, name }) => el("option", { value: layer }, name)));
+  byId("layer").parentElement.hidden = maps.length === 0;
+  byId("layer").value = state().layer ?? "";
+}
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function onkeydown(event) {
+  if (event.key in STEPS) {
+    const row = rowOfEvent(chosen()) ?? scatter.order[0];
+    const next = chosen() === null ? row : scatter.beside(row, ...STEPS[event.key]);
+    if (next !== null && next !== undefined) choose(points.event[next]);
+  } else if (event.key === "+" || event.key === "=") scatter.zoomBy(1.5);
+  else if (event.key === "-") scatter.zoomBy(1 / 1.5);
+  else if (event.key === "0") scatter.reset();
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+function viewOfAddress() {
+  const [x, y, zoom] = (state().at ?? "").split(",").map(Number);
+  return zoom > 0 ? { x, y, zoom } : null;
+}
+
+export function startMap() {
+  const host = byId("map");
+  host.append(card);
+  scatter = new Scatter(host, {
+    onhover, paintOver,
+    onpick: (row) => choose(points.event[row]),
+    onlasso: keepLasso,
+    onmoved: (view) => state().view === "map" && go({ at: view ? [view.x.toFixed(3), view.y.toFixed(3), view.zoom.toPrecision(4)].join(",") : null }, { replace: true }),
+  });
+  host.addEventListener("keydown", onkeydown);
+  byId("zoom-in").onclick = () => scatter.zoomBy(1.5);
+  byId("zoom-out").onclick = () => scatter.zoomBy(1 / 1.5);
+  byId("reset").onclick = () => scatter.reset();
+  byId("lasso").onclick = () => setLasso(!scatter.isLasso);
+  byId("list").onclick = () => keepLasso(scatter.seen());
+  byId("colour").onchange = ({ target }) => go({ colour: target.value, hidden: null, only: null });
+  byId("layer").onchange = ({ target }) => go({ layer: target.value, at: null, lasso: null });
+  byId("legend-all").onclick = () => hide(new Set());
+  byId("legend-none").onclick = () => hide(new Set(look.legend.map(({ id }) => id)));
+  byId("filter").onsubmit = (submitted) => {
+    submitted.preventDefault();
+    const text = byId("where").value.trim();
+    if (/^\d+$/.test(text)) choose(Number(text));
+    else go({ where: text });
+  };
+  addEventListener("recoloured", recolour);
+  addEventListener("regrouped", async () => {
+    await filter();
+    await drawFrom(state().layer);
+    await recolour();
+  });
+
+  fillColours();
+  fillLayers().catch(() => {}); // Then there is the one map only.
+  scatter.view = viewOfAddress();
+  drawFrom(undefined);
+
+  onChange(async (now, changed) => {
+    if (now.view === "map" && changed.has("view")) scatter.redraw();
+    if (changed.has("at") && now.view === "map" && now.at !== scatterPlace()) scatter.moveTo(viewOfAddress());
+    if (changed.has("layer")) await drawFrom(now.layer);
+    if (changed.has("where")) {
+      await filter();
+      if (look) showLook();
+    }
+    if (changed.has("colour")) {
+      byId("colour").value = now.colour;
+      await recolour();
+    } else if (now.colour === "likeness" && ["event", "like", "unlike"].some((name) => changed.has(name))) await recolour();
+    else if ((changed.has("hidden") || changed.has("only")) && look) {
+      showLook();
+      drawLegend();
+    } else if (changed.has("lasso") && look) {
+      select();
+      scatter.redraw();
+    }
+    if (changed.has("event")) {
+      const row = rowOfEvent(chosen());
+      if (row !== undefined && now.view === "map") scatter.show(row);
+      scatter.repaint();
+    }
+  });
+}
+
+function scatterPlace() {
+  const { view } = scatter;
+  return view ? [view.x.toFixed(3), view.y.toFixed(3), view.zoom.toPrecision(4)].join(",") : undefined;
+}

@@ -1,0 +1,92 @@
+// The calls within the lasso: a list that is listened through.
+
+import { NOT_GROUPED, points, typeSwatch, typeTitle } from "./atlas.js";
+import { button, byId, el, hint, say } from "./dom.js";
+import { stop } from "./player.js";
+import { go, state } from "./state.js";
+import { playEvent, strip } from "./strips.js";
+import { count, counted } from "./words.js";
+
+const AT_ONCE = 60; // Shown before more is asked for.
+let events = [];
+let isRunning = false; // All are played, one after another.
+
+export const selection = () => events;
+
+export function setSelection(rows) {
+  const before = events;
+  events = rows.map((row) => points.event[row]);
+  if (before.length !== events.length || before.some((event, n) => event !== events[n])) draw(rows);
+}
+
+async function playFrom(position) {
+  const number = events[position];
+  if (number === undefined) return ended();
+  go({ event: number }, { replace: true });
+  byId("selection").querySelector(`[data-event="${number}"]`)?.scrollIntoView({ block: "nearest" });
+  await playEvent(number, () => isRunning && playFrom(position + 1));
+  isRunning = true;
+  byId("run").textContent = "■ Stop";
+}
+
+function ended() {
+  isRunning = false;
+  if (byId("run")) byId("run").textContent = "▶ Play all";
+}
+
+export function playAll() {
+  const wasRunning = isRunning;
+  ended();
+  stop();
+  if (!wasRunning && events.length) playFrom(0);
+}
+
+// Falling silent before the end is the listener's wish.
+addEventListener("silent", ({ detail }) => !detail.isHeard && ended());
+
+function draw(rows) {
+  const host = byId("selection");
+  document.body.classList.toggle("has-selection", events.length > 0);
+  host.replaceChildren();
+  if (!events.length) return;
+  const counts = new Map();
+  for (const row of rows) counts.set(points.type[row], (counts.get(points.type[row]) ?? 0) + 1);
+  const most = [...counts].sort(([, one], [, other]) => other - one).slice(0, 6);
+  const list = el("ul", { className: "strips" });
+  const more = button("", () => show(), { className: "button more" });
+  const show = () => {
+    const shown = list.childElementCount;
+    list.append(...events.slice(shown, shown + AT_ONCE).map((event) => el("li", {}, strip(event, 48))));
+    more.textContent = `Show more (${counted(events.length - list.childElementCount)} left)`;
+    more.hidden = list.childElementCount >= events.length;
+  };
+  host.append(
+    el("header", {},
+      el("h2", { id: "selection-heading" }, count(events.length, "call")),
+      button("▶ Play all", playAll, { id: "run" }),
+      button("×", () => go({ lasso: null }), { className: "close", ariaLabel: "Let these calls go" })),
+    el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
+    list, more,
+    el("details", {},
+      el("summary", {}, "Take them home"),
+      hint("A table of the numbers of these calls, which every table of the workspace uses:"),
+      button("Save as CSV", save),
+      hint("Whole sound types as clips, tables for Raven, Audacity or R, or a page to share:"),
+      el("p", {}, el("code", {}, exportCommand(most)))),
+  );
+  show();
+  say(`${count(events.length, "call")} chosen`);
+}
+
+function exportCommand(counts) {
+  const types = counts.filter(([type]) => type !== NOT_GROUPED).map(([type]) => ` --cluster ${type}`).join("");
+  const where = state().where ? ` --where "${state().where}"` : "";
+  return `oscine export --to clips${types}${where} --out clips`;
+}
+
+function save() {
+  const rows = ["event", ...events].join("\r\n");
+  const link = el("a", { href: URL.createObjectURL(new Blob([rows, "\r\n"], { type: "text/csv" })), download: "calls.csv" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}

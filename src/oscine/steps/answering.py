@@ -1,0 +1,904 @@
+"""Answers about a finished workspace, for the atlas in the browser.
+
+In come numbers of events, recordings and sound types, from several threads at once; out come the
+values of `oscine.atlas.explorer.source`. The workspace is only read, but for what people do to
+sound types, each of which is one transaction. `explore` serves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from queue import Empty, LifoQueue
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from oscine import __version__
+from oscine.atlas.explorer.access import log
+from oscine.atlas.explorer.columns import packed
+from oscine.atlas.explorer.drawing import PAD_FRAMES, levels, stretch, strip_png
+from oscine.atlas.explorer.hearing import checked, extremes, wav_of
+from oscine.atlas.explorer.overview import HOUR_MS, UNKNOWN_MS, Overview, sampled
+from oscine.atlas.explorer.source import (
+    Alike,
+    Atlas,
+    Edited,
+    Event,
+    EventBox,
+    Has,
+    Label,
+    ListedRecording,
+    OfRecording,
+    RecordingList,
+    Similar,
+    SoundType,
+    TypeCard,
+    Unanswered,
+    Wanted,
+    Wav,
+    WholeRecording,
+)
+from oscine.atlas.page import PALETTE
+from oscine.config import OscineConfig, WrongArgument, fingerprint, mel_edges_hz
+from oscine.picture.tape import Tape
+from oscine.search.exact import pair_likeness
+from oscine.sound.annotations import LabelBook, Matched, labels_of_events, match_recordings
+from oscine.sound.archive import located
+from oscine.steps.apart import Apart, Busy, Lost
+from oscine.steps.editing import (
+    EditReport,
+    edit_history,
+    merge_sound_types,
+    name_sound_type,
+    split_sound_type,
+    undo_edit,
+)
+from oscine.steps.examples import Archive
+from oscine.steps.found import SimilarEvent, SimilarReport
+from oscine.steps.modelling import hear, map_of_layer, redraw
+from oscine.steps.naming import sound_type_looks, sound_types
+from oscine.steps.searching import alike, query_vector
+from oscine.steps.shared import alarms_of, asked_config, open_tape
+from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
+from oscine.workspace.edits import TYPES
+from oscine.workspace.folder import Workspace
+
+CATALOGUES = 12
+"""Connections that are kept open: as many as quick questions at once."""
+WHERE_S = 10.0
+"""A condition that takes longer is broken off."""
+HEAR_S, REDRAW_S, MAP_S = 180.0, 180.0, 1800.0
+"""What takes the model longer is ended."""
+MOST_MAPPED = 5000
+"""Events on the map of a layer."""
+KEPT_BYTES = 32 * 2**20
+"""Of sounds that were asked for, for a browser asks for each in parts."""
+TYPICAL, RANDOM = 5, 10
+MOST_LABELS = 1000
+"""Different values of a column of labels; one with more is no category."""
+
+
+class WorkspaceSource:
+    """Answers about a workspace from several threads; see `oscine.atlas.explorer.source.Source`.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Raises
+    ------
+    ValueError
+        It holds no events yet, or a file is damaged.
+    """
+
+    version = __version__
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.config: OscineConfig = asked_config(workspace, (), None, "picture")[1]
+        self._catalogues = _Catalogues(workspace)
+        with self._catalogues.one() as catalogue:
+            if not catalogue.last("events"):
+                raise ValueError(
+                    f"{workspace.folder} holds no events yet: run `oscine learn ARCHIVE "
+                    f"-w {workspace.folder}` first"
+                )
+        self._sounds = _Sounds()
+        self._renewing = threading.Lock()
+        self._asking = threading.Lock()
+        self._now: _Now | None = None
+        self._lent: tuple[_Now, Archive] | None = None
+        self._apart = Apart()
+        self._maps: dict[tuple[str, int], bytes | float | Unanswered] = {}
+
+    def warm(self) -> None:
+        """Make ready what most questions need; what is wrong is said to whoever asks."""
+        with suppress(Unanswered):
+            self._state()
+
+    def close(self) -> None:
+        """Close all files, and end what works apart."""
+        self._apart.close()
+        with self._asking:
+            self._give_back()
+        self._catalogues.close()
+
+    # Of the map
+
+    def atlas(self) -> Atlas:
+        """Return what a page needs first, renewed if the workspace has changed."""
+        now = self._state(is_renewed=True)
+        overview = now.overview
+        types = self._types(now)
+        counts = dict(zip(*(one.tolist() for one in overview.sizes), strict=True))
+        reports = self.workspace.reports
+        has_times = bool((overview.recordings.starts_ms != UNKNOWN_MS).any())
+        return Atlas(
+            title=f"Sound atlas of {self.workspace.folder.resolve().name}",
+            version=self.version,
+            key=now.key,
+            grouping=now.grouping,
+            events=len(overview.numbers),
+            shown=len(overview.shown),
+            recordings=int(overview.recordings.is_heard.sum()),
+            hours=now.hours,
+            sites=overview.recordings.site_names,
+            recorders=overview.recordings.recorder_names,
+            labels=[Label(name=name, values=values) for name, values in now.labels.values.items()],
+            types=types,
+            not_grouped=counts.get(-1, 0),
+            frame_s=1 / self.config.picture.frames_per_s,
+            band_hz=self._band_hz,
+            has=Has(
+                times=has_times,
+                sites=bool(overview.recordings.site_names),
+                model=now.has_model,
+                layers=(reports / "evaluation.json").exists(),
+                behaviour=(reports / "join.json").exists(),
+                labels=bool(now.labels.values),
+                writing=os.access(self.workspace.catalogue_file, os.W_OK),
+            ),
+            notes=now.notes,
+        )
+
+    def points(self) -> tuple[str, bytes]:
+        """Return the events on the map."""
+        now = self._state()
+        return f"{now.key}-{now.grouping}", now.points
+
+    def likeness(self, like: Sequence[int], unlike: Sequence[int]) -> bytes:
+        """Return the cosine between each point and what stands for some events."""
+        now = self._state()
+        with self._archive(now) as archive:
+            liked = [archive.event(number) for number in like]
+            unliked = [archive.event(number) for number in unlike]
+            query = query_vector(liked, unliked)
+            rows = now.overview.numbers[now.overview.shown] - 1
+            found = np.full(len(rows), np.nan, np.float32)
+            held = np.flatnonzero(rows < archive.vectors.n_rows)
+            for start in range(0, len(held), 2**14):
+                some = held[start : start + 2**14]
+                vectors = archive.vectors.take(rows[some])
+                zeros = np.zeros(len(some), np.int64)
+                found[some] = pair_likeness(query[None], zeros, vectors, np.arange(len(some)))
+        return packed({"cosine": found})
+
+    def labelled(self, name: str) -> bytes:
+        """Return the place of each point's label among the values of a column."""
+        now = self._state()
+        if name not in now.labels.values:
+            raise Unanswered(404, "there are no labels of this name")
+        place = {value: number for number, value in enumerate(now.labels.values[name])}
+        numbers = now.overview.numbers[now.overview.shown].tolist()
+        with self._catalogues.one() as catalogue:
+            events = catalogue.some_events(numbers)
+        said = now.labels.of_events([events[number] for number in numbers], name)
+        values = [-1 if one is None else place[one] for one in said]
+        return packed({"value": np.array(values, np.int16)})
+
+    def where(self, condition: str) -> bytes:
+        """Tell which points meet a condition."""
+        now = self._state()
+        with self._catalogues.one() as catalogue, _in_time(catalogue):
+            return now.overview.where(catalogue.events_where(condition))
+
+    def event(self, number: int) -> Event:
+        """Return all that is known of an event."""
+        now = self._state()
+        with self._catalogues.one() as catalogue:
+            event, recording = _event(catalogue, number)
+            kind = catalogue.some_sound_types([number]).get(number)
+        about = _about(recording)
+        rate = recording.sample_rate_hz
+        start_ms = None
+        if about["start_ms"] is not None:
+            start_ms = about["start_ms"] + round(1000 * event.start_sample / rate)
+        labels = {name: now.labels.of_events([event], name)[0] for name in now.labels.values}
+        return Event(
+            id=number,
+            recording=OfRecording(**about),
+            start_sample=event.start_sample,
+            stop_sample=event.stop_sample,
+            start_s=event.start_sample / rate,
+            stop_s=event.stop_sample / rate,
+            low_hz=event.low_hz,
+            high_hz=event.high_hz,
+            level_db=event.level_db,
+            start_ms=start_ms,
+            utc_offset_min=about["utc_offset_min"],
+            type=-1 if kind is None else kind.cluster,
+            strength=None if kind is None else kind.strength,
+            x=None if kind is None else kind.map_x,
+            y=None if kind is None else kind.map_y,
+            labels={name: said for name, said in labels.items() if said is not None},
+            note=f"its recording is {recording.state}: {recording.reason}"
+            if recording.reason
+            else "",
+            is_present=bool(recording.is_present),
+            has_sound=_has_sound(recording),
+        )
+
+    def strip(self, number: int, height: int) -> tuple[str, bytes]:
+        """Draw an event, with a little of what surrounds it."""
+        now = self._state()
+        with self._catalogues.one() as catalogue:
+            event, recording = _event(catalogue, number)
+        start = recording.tape_row + max(0, event.start_frame - PAD_FRAMES)
+        stop = recording.tape_row + min(recording.n_frames, event.stop_frame + PAD_FRAMES)
+        png = strip_png(now.tape, start, stop, height, recording.n_valid_bands)
+        return f"{now.key}-{number}-{height}", png
+
+    # Of recordings
+
+    def recordings(self, wanted: Wanted) -> RecordingList:
+        """Return some recordings."""
+        with self._catalogues.one() as catalogue:
+            found, total = catalogue.list_recordings(**asdict(wanted))
+        rows = [ListedRecording(**_about(row), events=n_events) for row, n_events in found]
+        is_more = len(rows) == wanted.limit
+        return RecordingList(rows=rows, total=total, next=rows[-1].id if is_more else None)
+
+    def recording(self, number: int) -> WholeRecording:
+        """Return a recording with its events."""
+        with self._catalogues.one() as catalogue:
+            row = _recording(catalogue, number)
+            events = catalogue.events_of(number)
+            types = catalogue.sound_types_of(event.event_id for event in events)
+        rate = row.sample_rate_hz
+        return WholeRecording(
+            **_about(row),
+            is_present=bool(row.is_present),
+            has_sound=_has_sound(row),
+            band_hz=self._band_hz,
+            events=[
+                EventBox(
+                    event=one.event_id,
+                    start_s=one.start_sample / rate,
+                    stop_s=one.stop_sample / rate,
+                    low_hz=one.low_hz,
+                    high_hz=one.high_hz,
+                    type=types.get(one.event_id, -1),
+                )
+                for one in events
+            ],
+        )
+
+    def spectrogram(self, number: int, start_s: float, stop_s: float | None, columns: int) -> bytes:
+        """Return the levels of a stretch of a recording."""
+        now = self._state()
+        with self._catalogues.one() as catalogue:
+            row = _recording(catalogue, number)
+        if not row.n_frames:
+            raise Unanswered(404, f"nothing of this recording was heard: {row.state} {row.reason}")
+        frame_s = 1 / self.config.picture.frames_per_s
+        first = int(min(start_s / frame_s + 1e-6, row.n_frames))
+        last = row.n_frames
+        if stop_s is not None:
+            last = min(last, int(np.ceil(min(stop_s / frame_s, row.n_frames) - 1e-6)))
+        if not first < last:
+            raise Unanswered(
+                422, f"this is no stretch of the recording, which is {row.duration_s:.2f} s long"
+            )
+        return stretch(now.tape, row.tape_row, (first, last), columns, frame_s, self._band_hz)
+
+    def waveform(self, number: int, start_s: float, stop_s: float | None, columns: int) -> bytes:
+        """Return the extremes of a stretch of a recording."""
+        file, row = self._file(number)
+        rate = row.sample_rate_hz
+        stop = row.n_samples if stop_s is None else round(stop_s * rate)
+        interval = checked(round(start_s * rate), stop, row.n_samples, rate, row.n_channels)
+        return extremes(file, interval, _channel(row), columns)
+
+    def audio(
+        self, number: int, start_sample: int, stop_sample: int | None, speed: float
+    ) -> tuple[str, Wav]:
+        """Return a stretch of a recording to be heard, and what stands for it."""
+        now, (file, row) = self._state(), self._file(number)
+        stop = row.n_samples if stop_sample is None else stop_sample
+        interval = checked(start_sample, stop, row.n_samples, row.sample_rate_hz, row.n_channels)
+        tag = f"{now.key}-{number}-{interval.start}-{interval.stop}-{speed}"
+        wav = self._sounds.get(tag, lambda: wav_of(file, interval, _channel(row), speed))
+        return tag, wav
+
+    def timeline(self) -> bytes:
+        """Return what was recorded and heard in each hour of each day."""
+        return self._state().overview.timeline()
+
+    # Of what is alike
+
+    def similar(
+        self, like: Sequence[int], unlike: Sequence[int], top: int, own: int, where: str | None
+    ) -> Similar:
+        """Return the events that are most like some events."""
+        with self._archive(self._state()) as archive:
+            liked = [archive.event(number) for number in like]
+            unliked = [archive.event(number) for number in unlike]
+            with nullcontext() if where is None else _in_time(archive.catalogue):
+                report = alike(archive, liked, unliked, top=top, own=own, where=where)
+            return _similar(report, archive.catalogue, len(like) + len(unlike))
+
+    def similar_to(
+        self, sound: bytes, start_s: float | None, stop_s: float | None, top: int
+    ) -> Similar:
+        """Return the events that are most like a sound file, which is heard in another process."""
+        with TemporaryDirectory(prefix="oscine-heard-") as name, self._modelled():
+            file = Path(name) / f"sound-{token_hex(8)}"  # a name that no word of a report is
+            file.write_bytes(sound)
+            report = self._apart.run(
+                hear, self.workspace.folder, file, start_s, stop_s, top, limit_s=HEAR_S
+            )
+        with self._catalogues.one() as catalogue:
+            return _similar(report, catalogue, 1)
+
+    def reconstruction(self, number: int, seed: int) -> bytes | str:
+        """Return what the masked model makes of a window around an event."""
+        with self._catalogues.one() as catalogue:
+            _, recording = _event(catalogue, number)
+        if not _has_torch():
+            return "PyTorch is not installed here"
+        if not self._state().has_model:
+            return "there is no model yet: run `oscine pretrain`"
+        with self._modelled():
+            found = self._apart.run(redraw, self.workspace.folder, number, seed, limit_s=REDRAW_S)
+        frame_s = 1 / self.config.picture.frames_per_s
+        return packed(
+            {
+                "seen": found.recorded,
+                "drawn": found.drawn,
+                "hidden": found.is_hidden.astype(np.uint8),
+            },
+            available=True,
+            start_s=found.start_frame * frame_s,
+            stop_s=(found.start_frame + len(found.recorded)) * frame_s,
+            n_frames=found.recorded.shape[0],
+            n_bands=found.recorded.shape[1],
+            n_valid_bands=recording.n_valid_bands,
+            **levels(self._band_hz),
+        )
+
+    # Of sound types
+
+    def sound_type(self, number: int, seed: int) -> TypeCard:
+        """Return all that is known of a sound type."""
+        now = self._state()
+        overview = now.overview
+        which = overview.of_type(number)
+        if not len(which):
+            raise Unanswered(404, f"there is no sound type {number}")
+        numbers = overview.numbers[which]
+        local = overview.local_ms[which]
+        local = local[local != UNKNOWN_MS]
+        months = local.astype("M8[ms]").astype("M8[M]").astype(np.int64) % 12
+        utc = overview.utc_ms(which)
+        utc = utc[utc != UNKNOWN_MS]
+        sites = overview.recordings.sites[overview.rows[which]]
+        names = overview.recordings.site_names
+        n_of_site = np.bincount(sites[sites >= 0], minlength=len(names)).tolist()
+        with self._catalogues.one() as catalogue:
+            strengths = catalogue.event_traits(numbers)[:, 4]
+            named = [
+                {"name": one.facts["name"], "who": one.who, "made_ms": one.made_ms}
+                for one in catalogue.edits()
+                if one.kind == "name"
+                and one.undone_ms is None
+                and number in now.fits.get(one.edit_id, ())
+            ]
+        chosen = np.random.default_rng(seed).permutation(len(numbers))[:RANDOM]
+        return TypeCard(
+            number=number,
+            name=now.names.get(number, ""),
+            look=now.looks.get(number, ""),
+            size=len(numbers),
+            recordings=overview.n_recordings[number],
+            sites={name: n for name, n in zip(names, n_of_site, strict=True) if n},
+            hours_of_day=np.bincount(local % DAY_MS // HOUR_MS, minlength=24).tolist(),
+            months=np.bincount(months, minlength=12).tolist(),
+            stability=None,
+            strength_median=float(np.median(strengths)),
+            typical=now.exemplars.get(number, [])[:TYPICAL],
+            random=np.sort(numbers[chosen]).tolist(),
+            first_ms=int(utc.min()) if len(utc) else None,
+            last_ms=int(utc.max()) if len(utc) else None,
+            names=named,
+        )
+
+    def name(self, number: int, name: str, who: str) -> Edited:
+        """Name a sound type."""
+        return self._edit(name_sound_type, number, name, who=who)
+
+    def merge(self, numbers: Sequence[int], who: str) -> Edited:
+        """Make one sound type of several."""
+        return self._edit(merge_sound_types, numbers, who=who)
+
+    def split(self, number: int, who: str) -> Edited:
+        """Split a sound type in two."""
+        return self._edit(split_sound_type, number, who=who)
+
+    def undo(self, who: str) -> Edited:
+        """Take back the last edit."""
+        return self._edit(undo_edit, who=who)
+
+    def history(self) -> Edited:
+        """Return all edits, the last first."""
+        return self._edits("")
+
+    def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str) -> Edited:
+        try:
+            report = edit(self.workspace.folder, *given, who=who.strip() or None)
+        except WrongArgument:
+            raise
+        except ValueError as error:  # another run holds the workspace, or it is stale
+            raise Unanswered(409, self._words(error)) from error
+        return self._edits(report.words)
+
+    def _edits(self, words: str) -> Edited:
+        history = [asdict(one) for one in edit_history(self.workspace.folder).history]
+        grouping = self._state(is_renewed=True).grouping
+        return Edited(grouping=grouping, words=words, history=history[::-1])
+
+    # Of reports
+
+    def layers(self) -> dict[str, Any]:
+        """Return what the evaluation says of layers."""
+        depth = self.config.model.depth
+        maps = [
+            {"layer": layer, "name": f"layer {layer}" if layer else "before the first layer"}
+            for layer in range(depth + 1)
+        ]
+        report = self._report("evaluation.json")
+        found = None if report is None else report.get("layers")
+        if found is None:
+            why = "labels say what each layer knows: run `oscine evaluate`"
+            return {"available": False, "why": why, "maps": maps}
+        said = {name: found.get(name) for name in ("layers", "scores", "verdict", "problems")}
+        return {"available": True, "why": "", "maps": maps, **said}
+
+    def behaviour(self) -> dict[str, Any]:
+        """Return what the join with behaviour says."""
+        report = self._report("join.json")
+        if report is None:
+            return {"available": False, "why": "no log was joined yet: run `oscine join`"}
+        association = report.get("association") or {}
+        names = ("verdict", "findings", "limits", "calls", "observed", "unobserved", "without_time")
+        names += ("sessions", "hours", "tested", "found", "names", "methods")
+        made = (self.workspace.reports / "join.json").stat().st_mtime
+        return {
+            "available": True,
+            "why": "",
+            **{name: report.get(name) for name in names},
+            "pairs": association.get("pairs", []),
+            "made_ms": round(1000 * made),
+            "is_stale": self._is_join_stale(),
+        }
+
+    def draw_map(self, layer: int) -> None:
+        """Begin to draw a map from a layer, unless there is one."""
+        if not 0 <= layer <= self.config.model.depth:
+            raise Unanswered(404, f"the model has layers 0 to {self.config.model.depth}")
+        now = self._state()
+        if isinstance(self._maps.get((now.key, layer)), bytes | float):
+            return
+        overview = now.overview
+        shown = sampled(overview.types, overview.rows, MOST_MAPPED)
+        numbers = overview.numbers[shown]
+        key = now.key, layer
+
+        def done(xy: np.ndarray | None, error: Exception | None) -> None:
+            if xy is None:
+                said = self._words(error) if isinstance(error, ValueError | Lost) else "it failed"
+                log.warning("the map of layer %d was not drawn: %s", layer, error)
+                self._maps[key] = Unanswered(422, f"the map cannot be drawn: {said}")
+                return
+            columns = {"event": numbers.astype(np.uint32), "x": xy[:, 0], "y": xy[:, 1]}
+            self._maps[key] = packed(columns, layer=layer)
+
+        with self._modelled():
+            self._apart.begin(
+                map_of_layer,
+                self.workspace.folder,
+                numbers.tolist(),
+                layer,
+                limit_s=MAP_S,
+                tell=lambda share: self._maps.update({key: share}),
+                done=done,
+            )
+        self._maps.setdefault(key, 0.0)
+
+    def drawn_map(self, layer: int) -> bytes | float:
+        """Return a map of a layer, or how far it is."""
+        found = self._maps.get((self._state().key, layer))
+        if found is None:
+            raise Unanswered(404, "this map was not asked for: POST /api/maps")
+        if isinstance(found, Unanswered):
+            raise found
+        return found
+
+    # What the answers are made of
+
+    @cached_property
+    def _band_hz(self) -> list[float]:
+        picture = self.config.picture
+        edges = mel_edges_hz(picture.low_hz, picture.high_hz, picture.n_mels)
+        return [round(one, 2) for one in edges[1:-1]]
+
+    def _state(self, *, is_renewed: bool = False) -> _Now:
+        """Return what is known of the workspace at once; made anew if it has changed."""
+        now = self._now
+        if now is not None and not is_renewed:
+            return now
+        with self._renewing, self._catalogues.one() as catalogue:
+            if self._now is None or self._now.stands_for != _stands_for(self.workspace, catalogue):
+                try:
+                    self._now = _Now.of(self.workspace, catalogue, self.config)
+                except ValueError as error:
+                    raise Unanswered(409, self._words(error)) from error
+            return self._now
+
+    def _types(self, now: _Now) -> list[SoundType]:
+        numbers, sizes = (one.tolist() for one in now.overview.sizes)
+        return [
+            SoundType(
+                number=number,
+                name=now.names.get(number, ""),
+                look=now.looks.get(number, ""),
+                size=size,
+                recordings=now.overview.n_recordings[number],
+                colour=PALETTE[number % len(PALETTE)],
+            )
+            for number, size in zip(numbers, sizes, strict=True)
+            if number >= 0
+        ]
+
+    @contextmanager
+    def _modelled(self) -> Iterator[None]:
+        """Say in words why the model does not answer."""
+        try:
+            yield
+        except Busy as error:
+            said = "the model is at work for somebody else: ask again in a moment"
+            raise Unanswered(503, said, 5) from error
+        except Lost as error:
+            raise Unanswered(422, f"this is too much: {error}") from error
+        except ValueError as error:
+            raise Unanswered(422, self._words(error)) from error
+
+    def _words(self, error: Exception) -> str:
+        """Return what is wrong, without saying where the workspace lies."""
+        return str(error).replace(str(self.workspace.folder), "the workspace")
+
+    @contextmanager
+    def _archive(self, now: _Now) -> Iterator[Archive]:
+        """Lend the vectors, to one at a time: they come with a catalogue of their own."""
+        with self._asking:
+            if self._lent is None or self._lent[0] is not now:
+                self._give_back()
+                catalogue = self.workspace.catalogue(is_read_only=True)
+                try:
+                    archive = Archive.of(self.workspace, catalogue, self.config)
+                except ValueError as error:  # there are no vectors yet
+                    catalogue.close()
+                    raise Unanswered(404, self._words(error)) from error
+                self._lent = now, archive
+            yield self._lent[1]
+
+    def _give_back(self) -> None:
+        if self._lent is not None:
+            self._lent[1].catalogue.close()
+            self._lent = None
+
+    def _file(self, number: int) -> tuple[Path, RecordingRow]:
+        """Return the file of a recording that can be heard."""
+        with self._catalogues.one() as catalogue:
+            row = _recording(catalogue, number)
+        if not row.n_samples:
+            raise Unanswered(404, f"nothing of this recording was heard: {row.state} {row.reason}")
+        if not _has_sound(row):
+            raise Unanswered(404, "its file is not there any more, or has changed since")
+        return located(Path(row.root), row.path), row
+
+    def _report(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.workspace.reports / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise Unanswered(404, f"reports/{name} is damaged: make it again") from error
+
+    def _is_join_stale(self) -> bool:
+        from oscine.steps.listening import join_fingerprint
+
+        with self._catalogues.one() as catalogue:
+            stage = catalogue.stage("join")
+            return stage is None or stage.fingerprint != join_fingerprint(catalogue)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Now:
+    """What is known of a workspace at once; never changed, but made anew."""
+
+    stands_for: str
+    key: str
+    grouping: str
+    overview: Overview
+    points: bytes
+    tape: Tape
+    hours: float
+    has_model: bool
+    labels: _Labels
+    names: dict[int, str]
+    looks: dict[int, str]
+    exemplars: dict[int, list[int]]
+    fits: dict[int, list[int]]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _Now:
+        overview = Overview.of(catalogue)
+        archive, grouping = catalogue.stage("index"), catalogue.stage("cluster")
+        types, looks, notes = None, {}, alarms_of(catalogue)
+        if grouping is not None and grouping.finished:
+            types, looks = sound_types(catalogue), sound_type_looks(catalogue)
+            notes += types.report.notes
+        else:
+            notes.append("there are no sound types and no map yet: run `oscine learn`")
+        summary = catalogue.summary()
+        n_untimed = sum(n for zone, n in summary.zones.items() if MODIFICATION in zone)
+        if n_untimed:
+            notes.append(
+                f"{n_untimed:,} recordings have no time but that of their file's last change: "
+                "none is shown for them"
+            )
+        labels = _Labels.of(workspace, catalogue)
+        of_archive = archive.fingerprint if archive is not None else ""
+        model = catalogue.stage("pretrain")
+        return cls(
+            stands_for=_stands_for(workspace, catalogue),
+            key=fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events")),
+            grouping=fingerprint(types.grouping, types.names) if types else "",
+            overview=overview,
+            points=overview.points(catalogue),
+            tape=open_tape(workspace, catalogue, config)[0],
+            hours=round(summary.heard_s / 3600, 4),
+            has_model=model is not None and model.finished and _has_torch(),
+            labels=labels,
+            names=types.names if types else {},
+            looks=looks,
+            exemplars=types.exemplars if types else {},
+            fits=types.fits if types else {},
+            notes=[*notes, *labels.notes],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Labels:
+    """What people said of recordings, by column the values that there are."""
+
+    values: dict[str, list[str]]
+    matched: Matched
+    recordings: list[RecordingRow]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, workspace: Workspace, catalogue: Catalogue) -> _Labels:
+        if not workspace.labels_file.exists():
+            nothing = Matched(annotations=(), problems=())
+            return cls(values={}, matched=nothing, recordings=[], notes=[])
+        with LabelBook(workspace.labels_file, is_read_only=True) as book:
+            annotations = book.annotations()
+        said: dict[str, set[str]] = {}
+        for one in annotations:
+            for name, value in one.labels.items():
+                said.setdefault(name, set()).add(value)
+        recordings = catalogue.recordings()
+        return cls(
+            values={
+                name: sorted(values) for name, values in said.items() if len(values) <= MOST_LABELS
+            },
+            matched=match_recordings(annotations, recordings),
+            recordings=recordings,
+            notes=[
+                f"labels {name!r} are not shown: {len(values):,} different ones are no categories"
+                for name, values in said.items()
+                if len(values) > MOST_LABELS
+            ],
+        )
+
+    def of_events(self, events: Sequence[EventRow], name: str) -> list[str | None]:
+        return labels_of_events(events, self.matched, name, self.recordings)
+
+
+class _Catalogues:
+    """Open catalogues, each lent to one question at a time."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._free: LifoQueue[Catalogue] = LifoQueue()
+        self._is_closed = False
+
+    @contextmanager
+    def one(self) -> Iterator[Catalogue]:
+        try:
+            catalogue = self._free.get_nowait()
+        except Empty:
+            catalogue = self._workspace.catalogue(is_read_only=True)
+        try:
+            yield catalogue
+        finally:
+            if self._is_closed or self._free.qsize() >= CATALOGUES:
+                catalogue.close()
+            else:
+                self._free.put(catalogue)
+
+    def close(self) -> None:
+        self._is_closed = True
+        while not self._free.empty():
+            self._free.get_nowait().close()
+
+
+class _Sounds:
+    """Sounds that were asked for last: a browser asks for each in parts."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Wav] = OrderedDict()
+        self._n_bytes = 0
+        self._changing = threading.Lock()
+
+    def get(self, key: str, make: Callable[[], Wav]) -> Wav:
+        with self._changing:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._changing:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._n_bytes += len(made.data)
+            while self._n_bytes > KEPT_BYTES:
+                self._n_bytes -= len(self._kept.popitem(last=False)[1].data)
+        return made
+
+
+def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
+    """Return what changes whenever an answer may."""
+    labels = workspace.labels_file
+    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed", "cluster", TYPES)]
+    return fingerprint(
+        [(one.fingerprint, one.finished, one.facts) for one in stages if one is not None],
+        catalogue.last("events"),
+        labels.stat().st_mtime if labels.exists() else 0,
+    )
+
+
+def _event(catalogue: Catalogue, number: int) -> tuple[EventRow, RecordingRow]:
+    event = catalogue.some_events([number]).get(number)
+    if event is None:
+        raise Unanswered(404, f"there is no event {number}")
+    return event, catalogue.some_recordings([event.recording_id])[event.recording_id]
+
+
+def _recording(catalogue: Catalogue, number: int) -> RecordingRow:
+    row = catalogue.some_recordings([number]).get(number)
+    if row is None:
+        raise Unanswered(404, f"there is no recording {number}")
+    return row
+
+
+def _about(row: RecordingRow) -> dict[str, Any]:
+    """Return what is said of a recording everywhere."""
+    is_timed = row.started_ms is not None and MODIFICATION not in row.zone
+    return {
+        "id": row.recording_id,
+        "path": row.path,
+        "site": row.site,
+        "recorder": row.recorder,
+        "channel": row.channel,
+        "start_ms": row.started_ms if is_timed else None,
+        "utc_offset_min": row.utc_offset_min if is_timed else None,
+        "sample_rate_hz": row.sample_rate_hz,
+        "n_samples": row.n_samples,
+        "duration_s": row.duration_s,
+        "state": row.state,
+        "reason": row.reason,
+    }
+
+
+def _has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ModuleNotFoundError:  # whoever looks for it may say so like this, too
+        return False
+
+
+def _channel(row: RecordingRow) -> int | None:
+    return None if row.channel < 0 else row.channel
+
+
+def _has_sound(row: RecordingRow) -> bool:
+    """Tell whether a recording's file is where it was, as long as it was."""
+    try:
+        return located(Path(row.root), row.path).stat().st_size == row.n_bytes
+    except (OSError, ValueError):
+        return False
+
+
+def _similar(report: SimilarReport, catalogue: Catalogue, n_asked: int) -> Similar:
+    """Return what was found as the page shows it."""
+    found = [*report.others, *report.own]
+    events = catalogue.some_events(one.event for one in found)
+    rows = catalogue.some_recordings({one.recording_id for one in events.values()})
+
+    def alike_of(one: SimilarEvent) -> Alike:
+        row = rows[events[one.event].recording_id]
+        about = _about(row)
+        start_ms = about["start_ms"]
+        return Alike(
+            event=one.event,
+            likeness=one.likeness,
+            percentile=one.percentile,
+            pairs=one.pairs,
+            type=-1 if one.sound_type is None else one.sound_type,
+            recording=row.recording_id,
+            path=row.path,
+            site=row.site,
+            start_s=one.start_s,
+            stop_s=one.stop_s,
+            start_ms=None if start_ms is None else start_ms + round(1000 * one.start_s),
+            utc_offset_min=about["utc_offset_min"],
+        )
+
+    why = ""
+    if not any(one.percentile is not None for one in found):
+        weak = [note for note in report.notes if note.endswith(": no percentiles")]
+        why = "percentiles are known for one example alone" if n_asked > 1 else ""
+        why = why or next(iter(weak), "the archive is too small to say what a likeness is worth")
+    return Similar(
+        others=[alike_of(one) for one in report.others],
+        own=[alike_of(one) for one in report.own],
+        compared=report.compared,
+        why=why,
+        notes=report.notes,
+    )
+
+
+@contextmanager
+def _in_time(catalogue: Catalogue) -> Iterator[None]:
+    """Break off what takes too long in a catalogue, and say so."""
+    try:
+        with catalogue.within(WHERE_S):
+            yield
+    except TimeoutError as error:
+        raise Unanswered(422, f"the condition takes too long: {error}") from error
+    except sqlite3.OperationalError as error:
+        raise Unanswered(422, f"the condition cannot be asked: {error}") from error

@@ -1,0 +1,335 @@
+"""What a person does on the page of `oscine explore`, in a real browser, with a small archive."""
+
+import io
+import re
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import tiny
+import uvicorn
+
+from oscine import steps
+from oscine.atlas.explorer.access import Access
+from oscine.atlas.explorer.app import create_app
+from oscine.atlas.explorer.serving import listening
+from oscine.steps.answering import WorkspaceSource
+from oscine.synth import SynthConfig
+from oscine.workspace import Workspace
+
+browsers = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is missing")
+expect = browsers.expect
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: Chromium is missing")
+
+WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive") / "forest"
+    steps.synth(folder, SynthConfig(minutes=1, recording_s=10))
+    return tiny.learned(tmp_path_factory.mktemp("learned") / "crows.oscine", folder)
+
+
+@pytest.fixture(scope="module")
+def address(workspace):
+    """Where the real server answers, in a thread."""
+    source = WorkspaceSource(Workspace(workspace))
+    with listening("127.0.0.1", 0, 0, 1) as (socket, port):
+        app = create_app(source, Access.of_this_computer(port))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+    source.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsers.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page_of(browser, address):
+    """Open pages; in the end none of them may have complained."""
+    complaints, contexts = [], []
+
+    def open_page(state="", size=WIDE, is_troubled=False, **settings):
+        context = browser.new_context(viewport=size, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        if not is_troubled:
+            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/#{state}")
+        page.wait_for_selector("body:not(.starting)")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+POINTS = """Promise.all([import("/static/atlas.js"), import("/static/mapview.js")]).then(
+    ([{ points }, { drawnAt }]) => ({
+        event: Array.from(points.event), hour: Array.from(points.hour), places: drawnAt() }))"""
+
+
+class Map:
+    """Where on the screen the points of a page's map lie."""
+
+    def __init__(self, page):
+        self.page = page
+        self.box = page.locator("#map").bounding_box()
+        self.points = page.evaluate(POINTS)
+        self.left, self.top = np.array(self.points["places"]).T
+
+    def lonely(self):
+        """Return the row of a point that no other is near, away from the buttons."""
+        apart = np.hypot(self.left - self.left[:, None], self.top - self.top[:, None])
+        np.fill_diagonal(apart, np.inf)
+        return int(np.argmax(np.where(self.top > 60, apart.min(axis=0), 0)))
+
+    def on_screen(self, row):
+        return self.box["x"] + self.left[row], self.box["y"] + self.top[row]
+
+    def colour(self, row):
+        """Return what is drawn in the middle of a point."""
+        place = [round(float(at)) for at in (self.left[row], self.top[row])]
+        look = "([x, y]) => [...document.querySelector('#map canvas').getContext('2d')"
+        return self.page.evaluate(f"{look}.getImageData(x, y, 1, 1).data].slice(0, 3)", place)
+
+
+def test_a_point_is_seen_when_pointed_at_and_heard_in_context_when_clicked(page_of, workspace):
+    page = page_of()
+    expect(page.locator("#summary")).to_contain_text("6 recordings")
+    shown = Map(page)
+    row = shown.lonely()
+    page.mouse.move(*shown.on_screen(row))
+    strip = page.locator(".hover img")
+    expect(strip).to_be_visible()
+    expect(strip).to_have_js_property("complete", True)
+    assert strip.evaluate("(image) => image.naturalWidth") > 0
+
+    page.mouse.click(*shown.on_screen(row))
+    event = shown.points["event"][row]
+    expect(page).to_have_url(re.compile(f"event={event}"))
+    expect(page.locator("#call-heading")).to_have_text(f"Call {event}")
+    audio = page.locator("#audio")
+    expect(audio).not_to_have_js_property("currentTime", 0)
+    assert audio.evaluate("(audio) => audio.error") is None
+
+    stored = Workspace(workspace)
+    with stored.catalogue() as catalogue:
+        (one,) = [each for each in catalogue.events() if each.event_id == event]
+        recording = {each.recording_id: each for each in catalogue.recordings()}[one.recording_id]
+    heard, rate_hz = soundfile.read(io.BytesIO(httpx.get(audio.evaluate("(a) => a.src")).content))
+    whole, true_hz = soundfile.read(f"{recording.root}/{recording.path}")
+    assert rate_hz == true_hz
+    start, stop = (
+        int(re.search(rf"{name}=(\d+)", audio.evaluate("(a) => a.src")).group(1))
+        for name in ("start_sample", "stop_sample")
+    )
+    assert start <= one.start_sample < one.stop_sample <= stop
+    np.testing.assert_allclose(heard, whole[start:stop], atol=2**-14)
+
+
+def test_slower_sound_takes_longer_and_the_cursor_goes_over_the_picture(page_of):
+    page = page_of("event=1&speed=0.1")
+    page.locator("#play").click()
+    cursor = page.locator("#call .cursor")
+    expect(cursor).to_be_visible()
+    before = cursor.evaluate("(cursor) => cursor.style.transform")
+    expect(cursor).not_to_have_js_property("style.transform", before)
+    src = page.locator("#audio").evaluate("(audio) => audio.src")
+    slow, fast = (
+        soundfile.info(io.BytesIO(httpx.get(src.replace("speed=0.1", f"speed={speed}")).content))
+        for speed in ("0.1", "1")
+    )
+    assert slow.duration == pytest.approx(10 * fast.duration, rel=0.01)
+
+
+def test_a_lasso_gives_a_list_that_is_heard_in_turn(page_of):
+    page = page_of()
+    shown = Map(page)
+    x, y, width, height = (shown.box[name] for name in ("x", "y", "width", "height"))
+    page.locator("#lasso").click()
+    page.mouse.move(x + 3, y + 60)
+    page.mouse.down()
+    for to in ((x + width / 2, y + 60), (x + width / 2, y + height - 3), (x + 3, y + height - 3)):
+        page.mouse.move(*to, steps=10)
+    page.mouse.up()
+    inside = (shown.left < width / 2) & (shown.top > 60)
+    assert 0 < inside.sum() < len(inside)
+    expect(page.locator("#selection-heading")).to_have_text(f"{inside.sum()} calls")
+    strips = page.locator("#selection .strip")
+    assert strips.count() == min(60, inside.sum())
+
+    page.locator("#run").click()
+    first, second = (strips.nth(n).get_attribute("data-event") for n in (0, 1))
+    expect(page).to_have_url(re.compile(f"event={first}(&|$)"))
+    expect(page).to_have_url(re.compile(f"event={second}(&|$)"))
+    page.go_back()
+    expect(page.locator("#selection-heading")).to_have_count(0)
+
+
+def test_points_take_the_colour_of_their_hour_and_the_legend_hides_them(page_of):
+    page = page_of("colour=hour")
+    shown = Map(page)
+    row = shown.lonely()
+    hour = int(shown.points["hour"][row])
+    chip = page.locator(f"#legend [data-id='{hour}']")
+    tint = chip.locator(".level").evaluate("(one) => getComputedStyle(one).backgroundColor")
+    expected = [int(part) for part in re.findall(r"\d+", tint)]
+    assert shown.colour(row) == pytest.approx(expected, abs=2)
+    chip.click()
+    page.mouse.move(1, 1)
+    expect(page.locator("#shown")).to_contain_text("shown")
+    expect(page).to_have_url(re.compile(rf"colour=hour&(hidden={hour}|only=.+)$"))
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert shown.colour(row) != pytest.approx(expected, abs=2)
+    page.locator("#colour").select_option("type")
+    expect(page.locator("#legend")).to_contain_text("Type 0")
+    assert Map(page).colour(row) != pytest.approx(expected, abs=2)
+
+
+def test_a_name_is_kept_and_can_be_taken_back(page_of):
+    """A name that is a script stays a name."""
+    name = "<img src=x onerror=alert(1)> caw"
+    page = page_of("view=types")
+    heading = page.locator("#type-0 h3")
+    expect(heading).to_have_text("Type 0")
+    page.get_by_role("button", name="Name Type 0").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Who are you?").fill("Ada")
+    page.keyboard.press("Enter")
+    expect(heading).to_contain_text(name)
+    page.reload()
+    expect(heading).to_contain_text(name)
+    page.locator("summary", has_text="What was named").click()
+    expect(page.locator("#history")).to_contain_text("Ada")
+    page.locator("#history").get_by_role("button", name="Undo").click()
+    expect(heading).to_have_text("Type 0")
+    page.reload()
+    expect(heading).to_have_text("Type 0")
+
+
+def test_types_are_merged_and_that_is_undone(page_of):
+    page = page_of("view=types")
+    cards = page.locator(".type")
+    expect(cards.nth(1)).to_be_visible()
+    n_types = cards.count()
+    page.get_by_label("Choose Type 0 for merging").check()
+    page.get_by_label("Choose Type 1 for merging").check()
+    page.get_by_role("button", name="Merge 2").click()
+    page.get_by_label("Who are you?").fill("Ada")
+    page.get_by_role("button", name="Merge them").click()
+    expect(cards).to_have_count(n_types - 1)
+    page.locator("#done").get_by_role("button", name="Undo").click()
+    expect(cards).to_have_count(n_types)
+
+
+def test_an_address_opens_what_it_says(page_of):
+    page = page_of("view=recordings&recording=2&event=3&text=flac")
+    expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
+    expect(page.locator("#whole-heading")).to_be_visible()
+    expect(page.locator("#call-heading")).to_have_text("Call 3")
+    expect(page.locator("#recordings-text")).to_have_value("flac")
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator("#view-map")).to_be_visible()
+    expect(page.locator("#call-heading")).to_have_text("Call 3")
+    page.go_back()
+    expect(page.locator("#whole-heading")).to_be_visible()
+
+
+def test_what_is_like_this_and_not_like_that_is_refined_by_keys(page_of):
+    page = page_of("event=1")
+    found = page.locator("#nearest .found").first
+    expect(found).to_contain_text("likeness")
+    page.keyboard.press("l")
+    expect(page).to_have_url(re.compile("like=1"))
+    page.keyboard.press("n")
+    expect(page.locator("#call-heading")).not_to_have_text("Call 1")
+    page.keyboard.press("u")
+    expect(page).to_have_url(re.compile(r"unlike=\d+"))
+    expect(page.locator("#nearest h3")).to_have_text("What is like these, and not like those")
+    expect(found).to_contain_text("likeness")
+
+
+def test_a_condition_shows_those_that_meet_it(page_of):
+    page = page_of("view=types")
+    page.keyboard.press("/")
+    where = page.locator("#where")
+    expect(where).to_be_focused()
+    where.fill("level_db > 1000")
+    where.press("Enter")
+    expect(page.locator("#shown")).to_contain_text("0 of")
+    expect(page).to_have_url(re.compile("where=level_db"))
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    "state",
+    ["event=1", "view=types", "view=recordings&recording=1", "view=layers", "view=behaviour"],
+)
+def test_every_view_is_accessible_and_as_wide_as_the_screen(page_of, state, size):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = page_of(state, size, color_scheme="dark" if size == PHONE else "light")
+    expect(page.locator("[aria-busy]")).to_have_count(0)
+    found = axe.Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_on_a_phone_a_call_is_chosen_and_closed(page_of):
+    page = page_of("", PHONE, has_touch=True)
+    shown = Map(page)
+    page.touchscreen.tap(*shown.on_screen(shown.lonely()))
+    expect(page.locator("#play")).to_be_in_viewport()
+    page.get_by_role("button", name="Close this call").click()
+    expect(page.locator("#call")).to_be_empty()
+
+
+def test_the_benchmark_sees_pictures_and_frames(browser, address):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    import explorer_page
+
+    seen = explorer_page.looked_at(browser, address, hovers=3, drag_s=0.5)
+    assert seen["points"] == httpx.get(f"{address}/api/atlas").json()["shown"]
+    assert seen["hovers"] > 0
+    assert seen["frames"] > 0
+
+
+def test_trouble_is_said(page_of):
+    """A browser writes to its console when an answer is an error, whatever the page makes of it."""
+    page = page_of(is_troubled=True)
+    page.locator("#where").fill("level_db is loud")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#where-trouble")).to_contain_text("level_db")
+
+    page.locator("#where").fill("999999")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#call .trouble")).to_contain_text("999999")
+    page.get_by_role("button", name="Close this call").click()
+
+    gone = page.locator("#gone")
+    page.route("**/api/types/*", lambda route: route.abort())
+    page.keyboard.press("2")
+    expect(gone).to_be_visible()
+    page.unroute("**/api/types/*")
+    expect(gone).to_be_hidden()
+    expect(page.locator("#type-0 .strip").first).to_be_visible()
