@@ -82,7 +82,7 @@ class PictureConfig:
     min_duration_s: float = 0.16
     """Shorter recordings are 'too short': they do not fill one patch of 16 frames."""
     window_frames: int = 256
-    """Length, in frames, of the fixed windows that are learned from and embedded."""
+    """Length of the fixed windows that are learned from and embedded."""
 
     def __post_init__(self) -> None:
         if self.n_fft < self.hop_samples or (self.n_fft - self.hop_samples) % 2:
@@ -126,7 +126,7 @@ class ActivityConfig:
     floor_percentile: float = 20.0
     """Percentile of the levels of a band around an instant that counts as its background."""
     floor_window_s: float = 30.0
-    """How long "around" is."""
+    """How long that "around" is."""
     on_db: float = 10.0
     """How far the loudest instant of an event stands above the background, at least."""
     off_db: float = 5.0
