@@ -1,10 +1,12 @@
 """The manual: its commands and notebooks run, links lead somewhere, the reference is the code's."""
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,8 +25,10 @@ from oscine.synth import SynthConfig, write_archive
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
-"""Whose commands are run, one page after another, as a reader would."""
+TUTORIAL = DOCS / "tutorial.md"
+HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
+SLOW = ("continue", "evaluate", "ultrasound")
+"""Pages whose commands learn again, or hear individuals."""
 
 # What takes minutes there takes a few steps here; nothing else of a command is changed.
 SHORTER = {
@@ -46,21 +50,25 @@ WORKSPACES = {
 
 
 WRITTEN = [(page, line) for page in sorted(DOCS.rglob("*.md")) for line in commands(page)]
-RUN = [(page, line) for page in PAGES for line in commands(page) if line.startswith("oscine ")]
 
 
-def names(pairs):
-    return [f"{page.stem}: {line}" for page, line in pairs]
+def type_in(command):
+    """Run a command as a reader would, but for what takes minutes."""
+    for long, short in SHORTER.items():
+        command = command.replace(long, short)
+    with redirect_stdout(io.StringIO()) as printed:
+        assert run(words(command)) == 0, command
+    assert printed.getvalue(), command
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder in which a reader goes through the manual."""
     home = tmp_path_factory.mktemp("home")
     for name, config in WORKSPACES.items():
         (home / f"{name}.oscine").mkdir()
         (home / f"{name}.oscine" / "oscine.toml").write_text(to_toml(config), encoding="utf-8")
-    for page in PAGES:
+    for page in HOW_TO:
         for language, title, text in blocks(page):
             if title and language == "csv":
                 (home / title).write_text(text, encoding="utf-8")
@@ -77,26 +85,42 @@ def home(tmp_path_factory):
         yield home
 
 
-@pytest.mark.parametrize(("page", "command"), RUN, ids=names(RUN))
-def test_command_of_a_page_runs(page, command, capsys):
-    for long, short in SHORTER.items():
-        command = command.replace(long, short)
-    assert run(words(command)) == 0, capsys.readouterr().err
-    assert capsys.readouterr().out
+@pytest.fixture(scope="module")
+def forest(home):
+    """The same, once he has gone through the tutorial."""
+    for command in commands(TUTORIAL):
+        type_in(command)
+    return home
+
+
+def of_pages():
+    """Return each how-to page; some are for `make bars`."""
+    return [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in SLOW else [])
+        for page in HOW_TO
+    ]
+
+
+@pytest.mark.usefixtures("forest")
+@pytest.mark.parametrize("page", of_pages())
+def test_every_command_of_a_page_runs_after_the_tutorial(page):
+    typed = [one for one in commands(page) if one.startswith("oscine ")]
+    assert typed
+    for command in typed:
+        type_in(command)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda one: one.stem)
-def test_notebook_runs(notebook, home):
-    """In the folder that the commands above have filled."""
+def test_notebook_runs_after_the_tutorial(notebook, forest):
     opened = nbformat.read(notebook, as_version=4)
-    NotebookClient(opened, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    NotebookClient(opened, timeout=120, resources={"metadata": {"path": str(forest)}}).execute()
 
 
-def test_every_file_of_a_workspace_is_in_the_reference(home):
+def test_every_file_of_a_workspace_is_in_the_reference(forest):
     page = (FOLDER / "files.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w./-]+)`", "".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE)))
     known = re.compile("|".join(re.sub(r"[A-Z]+", r"[^/]+", re.escape(one)) for one in named))
-    workspace = home / "forest.oscine"
+    workspace = forest / "forest.oscine"
     made = [one.relative_to(workspace).as_posix() for one in workspace.rglob("*") if one.is_file()]
     assert len(made) > 40
     assert [one for one in made if not known.fullmatch(one)] == []
@@ -109,7 +133,7 @@ def test_notebook_is_kept_without_what_it_printed(notebook):
     assert all(one["outputs"] == [] and one["execution_count"] is None for one in cells)
 
 
-@pytest.mark.parametrize(("page", "command"), WRITTEN, ids=names(WRITTEN))
+@pytest.mark.parametrize(("page", "command"), WRITTEN, ids=lambda one: getattr(one, "stem", one))
 def test_command_of_any_page_is_one_that_there_is(page, command):
     app.parse_args(words(command), exit_on_error=False, print_error=False)
 
