@@ -105,12 +105,12 @@ def served(workspace: Path) -> Any:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """Return the megabytes that a process holds, and those of them that are not of files."""
+    """Return the most megabytes that a process held, those now, and those of them not of files."""
     status = Path(f"/proc/{pid}/status").read_text()
     kilobytes = {
         line.split(":")[0]: line.split()[1] for line in status.splitlines() if "kB" in line
     }
-    return {name: round(int(kilobytes[name]) / 1024, 1) for name in ("VmRSS", "RssAnon")}
+    return {name: round(int(kilobytes[name]) / 1024, 1) for name in ("VmHWM", "VmRSS", "RssAnon")}
 
 
 class Visitor:

@@ -1,11 +1,10 @@
 """An atlas that nobody learned, and a server of it on a free port of this computer."""
 
-import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
+import atlas_fixture
 import httpx
 
 from oscine.atlas.explorer.access import Access, log
@@ -20,9 +19,6 @@ WRITING = {"X-Oscine": "1"}
 
 def write(folder, n_events=400):
     """Write a workspace of so many events in short recordings."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    import atlas_fixture
-
     return atlas_fixture.write(folder, n_events, recording_s=10.0)
 
 

@@ -26,3 +26,13 @@ def real_data():
     if "OSCINE_DATA" not in os.environ:
         pytest.skip("OSCINE_DATA does not name the folder of real recordings")
     return Path(os.environ["OSCINE_DATA"])
+
+
+def pytest_unconfigure(config):
+    """Say on the very last line if the page of `oscine explore` was not tested."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", ()) if reporter else ()
+    if any("test_explorer_page" in one.nodeid for one in skipped):
+        reporter.write_line(
+            "The page of `oscine explore` was not tested: install Chromium or Chrome."
+        )

@@ -1,10 +1,10 @@
 """Clocks of observer and recorder: what markers, activity and the times themselves say of them."""
 
 import csv
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import clock_truth
 import numpy as np
 import polars as pl
 import pytest
@@ -30,9 +30,6 @@ from oscine.behaviour.clocks import (
     slip,
 )
 from oscine.behaviour.tables import EFFORT, OBSERVATIONS, empty
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import clock_truth
 
 START = 1_714_000_000_123
 HOUR, DAY = 3_600_000, 86_400_000

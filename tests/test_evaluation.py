@@ -23,10 +23,10 @@ from oscine.evaluation.features import (
     MFCC_SCALED,
     OURS,
 )
-from oscine.evaluation.items import Item, group_items, heard_twins, labelled_items
+from oscine.evaluation.items import Item, group_items, labelled_items
 from oscine.evaluation.listening import BACKGROUND_ONLY, CLEAN, SNRS_DB, SWAPPED
 from oscine.evaluation.report import NUMBERS
-from oscine.sound.annotations import Annotation, PlacedAnnotation
+from oscine.sound.annotations import Annotation, PlacedAnnotation, heard_twins
 from oscine.sound.recording import Interval
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace

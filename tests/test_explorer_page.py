@@ -2,31 +2,25 @@
 
 import io
 import re
-import shutil
-import sys
-import threading
-from pathlib import Path
 
+import explorer_page
 import httpx
 import numpy as np
 import pytest
 import soundfile
 import tiny
-import uvicorn
+from atlas_server import served
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
 
 from oscine import steps
-from oscine.atlas.explorer.access import Access
-from oscine.atlas.explorer.app import create_app
-from oscine.atlas.explorer.serving import listening
-from oscine.steps.answering import WorkspaceSource
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
-browsers = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is missing")
-expect = browsers.expect
 expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: Chromium is missing")
+pytestmark = pytest.mark.skipif(
+    explorer_page.CHROMIUM is None, reason=f"no browser: none of {', '.join(explorer_page.NAMES)}"
+)
 
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
@@ -42,22 +36,15 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(workspace):
     """Where the real server answers, in a thread."""
-    source = WorkspaceSource(Workspace(workspace))
-    with listening("127.0.0.1", 0, 0, 1) as (socket, port):
-        app = create_app(source, Access.of_this_computer(port))
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
-    source.close()
+    with served(workspace) as client:
+        yield f"http://127.0.0.1:{client.base_url.port}"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsers.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with sync_playwright() as playwright:
+        chromium = explorer_page.CHROMIUM
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -287,10 +274,9 @@ def test_a_condition_shows_those_that_meet_it(page_of):
     ["event=1", "view=types", "view=recordings&recording=1", "view=layers", "view=behaviour"],
 )
 def test_every_view_is_accessible_and_as_wide_as_the_screen(page_of, state, size):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = page_of(state, size, color_scheme="dark" if size == PHONE else "light")
     expect(page.locator("[aria-busy]")).to_have_count(0)
-    found = axe.Axe().run(page).response["violations"]
+    found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
@@ -305,9 +291,6 @@ def test_on_a_phone_a_call_is_chosen_and_closed(page_of):
 
 
 def test_the_benchmark_sees_pictures_and_frames(browser, address):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    import explorer_page
-
     seen = explorer_page.looked_at(browser, address, hovers=3, drag_s=0.5)
     assert seen["points"] == httpx.get(f"{address}/api/atlas").json()["shown"]
     assert seen["hovers"] > 0

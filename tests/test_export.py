@@ -610,19 +610,16 @@ def test_the_page_shows_what_was_asked_for_alone(learned, tmp_path):
     }
 
 
-def test_all_but_the_page_is_made_without_torch(learned, tmp_path):
+def test_everything_is_exported_without_torch(learned, tmp_path):
     code = """
 import sys
 sys.modules["torch"] = None
 from oscine.cli import run
 out, folder = sys.argv[1:]
-for to in ("raven", "audacity", "csv", "parquet", "clips"):
+for to in ("raven", "audacity", "csv", "parquet", "clips", "page"):
     assert run(["export", "--to", to, "--out", f"{out}/{to}", "-w", folder]) == 0
-assert run(["export", "--to", "page", "--out", f"{out}/page", "-w", folder]) == 1
 """
-    command = [sys.executable, "-c", code, tmp_path, learned[0]]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "a page with pictures needs PyTorch, which is not installed here" in ran.stderr
+    subprocess.run([sys.executable, "-c", code, tmp_path, learned[0]], check=True)
 
 
 # What is exported

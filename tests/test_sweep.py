@@ -2,21 +2,16 @@
 
 import itertools
 import json
-import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sweep
 import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import sweep
 from pretraining.arms import (
     ALL,
     ARMS,

@@ -106,6 +106,11 @@ class PictureConfig:
         """Frames in a second."""
         return self.sample_rate_hz / self.hop_samples
 
+    @property
+    def band_hz(self) -> list[float]:
+        """Centre of each band, ascending."""
+        return mel_edges_hz(self.low_hz, self.high_hz, self.n_mels)[1:-1]
+
     def _check_bands(self) -> None:
         """Refuse bands so narrow that no frequency of the transform lies inside."""
         bin_hz = self.sample_rate_hz / self.n_fft

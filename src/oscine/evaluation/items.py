@@ -10,7 +10,7 @@ Axes: N items.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,29 +68,6 @@ class Groups:
         )
 
 
-def heard_twins(recordings: Sequence[RecordingRow]) -> list[RecordingRow]:
-    """Return recordings in which an exact duplicate stands for the one that was heard.
-
-    It keeps its number and its name and takes the rest from the other, so that what was said of it
-    counts.
-    """
-    heard: dict[str, RecordingRow] = {}
-    for row in recordings:
-        if row.n_frames:
-            heard.setdefault(row.content_hash, row)
-    return [
-        replace(
-            heard[row.content_hash],
-            recording_id=row.recording_id,
-            root=row.root,
-            path=row.path,
-        )
-        if row.state == "duplicate" and row.content_hash in heard
-        else row
-        for row in recordings
-    ]
-
-
 def labelled_items(
     placed: Sequence[PlacedAnnotation], recordings: Sequence[RecordingRow], picture: PictureConfig
 ) -> list[Item]:
@@ -101,7 +78,7 @@ def labelled_items(
     placed : sequence of PlacedAnnotation
         Where two tables contradict each other, the first holds.
     recordings : sequence of RecordingRow
-        As of :func:`heard_twins`.
+        As of :func:`oscine.sound.annotations.heard_twins`.
     picture : PictureConfig
 
     Returns

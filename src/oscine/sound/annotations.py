@@ -753,6 +753,29 @@ class _Place:
     recording: RecordingRow
 
 
+def heard_twins(recordings: Sequence[RecordingRow]) -> list[RecordingRow]:
+    """Return recordings in which an exact duplicate stands for the one that was heard.
+
+    It keeps its number and its name and takes the rest from the other, so that what was said of it
+    counts.
+    """
+    heard: dict[str, RecordingRow] = {}
+    for row in recordings:
+        if row.n_frames:
+            heard.setdefault(row.content_hash, row)
+    return [
+        replace(
+            heard[row.content_hash],
+            recording_id=row.recording_id,
+            root=row.root,
+            path=row.path,
+        )
+        if row.state == "duplicate" and row.content_hash in heard
+        else row
+        for row in recordings
+    ]
+
+
 def match_recordings(
     annotations: Sequence[Annotation],
     recordings: Sequence[RecordingRow],
@@ -774,7 +797,7 @@ def match_recordings(
     ----------
     annotations : sequence of Annotation
     recordings : sequence of RecordingRow
-        All of the catalogue, those that could not be read too.
+        All of the catalogue, those that could not be read too, as of :func:`heard_twins`.
     events : mapping of int to EventRow
         Those of the catalogue that :func:`named_events` asks for.
 

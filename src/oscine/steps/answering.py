@@ -51,10 +51,10 @@ from oscine.atlas.explorer.source import (
     WholeRecording,
 )
 from oscine.atlas.page import PALETTE
-from oscine.config import OscineConfig, WrongArgument, fingerprint, mel_edges_hz
+from oscine.config import OscineConfig, WrongArgument, fingerprint
 from oscine.picture.tape import Tape
 from oscine.search.exact import pair_likeness
-from oscine.sound.annotations import LabelBook, Matched, labels_of_events, match_recordings
+from oscine.sound.annotations import LabelBook, Matched, labels_of_events
 from oscine.sound.archive import located
 from oscine.steps.apart import Apart, Busy, Lost
 from oscine.steps.editing import (
@@ -67,6 +67,7 @@ from oscine.steps.editing import (
 )
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
+from oscine.steps.importing import placed_annotations
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_type_looks, sound_types
 from oscine.steps.searching import alike, query_vector
@@ -425,7 +426,6 @@ class WorkspaceSource:
             sites={name: n for name, n in zip(names, n_of_site, strict=True) if n},
             hours_of_day=np.bincount(local % DAY_MS // HOUR_MS, minlength=24).tolist(),
             months=np.bincount(months, minlength=12).tolist(),
-            stability=None,
             strength_median=float(np.median(strengths)),
             typical=now.exemplars.get(number, [])[:TYPICAL],
             random=np.sort(numbers[chosen]).tolist(),
@@ -443,7 +443,7 @@ class WorkspaceSource:
         return self._edit(merge_sound_types, numbers, who=who)
 
     def split(self, number: int, who: str) -> Edited:
-        """Split a sound type in two."""
+        """Split a sound type where it falls apart."""
         return self._edit(split_sound_type, number, who=who)
 
     def undo(self, who: str) -> Edited:
@@ -549,9 +549,7 @@ class WorkspaceSource:
 
     @cached_property
     def _band_hz(self) -> list[float]:
-        picture = self.config.picture
-        edges = mel_edges_hz(picture.low_hz, picture.high_hz, picture.n_mels)
-        return [round(one, 2) for one in edges[1:-1]]
+        return [round(one, 2) for one in self.config.picture.band_hz]
 
     def _state(self, *, is_renewed: bool = False) -> _Now:
         """Return what is known of the workspace at once; made anew if it has changed."""
@@ -721,12 +719,12 @@ class _Labels:
         for one in annotations:
             for name, value in one.labels.items():
                 said.setdefault(name, set()).add(value)
-        recordings = catalogue.recordings()
+        matched, recordings = placed_annotations(catalogue, annotations)
         return cls(
             values={
                 name: sorted(values) for name, values in said.items() if len(values) <= MOST_LABELS
             },
-            matched=match_recordings(annotations, recordings),
+            matched=matched,
             recordings=recordings,
             notes=[
                 f"labels {name!r} are not shown: {len(values):,} different ones are no categories"

@@ -22,7 +22,7 @@ from oscine.workspace.folder import Workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HeardEvent:
+class ExportedEvent:
     """An event and all that is known of it; `kind` is None until it is grouped."""
 
     recording: RecordingRow
@@ -83,12 +83,12 @@ class Chosen:
     names: dict[int, str]
     progress: Callable[[int, int, str], None] | None
 
-    def files(self) -> Iterator[tuple[list[RecordingRow], list[HeardEvent]]]:
+    def files(self) -> Iterator[tuple[list[RecordingRow], list[ExportedEvent]]]:
         """Yield each file that was heard, a row a channel, with its events in order of time."""
         done = 0
         for channels in self.catalogue.heard_files():
             heard = [
-                HeardEvent(recording=recording, event=event, kind=kind)
+                ExportedEvent(recording=recording, event=event, kind=kind)
                 for recording in channels
                 for event, kind in self.catalogue.typed_events_of(recording.recording_id)
             ]
@@ -99,13 +99,13 @@ class Chosen:
             if self.progress is not None:
                 self.progress(done, max(1, len(self.numbers)), channels[0].path)
 
-    def some(self, numbers: Iterable[int]) -> list[HeardEvent]:
+    def some(self, numbers: Iterable[int]) -> list[ExportedEvent]:
         """Return some events, by recording and time."""
         events = self.catalogue.some_events(numbers)
         rows = self.catalogue.some_recordings({one.recording_id for one in events.values()})
         kinds = self.catalogue.some_sound_types(events)
         heard = (
-            HeardEvent(recording=rows[one.recording_id], event=one, kind=kinds.get(number))
+            ExportedEvent(recording=rows[one.recording_id], event=one, kind=kinds.get(number))
             for number, one in events.items()
         )
         return sorted(heard, key=lambda one: one.place)
@@ -161,7 +161,7 @@ class Written:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def count(self, heard: Sequence[HeardEvent]) -> None:
+    def count(self, heard: Sequence[ExportedEvent]) -> None:
         """Count the events of a file."""
         self.events += len(heard)
         self.recordings += bool(heard)
@@ -172,12 +172,12 @@ class Written:
             self.notes.append(f"{number:,} newer events have {what}")
 
 
-def box(one: HeardEvent) -> tuple[float, float, float, float]:
+def box(one: ExportedEvent) -> tuple[float, float, float, float]:
     """Return the cells of `oscine.sound.tables` that say where an event lies."""
     interval = one.interval
     return interval.start_s, interval.stop_s, one.event.low_hz, one.event.high_hz
 
 
-def sound_type(one: HeardEvent, names: dict[int, str]) -> tuple[int | None, str | None]:
+def sound_type(one: ExportedEvent, names: dict[int, str]) -> tuple[int | None, str | None]:
     """Return the cells that say of which sound type an event is."""
     return one.cluster, None if one.cluster is None else names.get(one.cluster)

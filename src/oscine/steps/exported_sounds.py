@@ -16,8 +16,7 @@ from oscine.sound.audio import UnreadableAudio
 from oscine.sound.clips import unchanged_file, write_clip
 from oscine.sound.recording import Interval
 from oscine.sound.tables import CLIPS, meanings, write_csv
-from oscine.steps.chosen import Chosen, HeardEvent, Written, box, sound_type
-from oscine.steps.examples import torch_for
+from oscine.steps.chosen import Chosen, ExportedEvent, Written, box, sound_type
 from oscine.steps.exported_tables import write_readme
 from oscine.steps.reporting import atlas_page
 from oscine.steps.shared import needed
@@ -74,7 +73,7 @@ def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> W
     return written
 
 
-def _with_margin(one: HeardEvent, margin_s: float) -> Interval:
+def _with_margin(one: ExportedEvent, margin_s: float) -> Interval:
     interval, margin = one.interval, round(margin_s * one.recording.sample_rate_hz)
     return Interval(
         start=max(0, interval.start - margin),
@@ -83,7 +82,7 @@ def _with_margin(one: HeardEvent, margin_s: float) -> Interval:
     )
 
 
-def _clip_name(one: HeardEvent, root: tuple[str, ...]) -> str:
+def _clip_name(one: ExportedEvent, root: tuple[str, ...]) -> str:
     """Return a name that sorts by recording and time, and that no other event has."""
     path = PurePosixPath(one.recording.path).with_suffix("")
     # Of a long path its end says more.
@@ -136,17 +135,16 @@ def page(chosen: Chosen, new: Path, condition: str | None, most: int, seed: int)
         )
     places = np.searchsorted(chosen.numbers, drawn)
     taken, _ = replace(chosen, numbers=drawn, clusters=chosen.clusters[places]).drawn(most, seed)
-    with torch_for("a page with pictures", "--to csv, parquet, raven, audacity and clips work"):
-        page = atlas_page(
-            chosen.workspace,
-            chosen.catalogue,
-            chosen.config,
-            drawn=drawn,
-            shown=taken,
-            about=about,
-            notes=notes,
-            progress=chosen.progress,
-        )
+    page = atlas_page(
+        chosen.workspace,
+        chosen.catalogue,
+        chosen.config,
+        drawn=drawn,
+        shown=taken,
+        about=about,
+        notes=notes,
+        progress=chosen.progress,
+    )
     write_page(new / "index.html", page, sounds=new / "sounds")
     written = Written(
         events=len(drawn),

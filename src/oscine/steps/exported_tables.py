@@ -27,7 +27,7 @@ from oscine.sound.tables import (
     write_csv,
     write_parquet,
 )
-from oscine.steps.chosen import Chosen, HeardEvent, Written, box, sound_type
+from oscine.steps.chosen import Chosen, ExportedEvent, Written, box, sound_type
 from oscine.steps.comparing import event_vectors, near_duplicates_of
 from oscine.workspace.arrays import ArrayReader
 from oscine.workspace.catalogue import MODIFICATION, RecordingRow
@@ -53,7 +53,7 @@ In R: `readr::read_csv("FILE.csv")` or `arrow::read_parquet("FILE.parquet")`.
 def raven(chosen: Chosen, new: Path, one_table: bool) -> Written:
     """Write a selection table for each recording that has events, or one for all."""
 
-    def lines(heard: Iterable[HeardEvent]) -> Iterator[str]:
+    def lines(heard: Iterable[ExportedEvent]) -> Iterator[str]:
         said = partial(_raven_said, names=chosen.names)
         return raven_lines(_selections(heard, said), RAVEN_OWN_COLUMNS)
 
@@ -61,7 +61,7 @@ def raven(chosen: Chosen, new: Path, one_table: bool) -> Written:
         return _a_file_each(chosen, new, RAVEN_ENDING, lines)
     written = Written(files=1)
 
-    def all_heard() -> Iterator[HeardEvent]:
+    def all_heard() -> Iterator[ExportedEvent]:
         for _, heard in chosen.files():
             written.count(heard)
             yield from heard
@@ -73,7 +73,7 @@ def raven(chosen: Chosen, new: Path, one_table: bool) -> Written:
 def audacity(chosen: Chosen, new: Path) -> Written:
     """Write a file of labels for each recording that has events."""
 
-    def lines(heard: Iterable[HeardEvent]) -> Iterator[str]:
+    def lines(heard: Iterable[ExportedEvent]) -> Iterator[str]:
         return audacity_lines(_selections(heard, partial(_audacity_said, names=chosen.names)))
 
     return _a_file_each(chosen, new, ".txt", lines)
@@ -88,7 +88,7 @@ def _a_file_each(
     chosen: Chosen,
     new: Path,
     ending: str,
-    lines: Callable[[Iterable[HeardEvent]], Iterator[str]],
+    lines: Callable[[Iterable[ExportedEvent]], Iterator[str]],
 ) -> Written:
     """Write a file for each recording that has events, in folders like those of the archive."""
     written, paths, folders = Written(), FreePaths(), chosen.root_folders()
@@ -111,7 +111,7 @@ def _write_lines(file: Path, lines: Iterable[str]) -> None:
 
 
 def _selections(
-    heard: Iterable[HeardEvent], said: Callable[[HeardEvent], tuple[str, ...]]
+    heard: Iterable[ExportedEvent], said: Callable[[ExportedEvent], tuple[str, ...]]
 ) -> Iterator[Selection]:
     for recording, events in groupby(heard, key=lambda one: one.recording):
         file = located(Path(recording.root), recording.path)
@@ -127,7 +127,7 @@ def _selections(
             )
 
 
-def _raven_said(one: HeardEvent, names: dict[int, str]) -> tuple[str, ...]:
+def _raven_said(one: ExportedEvent, names: dict[int, str]) -> tuple[str, ...]:
     number, name = sound_type(one, names)
     return (
         "" if number is None else str(number),
@@ -138,7 +138,7 @@ def _raven_said(one: HeardEvent, names: dict[int, str]) -> tuple[str, ...]:
     )
 
 
-def _audacity_said(one: HeardEvent, names: dict[int, str]) -> tuple[str]:
+def _audacity_said(one: ExportedEvent, names: dict[int, str]) -> tuple[str]:
     return (f"{audacity_words(one.cluster, names)} #{one.key}".lstrip(),)
 
 
@@ -196,7 +196,7 @@ def write_readme(new: Path, tables: Mapping[str, tuple[str, Mapping[str, str]]])
     (new / "README.md").write_text(tables_text(ABOUT_TABLES, tables), encoding="utf-8")
 
 
-def _event_row(one: HeardEvent, names: dict[int, str]) -> list[Any]:
+def _event_row(one: ExportedEvent, names: dict[int, str]) -> list[Any]:
     event, interval, kind = one.event, one.interval, one.kind
     return [
         event.event_id,

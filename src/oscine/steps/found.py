@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oscine.config import OscineConfig, mel_edges_hz
+from oscine.config import OscineConfig
 from oscine.embedding.intervals import FrameInterval
 from oscine.sound.archive import located
 from oscine.sound.recording import Interval
@@ -248,7 +248,7 @@ def write_page(
             *found("In other recordings", "The most alike first.", report.others),
             *found("In the same recording", apart, report.own),
         ],
-        band_hz=np.array(mel_edges_hz(picture.low_hz, picture.high_hz, picture.n_mels))[1:-1],
+        band_hz=np.array(picture.band_hz),
         notes=[LIKENESS, *([ABOVE] if has_percentile else []), *report.notes],
     )
     write_similar(out, page)

@@ -142,8 +142,7 @@ def placed_annotations(
     catalogue: Catalogue, annotations: Sequence[Annotation]
 ) -> tuple[Matched, list[RecordingRow]]:
     """Return where annotations belong, and all recordings, duplicates as what was heard of them."""
-    from oscine.evaluation.items import heard_twins
-    from oscine.sound.annotations import match_recordings, named_events
+    from oscine.sound.annotations import heard_twins, match_recordings, named_events
 
     recordings = heard_twins(catalogue.recordings())
     events = catalogue.some_events(named_events(annotations))

@@ -21,14 +21,14 @@ from oscine.config import (
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import (
     Catalogue,
-    EventRow,
-    RecordingRow,
+    SoundTypeRow,
 )
 from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
     from oscine.atlas.page import AtlasPage
     from oscine.atlas.pictures import PageExemplar
+from oscine.steps.examples import seconds
 from oscine.steps.learning import model_notes
 from oscine.steps.listening import index_report
 from oscine.steps.mapping import duplicate_notes
@@ -162,30 +162,33 @@ def atlas_page(
     """
     from oscine.atlas.page import AtlasPage, LossCurve, PageEvent
     from oscine.embedding.intervals import frame_intervals
-    from oscine.picture.mel import band_edges_hz
     from oscine.training.log import read_losses
 
     summary, indexed = _learned(workspace, catalogue), index_report(catalogue)
     recordings = {row.recording_id: row for row in catalogue.recordings()}
     events = catalogue.some_events({*drawn.tolist(), *chain.from_iterable(shown.values())})
     times = catalogue.event_times()
-    page_events = [
-        PageEvent(
+
+    def page_event(row: SoundTypeRow) -> PageEvent:
+        event = events[row.event_id]
+        recording = recordings[event.recording_id]
+        start_s, stop_s = seconds(event, recording)
+        return PageEvent(
             event_id=str(row.event_id),
             x=row.map_x,
             y=row.map_y,
             cluster=row.cluster,
             strength=row.strength,
-            recording=recordings[events[row.event_id].recording_id].path,
-            start_s=_seconds(events[row.event_id], recordings)[0],
-            stop_s=_seconds(events[row.event_id], recordings)[1],
-            low_hz=events[row.event_id].low_hz,
-            high_hz=events[row.event_id].high_hz,
-            level_db=events[row.event_id].level_db,
+            recording=recording.path,
+            start_s=start_s,
+            stop_s=stop_s,
+            low_hz=event.low_hz,
+            high_hz=event.high_hz,
+            level_db=event.level_db,
             began_ms=times[row.event_id],
         )
-        for row in catalogue.some_sound_types(drawn.tolist()).values()
-    ]
+
+    types = catalogue.some_sound_types(drawn.tolist())
     tape, _ = open_tape(workspace, catalogue, config)
     exemplars: dict[int, list[PageExemplar]] = {}
     for number, (kind, event_ids) in enumerate(shown.items(), 1):
@@ -202,9 +205,9 @@ def atlas_page(
     return AtlasPage(
         title=f"Sound atlas of {workspace.folder.name}",
         summary=[*_summary_rows(summary), *about],
-        events=page_events,
+        events=[page_event(row) for row in types.values()],
         exemplars=exemplars,
-        band_hz=band_edges_hz(config.picture)[1:-1],
+        band_hz=np.array(config.picture.band_hz),
         loss_curve=LossCurve(
             steps=[one.step for one in losses],
             loss=[one.loss for one in losses],
@@ -230,8 +233,3 @@ def _summary_rows(summary: LearnReport) -> list[tuple[str, str]]:
         ("loss of each patch's mean", f"{summary.loss_mean:.3f}"),
         ("loss of interpolation", f"{summary.loss_interpolation:.3f}"),
     ]
-
-
-def _seconds(event: EventRow, recordings: dict[int, RecordingRow]) -> tuple[float, float]:
-    rate = recordings[event.recording_id].sample_rate_hz
-    return event.start_sample / rate, event.stop_sample / rate

@@ -67,7 +67,7 @@ Seconds = Annotated[float, Query(ge=0, le=1e9, allow_inf_nan=False)]
 Columns = Annotated[int, Query(ge=1, le=4000)]
 Condition = Annotated[str, Query(max_length=2000)]
 Top = Annotated[int, Query(ge=0, le=200)]
-Who = Annotated[str, Body(max_length=80)]
+Who = Annotated[str, Body(embed=True, max_length=80)]
 
 _WORDS: dict[int | str, dict[str, Any]] = {
     status: {
@@ -428,12 +428,12 @@ def _add_types(app: FastAPI, source: Source, work: _Work) -> None:
         return await work.slow(source.merge, types, who)
 
     @app.post("/api/types/{number}/split")
-    async def split(number: TypeNumber, who: Annotated[str, Body(embed=True)] = "") -> Edited:
-        """Split a sound type in two."""
+    async def split(number: TypeNumber, who: Who = "") -> Edited:
+        """Split a sound type where it falls apart."""
         return await work.slow(source.split, number, who)
 
     @app.post("/api/undo")
-    async def undo(who: Annotated[str, Body(embed=True, max_length=80)] = "") -> Edited:
+    async def undo(who: Who = "") -> Edited:
         """Take back the last edit."""
         return await work.slow(source.undo, who)
 

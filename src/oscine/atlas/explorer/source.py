@@ -225,7 +225,6 @@ class TypeCard:
     sites: dict[str, int]
     hours_of_day: list[int]
     months: list[int]
-    stability: float | None
     strength_median: float | None
     typical: list[int]
     random: list[int]
@@ -382,7 +381,7 @@ class Source(Protocol):
         ...
 
     def split(self, number: int, who: str) -> Edited:
-        """Split a sound type in two."""
+        """Split a sound type where it falls apart."""
         ...
 
     def undo(self, who: str) -> Edited:

@@ -4,7 +4,7 @@
 import { atlas, reload, typeOf, typeTitle } from "./atlas.js";
 import { button, byId, complain, el, hint, into, prose, put } from "./dom.js";
 import { get, post } from "./server.js";
-import { count } from "./words.js";
+import { count, madeText } from "./words.js";
 
 const WHO = "oscine-who";
 const LONGEST = 80;
@@ -104,9 +104,8 @@ export function drawHistory(host) {
       history.length === 0
         ? hint("Nothing was named, merged or split yet.")
         : el("ul", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone, types }) => {
-            const made = new Date(made_ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
             const now = is_undone ? ", taken back" : types.length ? "" : ", rests: it fits no sound type now";
-            return el("li", { className: is_undone ? "undone" : "" }, words, " ", el("small", {}, `${by || "somebody"}, ${made}${now}`));
+            return el("li", { className: is_undone ? "undone" : "" }, words, " ", el("small", {}, `${by || "somebody"}, ${madeText(made_ms)}${now}`));
           })),
     );
   });

@@ -9,16 +9,9 @@ import { askMerge, askName, askSplit, drawHistory } from "./edits.js";
 import { get } from "./server.js";
 import { go, onChange, state } from "./state.js";
 import { strip } from "./strips.js";
-import { MONTHS, count, counted, hourText, when } from "./words.js";
+import { MONTHS, count, counted, hourText, madeText, when } from "./words.js";
 
 const picked = new Set(); // Types that are to become one.
-
-// How well a type holds together, in words.
-function stabilityWords(stability) {
-  if (stability === null || stability === undefined) return "";
-  const words = stability >= 0.8 ? "holds together well" : stability >= 0.5 ? "holds together fairly" : "is loose";
-  return `It ${words}: in ${Math.round(100 * stability)} % of trials on parts of the archive it came out again.`;
-}
 
 function draw() {
   picked.clear();
@@ -84,14 +77,13 @@ function fill(article) {
   });
 }
 
-function sentences({ sites, stability, strength_median, first_ms, last_ms, names }) {
+function sentences({ sites, strength_median, first_ms, last_ms, names }) {
   const places = Object.entries(sites ?? {}).filter(([site]) => site).sort(([, one], [, other]) => other - one);
   return [
     places.length ? `Heard at ${places.slice(0, 6).map(([site, n]) => `${site} (${counted(n)})`).join(", ")}${places.length > 6 ? ` and ${count(places.length - 6, "other site")}` : ""}.` : "",
     first_ms !== null && first_ms !== undefined ? `First heard ${when(first_ms, null)}, last ${when(last_ms, null)}.` : "",
-    stabilityWords(stability),
     strength_median === null || strength_median === undefined ? "" : `Half of its calls belong to it with a strength of at least ${strength_median.toFixed(2)} of 1.`,
-    names?.length ? `Called ${names.map(({ name, who, made_ms }) => `“${name}” by ${who || "somebody"} on ${new Date(made_ms).toISOString().slice(0, 10)}`).join("; ")}.` : "",
+    names?.length ? `Called ${names.map(({ name, who, made_ms }) => `“${name}” by ${who || "somebody"}, ${madeText(made_ms)}`).join("; ")}.` : "",
   ].filter(Boolean);
 }
 

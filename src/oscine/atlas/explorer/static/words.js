@@ -48,6 +48,10 @@ export function when(startMs, utcOffsetMin) {
   return `${local.slice(0, 10)} ${local.slice(11, 19)} (${zone(utcOffsetMin)})`;
 }
 
+// When somebody changed something, by the clock of the browser.
+export const madeText = (madeMs) =>
+  madeMs === null ? "at a time that was not kept" : new Date(madeMs).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+
 // Local days are counted since 1970.
 export const dayText = (day) => new Date(day * DAY_MS).toISOString().slice(0, 10);
 
