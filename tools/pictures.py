@@ -24,17 +24,19 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 OSCINE = [sys.executable, "-m", "oscine"]
-SIZE = {"width": 1240, "height": 800}
+WIDTH = 1240
 VIEWS = {
-    "map": "view=map&colour=type",
-    "hours": "view=map&colour=hour",
-    "call": "view=map&event={event}",
-    "types": "view=types",
-    "recordings": "view=recordings&recording={recording}",
-    "layers": "view=layers",
-    "behaviour": "view=behaviour",
+    "map": (800, "view=map&colour=type"),
+    "hours": (800, "view=map&colour=hour"),
+    "call": (1080, "view=map&event={event}"),
+    "types": (800, "view=types"),
+    "recordings": (800, "view=recordings&recording={recording}"),
+    "layers": (960, "view=layers"),
+    "behaviour": (800, "view=behaviour"),
 }
-"""What the address says of each picture."""
+"""How high each picture is, and what the address says."""
+LARGE = 140_000
+"""Bytes from which a picture is drawn with fewer colours."""
 
 
 def main() -> None:
@@ -51,10 +53,11 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        event = page.request.get(f"{address}api/types/0").json()["typical"][0]
+        page = browser.new_page(color_scheme="light")
+        event = page.request.get(f"{address}api/types/1").json()["typical"][0]
         recording = page.request.get(f"{address}api/events/{event}").json()["recording"]["id"]
-        for name, state in VIEWS.items():
+        for name, (height, state) in VIEWS.items():
+            page.set_viewport_size({"width": WIDTH, "height": height})
             _take(page, f"{address}#{state.format(event=event, recording=recording)}", name)
         browser.close()
 
@@ -86,14 +89,17 @@ def _explored(work: Path) -> Iterator[str]:
 
 
 def _take(page: Page, address: str, name: str) -> None:
-    """Take one picture, with few colours, so that it is small."""
+    """Take one picture."""
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_selector("body:not(.starting)")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128)
-    picture.save(DOCS / "pictures" / f"{name}.png", optimize=True)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    file = DOCS / "pictures" / f"{name}.png"
+    picture.save(file, optimize=True)
+    if file.stat().st_size > LARGE:
+        picture.quantize(192).save(file, optimize=True)
 
 
 if __name__ == "__main__":
