@@ -4,7 +4,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import atlas_fixture
 import httpx
 
 from oscine.atlas.explorer.access import Access, log
@@ -19,6 +18,8 @@ WRITING = {"X-Oscine": "1"}
 
 def write(folder, n_events=400):
     """Write a workspace of so many events in short recordings."""
+    import atlas_fixture  # needs torch, which a server does not
+
     return atlas_fixture.write(folder, n_events, recording_s=10.0)
 
 

@@ -816,7 +816,6 @@ class NoTorch:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoTorch())
-sys.path.insert(0, sys.argv[2])
 from atlas_server import served
 with served(sys.argv[1]) as client:
     for url in ("atlas", "points", "points/likeness?like=1", "events/1", "events/1/strip.png",
@@ -828,7 +827,8 @@ with served(sys.argv[1]) as client:
 assert "torch" not in sys.modules
 """
     ran = subprocess.run(
-        [sys.executable, "-c", code, atlas, Path(__file__).parent],
+        [sys.executable, "-c", code, atlas],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
