@@ -14,7 +14,7 @@ import nbformat
 import pytest
 import soundfile
 from nbclient import NotebookClient
-from pages import DOCS, blocks, commands, words
+from pages import DOCS, blocks, commands, typed, words
 from reference import FOLDER, pages
 from tiny import SETTINGS
 
@@ -92,7 +92,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def forest(home):
     """The same, once he has gone through the tutorial."""
-    for command in commands(TUTORIAL):
+    for command in typed(TUTORIAL):
         type_in(command)
     return home
 
@@ -108,9 +108,8 @@ def of_pages():
 @pytest.mark.usefixtures("forest")
 @pytest.mark.parametrize("page", of_pages())
 def test_every_command_of_a_page_runs_after_the_tutorial(page):
-    typed = [one for one in commands(page) if one.startswith("oscine ")]
-    assert typed
-    for command in typed:
+    assert typed(page)
+    for command in typed(page):
         type_in(command)
 
 

@@ -33,6 +33,11 @@ def commands(page: Path) -> list[str]:
     ]
 
 
+def typed(page: Path) -> list[str]:
+    """Return those of them that a reader can type who has nothing of his own."""
+    return [one for one in commands(page) if one.startswith("oscine ") and "~/" not in one]
+
+
 def words(command: str) -> list[str]:
     """Return the arguments that a command gives to Oscine."""
     return shlex.split(re.sub(r"^.*?\boscine (?=[a-z])", "", command), comments=True)

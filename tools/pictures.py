@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from pages import DOCS, commands, words
+from pages import DOCS, typed, words
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _printed(work: Path) -> Iterator[str]:
     """Run what the tutorial says, and give what is seen."""
-    for command in commands(DOCS / "tutorial.md"):
+    for command in typed(DOCS / "tutorial.md"):
         if words(command)[0] == "explore":
             continue
         ran = subprocess.run(
