@@ -28,6 +28,19 @@ def real_data():
     return Path(os.environ["OSCINE_DATA"])
 
 
+@pytest.fixture
+def call(capsys):
+    """Run the command line; give its exit code, standard output and standard error."""
+    from oscine.cli import run
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
 def pytest_unconfigure(config):
     """Say on the very last line if the page of `oscine explore` was not tested."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")

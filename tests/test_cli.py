@@ -49,18 +49,6 @@ def copied(tmp_path, learned):
 
 
 @pytest.fixture
-def call(capsys):
-    """Run the command line; give its exit code, standard output and standard error."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def ask(call):
     """Run a command with --json and give the one object that it prints."""
 

@@ -868,15 +868,14 @@ def test_no_two_paths_are_the_same_on_a_system_that_knows_no_case(paths):
 # The command line
 
 
-def test_the_command_line_takes_events_home(folder, tmp_path, capsys):
-    def call(*words):
-        code = run([str(word) for word in ("export", *words, "-w", folder)])
-        return code, *capsys.readouterr()
+def test_the_command_line_takes_events_home(folder, tmp_path, call):
+    def made(*words):
+        return call("export", *words, "-w", folder)
 
-    code, out, _ = call("--to", "raven", "--out", tmp_path / "a", "--cluster", 1, "--cluster", -1)
+    code, out, _ = made("--to", "raven", "--out", tmp_path / "a", "--cluster", 1, "--cluster", -1)
     assert code == 0
     assert f"events   4 of 2 recordings\nfiles    2\nwritten  {tmp_path / 'a'}\n" in out
-    code, out, _ = call("--to", "csv", "--out", tmp_path / "b", "--where", "cluster = 0", "--json")
+    code, out, _ = made("--to", "csv", "--out", tmp_path / "b", "--where", "cluster = 0", "--json")
     found = json.loads(out)
     assert (code, found["events"], found["to"]) == (0, 3, "csv")
     assert get_args(cli.Form) == get_args(exporting.Form)
@@ -886,7 +885,7 @@ def test_the_command_line_takes_events_home(folder, tmp_path, capsys):
         (["--to", "csv", "--out", folder / "x"], "name a folder elsewhere"),
         (["--to", "csv", "--out", tmp_path / "c", "--where", "hour is 5"], "after hour comes"),
     ):
-        code, out, err = call(*words)
+        code, out, err = made(*words)
         assert (code, out) == (2, "")
         assert said in err
 

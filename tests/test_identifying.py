@@ -19,7 +19,6 @@ import soundfile
 import tiny
 
 from oscine import steps
-from oscine.cli import run
 from oscine.config import WrongArgument
 from oscine.embedding.calls import CALLS
 from oscine.embedding.individual import INDIVIDUAL
@@ -88,18 +87,6 @@ def new(tmp_path, archive, few):
     file = tmp_path / "new.wav"
     soundfile.write(file, samples[: len(samples) - rate // 10], rate)
     return f"{file}@{float(few[0]['start_s']):.3f}-{float(few[0]['stop_s']):.3f}"
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
 
 
 def table(file, rows):

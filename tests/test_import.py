@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oscine import steps
-from oscine.cli import run
 from oscine.config import WrongArgument
 from oscine.sound.annotations import labels_of_events, match_recordings, read_annotations
 from oscine.sound.recording import Interval
@@ -431,24 +430,22 @@ def test_labels_come_in_while_another_run_works(folder, tmp_path):
 # The command line
 
 
-def test_the_command_line_brings_labels_in_lists_and_forgets_them(folder, tmp_path, capsys):
+def test_the_command_line_brings_labels_in_lists_and_forgets_them(folder, tmp_path, call):
     export(folder, "raven", tmp_path / "out")
 
-    def call(*words):
-        capsys.readouterr()
-        code = run([str(word) for word in ("import", *words, "-w", folder)])
-        return code, *capsys.readouterr()
+    def imported(*words):
+        return call("import", *words, "-w", folder)
 
     (tmp_path / "out" / "notes.txt").write_text("some notes\n")
-    code, out, _ = call(tmp_path / "out")
+    code, out, _ = imported(tmp_path / "out")
     assert code == 0
     assert "rows    6 of 6 belong to a recording\nkept    6 rows of 3 tables" in out
     assert "  Sound Type Name = mésange 'tsi': 3 rows, 3 events" in out
     assert "1 problems:\n" in out
-    code, out, _ = call("--list", "--json")
+    code, out, _ = imported("--list", "--json")
     found = json.loads(out)
     assert (code, len(found["kept"]), found["labels"]) == (0, 3, [])
-    code, out, _ = call("--list", "--forget", "north")
+    code, out, _ = imported("--list", "--forget", "north")
     assert code == 0
     assert "kept       4 rows of 2 tables\nforgotten  1 tables" in out
     assert f"  {tmp_path / 'out' / 'two.Table.1.selections.txt'}: 3 rows" in out
@@ -457,6 +454,6 @@ def test_the_command_line_brings_labels_in_lists_and_forgets_them(folder, tmp_pa
         ([tmp_path / "none.csv"], "none.csv is not there: name a table of labels"),
         (["--forget", "north"], "no labels came from there"),
     ):
-        code, out, err = call(*words)
+        code, out, err = imported(*words)
         assert (code, out) == (2, "")
         assert said in err

@@ -20,7 +20,6 @@ import soundfile
 import tiny
 
 from oscine import steps
-from oscine.cli import run
 from oscine.config import WrongArgument
 from oscine.embedding.backgrounds import quiet_frames
 from oscine.embedding.guests import guest_interval, hear_guests
@@ -76,16 +75,6 @@ def asked(held):
     event = mine[len(mine) // 2]
     rate = recording.sample_rate_hz
     return event, recording, event.start_sample / rate, event.stop_sample / rate
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def change(folder, *statements):
@@ -329,14 +318,6 @@ def test_events_are_asked_without_torch_and_a_file_says_that_it_needs_it(learned
     file = tmp_path / "a.wav"
     soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, 32_000), 32_000)
     code = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, NoTorch())
 from oscine.cli import run
 workspace, file, folder = sys.argv[1:]
 for out in ("a.csv", "a.txt", "a.html"):
@@ -346,7 +327,7 @@ oscine.similar(np.ones(oscine.Workspace(workspace).vectors()[0].shape[1]), works
 assert run(["similar", file, "-w", workspace]) == 1
 """
     ran = subprocess.run(
-        [sys.executable, "-c", code, learned, file, tmp_path],
+        [sys.executable, "-c", tiny.WITHOUT_TORCH + code, learned, file, tmp_path],
         capture_output=True,
         text=True,
         check=False,

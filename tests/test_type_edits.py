@@ -34,7 +34,6 @@ from oscine import steps
 from oscine.atlas import projection
 from oscine.atlas.editing import SHARED, edited_types
 from oscine.atlas.projection import Projection
-from oscine.cli import run
 from oscine.config import ClusterConfig, OscineConfig, ReadoutConfig, WrongArgument
 from oscine.embedding import individual
 from oscine.embedding.readout import READOUT
@@ -134,18 +133,6 @@ def grouped(tmp_path_factory):
 @pytest.fixture
 def workspace(tmp_path, grouped):
     return shutil.copytree(grouped, tmp_path / "crows.oscine")
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command line; give its exit code, standard output and standard error."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def dump(folder, *tables):

@@ -16,6 +16,18 @@ PICTURE = PictureConfig(n_mels=32, window_frames=64)
 MODEL = ModelConfig(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 TRAINING = TrainingConfig(batch_size=8, steps=12, checkpoint_every=4, learning_rate=3e-3)
 
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+"""
+"""Program text with which an interpreter that has PyTorch is one that has not."""
+
 SETTINGS = [
     "model.width=16",
     "model.depth=2",
