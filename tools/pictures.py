@@ -41,7 +41,7 @@ LARGE = 140_000
 
 def main() -> None:
     """Go through the tutorial, then take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("build/tutorial"))
     work = parser.parse_args().work.resolve()
     work.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from textwrap import dedent
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tomli_w
@@ -63,28 +64,27 @@ def settings() -> str:
         """# Settings
 
 Those of a workspace are in its `oscine.toml`; `--set section.name=value` changes one, with values
-as TOML writes them. Columns after the default are the presets that differ from it
-([which is for whom](../presets.md)). Those of a join are beside each log in the workspace
+as TOML writes them. Where a preset sets another value than the default, it is named
+([which is for whom](../presets.md)). Those of a join lie beside the logs in the workspace
 ([joining](../joining.md)).
 """
     ]
     for section in fields(OscineConfig):
         kind, names = PRESETS.get(section.name, (None, ()))
-        columns = {"default": default}
-        columns |= {name: with_preset(default, name, kind) for name in names if kind}
-        values = {title: getattr(one, section.name) for title, one in columns.items()}
-        parts.append(f"## {section.name}\n\n{_table(f'{section.name}.', values)}")
+        others = {name: with_preset(default, name, kind) for name in names if kind}
+        presets = {name: getattr(one, section.name) for name, one in others.items()}
+        table = _table(f"{section.name}.", getattr(default, section.name), presets)
+        parts.append(f"## {section.name}\n\n{table}")
     parts.append(
         "## A join: analysis.toml\n\n"
         "For `oscine join --set`; kept for all logs of the workspace.\n\n"
-        + _table("", {"default": AnalysisConfig()})
+        + _table("", AnalysisConfig())
         + "\n"
-        + _table("join.", {"default": AnalysisConfig().join})
+        + _table("join.", AnalysisConfig().join)
     )
     parts.append(
         "## A log: join.toml\n\n"
-        "In the section `[log]`, for `oscine join --config`.\n\n"
-        + _table("", {"default": LogConfig()})
+        "In the section `[log]`, for `oscine join --config`.\n\n" + _table("", LogConfig())
     )
     return "\n".join(parts)
 
@@ -112,25 +112,28 @@ def python() -> str:
     return "\n".join(parts)
 
 
-def _table(prefix: str, columns: dict[str, Any]) -> str:
-    """Return the settings of one section as a table, with a column for each of its versions."""
-    kind = type(next(iter(columns.values())))
-    said = {one.arg_name: one.description or "" for one in _docstring(kind).params}
-    hints = get_type_hints(kind)
-    titles = ["setting", *columns, "unit", "what"]
-    rows = [titles, ["---"] * len(titles)]
-    for one in fields(kind):
+def _table(prefix: str, section: Any, presets: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return the settings of a section as a table; `presets` are the same section of each."""
+    said = {one.arg_name: one.description or "" for one in _docstring(type(section)).params}
+    hints = get_type_hints(type(section))
+    default = to_mapping(section)
+    lines = ["| setting | default | unit | what |", "| --- | --- | --- | --- |"]
+    for one in fields(section):
         if is_dataclass(hints[one.name]):
             continue
-        values = [_toml(to_mapping(each)[one.name]) for each in columns.values()]
-        shown = [values[0], *(value if value != values[0] else "" for value in values[1:])]
-        what = _plain(" ".join(said.get(one.name, "").split()))
+        what = [_plain(" ".join(said.get(one.name, "").split()))]
         if get_origin(hints[one.name]) is Literal:
-            what += f" One of {', '.join(_toml(each) for each in get_args(hints[one.name]))}."
+            what.append(f"One of {', '.join(_toml(each) for each in get_args(hints[one.name]))}.")
+        set_by = {name: to_mapping(each)[one.name] for name, each in presets.items()}
+        differ = [
+            f"{name} {_toml(value)}" for name, value in set_by.items() if value != default[one.name]
+        ]
+        if differ:
+            what.append(f"({', '.join(differ)})")
         unit = UNITS.get(one.name, UNITS.get(one.name.rpartition("_")[2], ""))
-        rows.append([f"`{prefix}{one.name}`", *shown, unit, what])
-    lines = [" | ".join(row) for row in rows]
-    return _plain(inspect.getdoc(kind) or "") + "\n\n" + "".join(f"| {one} |\n" for one in lines)
+        name, value = f"`{prefix}{one.name}`", _toml(default[one.name])
+        lines.append(f"| {name} | {value} | {unit} | {' '.join(what)} |")
+    return _plain(inspect.getdoc(section) or "") + "\n\n" + "\n".join(lines) + "\n"
 
 
 def _toml(value: Any) -> str:
