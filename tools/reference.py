@@ -94,7 +94,7 @@ def python() -> str:
     public = [getattr(oscine, name) for name in oscine.__all__ if name != "__version__"]
     functions = [one for one in public if inspect.isfunction(one)]
     classes = [one for one in public if inspect.isclass(one)]
-    named = [getattr(steps, name) for name in sorted(steps.__all__)]
+    named: list[Any] = [getattr(steps, name) for name in sorted(steps.__all__)]
     reports = [one for one in named if is_dataclass(one)]
     parts = [
         """# Python
