@@ -2,7 +2,7 @@
 
 Four contestants share an encoder, windows, masks (75 % hidden), optimiser and batch:
 
-- ours, with the decoder that belongs to the encoder (96 wide x 2 blocks; 256 x 4 for 384 x 12), in
+- ours, with the decoder that belongs to the encoder (64 wide x 1 block; 256 x 4 for 384 x 12), in
   the type that `oscine pretrain` would take: bfloat16 where the device multiplies it faster;
 - an AudioMAE-shaped one: a decoder of 16 blocks x 512 with 16 heads (Huang et al. 2022,
   arXiv:2207.06405), with plain attention over all patches in place of shifted windows;

@@ -183,7 +183,7 @@ def planned(arguments: argparse.Namespace) -> list[Job]:
 def shape_of(arm: Arm) -> str:
     """Return what stands for all that an encoder's output depends on before training."""
     run = arm.run(0)
-    model = replace(run.model, decoder_width=96, decoder_depth=2, decoder_heads=3)
+    model = replace(run.model, decoder_width=64, decoder_depth=1, decoder_heads=2)
     return fingerprint(run.picture, model)
 
 

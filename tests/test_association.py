@@ -375,7 +375,31 @@ def test_the_rate_ratio_is_the_maximum_of_the_conditional_likelihood():
     assert one == pytest.approx((30 / 20) / (0.2 / 0.8))
 
 
-def test_the_correction_keeps_the_ratio_finite_and_the_interval_around_it():
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.floats(0.01, 0.97)), min_size=1, max_size=6),
+    st.floats(0, 1),
+    st.floats(0.1, 20),
+)
+def test_the_ratio_is_on_the_side_of_1_that_the_calls_are_on_and_nearer(strata, part, dispersion):
+    n, share = np.array(strata, dtype=float).T
+    together = np.floor(part * n.sum())
+    drawn = ratios.rate_ratio(n, share, together, dispersion)
+    plain = ratios.rate_ratio(n, share, together, 0.0)
+    assert min(1.0, plain) - 1e-6 <= drawn <= max(1.0, plain) + 1e-6
+    assert 0 < drawn < np.inf
+    if together == n @ share:
+        assert drawn == pytest.approx(1)
+
+
+def test_being_drawn_towards_1_weighs_one_call():
+    # Half of the time, in one stratum: as half a call more with the behaviour, and half without.
+    ratio = ratios.rate_ratio(np.array([9.0]), np.array([0.5]), 8.0, 1.0)
+    assert ratio == pytest.approx(8.5 / 1.5)
+    none = ratios.rate_ratio(np.array([30.0]), np.array([0.04]), 0.0, 2.4)
+    assert 0.2 < none < 1  # none of 1.2 expected is fewer, however few that is
+
+
+def test_the_ratio_stays_finite_and_the_interval_around_it():
     n, share = np.array([12.0, 9.0]), np.array([0.3, 0.5])
     for together in (0.0, 1.0, 10.0, 20.0, 21.0):
         for dispersion in (0.7, 3.0):

@@ -136,6 +136,46 @@ def test_status_tells_when_the_sound_types_are_others_than_those_that_were_joine
     assert steps.status(workspace).stages["join"] == "stale"
     steps.join(workspace)
     assert steps.status(workspace).stages["join"] == "done"
+    steps.name_sound_type(workspace, 0, "low caw")  # the page calls it by its number still
+    assert steps.status(workspace).stages["join"] == "stale"
+
+
+@pytest.mark.parametrize("at", ["kept.keep", "analysis.analyse", "page.write_join"])
+def test_a_join_that_was_broken_off_is_not_said_to_be_done(workspace, joined, log, monkeypatch, at):
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[:10]) + "\n")
+
+    def broken(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken_there:
+        broken_there.setattr(f"oscine.behaviour.{at}", broken)
+        with pytest.raises(KeyboardInterrupt):
+            steps.join(workspace, log)
+    assert steps.status(workspace).stages["join"] == "begun"
+    assert [one.rows for one in steps.join(workspace, log).logs] == [9]
+    assert steps.status(workspace).stages["join"] == "done"
+
+
+def test_what_cannot_be_joined_changes_nothing(workspace, joined, log, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("what,when\n1,2\n")
+    before = reports(workspace)
+    for about in ({"log": bad, "forget": "seen"}, {"log": log, "forget": "nobody"}):
+        with pytest.raises(WrongArgument):
+            steps.join(workspace, **about, recorded=None)
+    assert steps.status(workspace).stages["join"] == "done"
+    assert [one.name for one in steps.join(workspace).logs] == ["seen"]
+    assert reports(workspace) == before
+
+
+def test_with_the_last_log_the_reports_go(workspace, joined, capsys):
+    arguments = ["join", "--forget", "seen", "-w", str(workspace)]
+    assert run(arguments) == 0
+    assert "No log is left" in capsys.readouterr().out
+    assert not list((workspace / "reports").glob("join*"))
+    assert "join" not in steps.status(workspace).stages
+    assert run(arguments) == 2
 
 
 def test_the_report_can_be_made_again_with_the_same_bytes(workspace, joined):
@@ -166,10 +206,11 @@ def test_a_log_of_the_same_name_is_replaced_and_can_be_forgotten(workspace, join
         steps.join(workspace, forget="seen")
 
 
-def test_a_log_that_was_not_kept_whole_is_not_there(workspace, joined):
+def test_a_log_that_was_not_kept_whole_is_not_there(workspace, joined, log):
     (workspace / "behaviour" / "seen" / "join.toml").unlink()
-    with pytest.raises(WrongArgument, match="no log was joined yet"):
-        steps.join(workspace)
+    (said,) = steps.join(workspace).notes
+    assert "seen was not kept whole" in said
+    assert [one.name for one in steps.join(workspace, log).logs] == ["seen"]
 
 
 def test_an_offset_moves_the_log_and_is_said(workspace, joined, log):
@@ -227,11 +268,13 @@ def test_names_are_kept_as_they_are_read(workspace):
     assert steps.name_sound_type(workspace, 0, "").names == {1: "click"}
 
 
-def test_a_merge_makes_the_join_and_its_page_stale_and_a_name_does_not(workspace, joined):
+def test_a_merge_or_a_name_makes_the_join_stale_until_it_is_joined_again(workspace, joined):
     def state():
         return steps.status(workspace).stages["join"]
 
     steps.name_sound_type(workspace, 0, "low <i>caw</i>")
+    assert state() == "stale"
+    steps.join(workspace)
     assert state() == "done"
     before = steps.merge_sound_types(workspace, [0, 2]).sizes
     assert state() == "stale"

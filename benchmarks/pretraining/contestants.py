@@ -44,7 +44,7 @@ SIZES = {
         decoder_heads=8,
     ),
 }
-"""Our models by their encoders: a decoder of 96 x 2, for the large one 256 x 4."""
+"""Our models by their encoders: a decoder of 64 x 1, for the large one 256 x 4."""
 DEFAULT = "128x4"
 OURS = "ours"
 WAITING = "waiting for windows"

@@ -1598,6 +1598,8 @@ def _print_joined(report: JoinReport) -> None:
         print("How the log was read (join.toml in the workspace has it all):")
         _print_first([f"  {sentence}" for sentence in report.guessed])
         print()
+    if not report.logs:
+        return print("\n".join([report.verdict, *report.notes]))
     for one in report.logs:
         print(
             f"{one.name}: {one.rows:,} rows, {one.points:,} points and {one.states:,} states in "

@@ -174,11 +174,11 @@ class ModelConfig:
     """Blocks of the encoder: its layers."""
     heads: int = 4
     """Attention heads of a block; they divide the width."""
-    decoder_width: int = 96
+    decoder_width: int = 64
     """The same of the decoder, which draws what is hidden and is thrown away."""
-    decoder_depth: int = 2
+    decoder_depth: int = 1
     """Blocks of the decoder."""
-    decoder_heads: int = 3
+    decoder_heads: int = 2
     """Attention heads of the decoder."""
     mlp_ratio: float = 4.0
     """Hidden values of the network in a block, per value of the width."""

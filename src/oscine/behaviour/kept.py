@@ -195,20 +195,30 @@ def kept_logs(folder: Path) -> list[KeptLog]:
     return found
 
 
-def forget(folder: Path, name: str) -> None:
-    """Remove a log.
+def broken_off(folder: Path) -> list[str]:
+    """Return the names of logs that were not written whole."""
+    return sorted(one.name for one in folder.glob("*/") if not (one / ABOUT).exists())
+
+
+def check_kept(folder: Path, name: str) -> None:
+    """See that there is a log of a name.
 
     Raises
     ------
     WrongArgument
-        There is none of this name.
+        There is none.
     """
-    home = folder / check_name(name)
-    if not (home / ABOUT).exists():
+    if not (folder / check_name(name) / ABOUT).exists():
         known = ", ".join(sorted(one.parent.name for one in folder.glob(f"*/{ABOUT}"))) or "none"
         raise WrongArgument(f"no log {name!r} was joined; there are: {known}")
-    (home / ABOUT).unlink()
-    shutil.rmtree(home)
+
+
+def forget(folder: Path, name: str) -> None:
+    """Remove a log, or what is left of it."""
+    home = folder / check_name(name)
+    (home / ABOUT).unlink(missing_ok=True)
+    if home.exists():
+        shutil.rmtree(home)
 
 
 def analysis(folder: Path) -> AnalysisConfig:

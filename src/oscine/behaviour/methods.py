@@ -28,8 +28,9 @@ from oscine.behaviour.words import (
 REFERENCES = {
     "Benjamini & Hochberg 1995": "Benjamini Y, Hochberg Y (1995) Controlling the false discovery "
     "rate. J. R. Stat. Soc. B 57: 289–300.",
-    "Firth 1993": "Firth D (1993) Bias reduction of maximum likelihood estimates. Biometrika 80: "
-    "27–38.",
+    "Greenland & Mansournia 2015": "Greenland S, Mansournia MA (2015) Penalization, bias "
+    "reduction, and default priors in logistic and related categorical and survival regressions. "
+    "Stat. Med. 34: 3133–3143.",
     "Harris 2020": "Harris KD (2020) Nonsense correlations in neuroscience. bioRxiv "
     "2020.11.29.402719.",
     "Lotwick & Silverman 1982": "Lotwick HW, Silverman BW (1982) Methods for analysing spatial "
@@ -220,9 +221,10 @@ def _by_time(evidence: Evidence) -> str:
     return (
         "For each sound type and behaviour, the rate of calls during the behaviour was compared "
         "with the rate at other times. The rate ratio was estimated by maximum likelihood "
-        "conditional on the calls of each session, with Firth's correction (Firth 1993), and given "
-        "a 95 % score interval whose dispersion came from the permutations and from how sessions "
-        f"differed. Two-sided p-values came from {association.n_permutations:,} permutations, in "
+        "conditional on the calls of each session, drawn towards 1 by the weight of one "
+        "independent call (Greenland & Mansournia 2015), and given a 95 % score interval whose "
+        "dispersion came from the permutations and from how sessions differed. Two-sided p-values "
+        f"came from {association.n_permutations:,} permutations, in "
         "which all calls of a session were shifted together along the time that was observed, by "
         "a time drawn at random and over the end to the beginning, while behaviours stayed "
         "(circular shifts, Lotwick & Silverman 1982); so neither bouts nor individuals counted as "

@@ -62,9 +62,11 @@ def shares(share: Floats, log_ratio: float) -> Floats:
 def rate_ratio(n_calls: Floats, share: Floats, together: float, dispersion: float) -> float:
     """Estimate how many times as frequent calls are during a behaviour as at other times.
 
-    The maximum of the likelihood conditional on the calls of each stratum, with Firth's correction
-    (1993, doi:10.1093/biomet/80.1.27) for as many independent calls as the dispersion leaves; so it
-    is finite where all calls or none are during the behaviour.
+    The maximum of the likelihood conditional on the calls of each stratum, drawn towards 1 by the
+    weight of a single independent call, as the dispersion counts them (Greenland and Mansournia
+    2015, doi:10.1002/sim.6537: the log-F(1, 1) penalty); so it is finite where all calls or none
+    are during the behaviour, and never on the other side of 1 than the calls are. (Firth's
+    correction, which draws towards a behaviour that takes half of the time, is at times.)
 
     Parameters
     ----------
@@ -80,10 +82,8 @@ def rate_ratio(n_calls: Floats, share: Floats, together: float, dispersion: floa
     """
 
     def score(log_ratio: float) -> float:
-        chance = shares(share, log_ratio)
-        information = n_calls * chance * (1 - chance)
-        skew = information @ (1 - 2 * chance) / information.sum()
-        return float(together - n_calls @ chance + dispersion / 2 * skew)
+        excess = together - n_calls @ shares(share, log_ratio)
+        return float(excess + dispersion * (0.5 - special.expit(log_ratio)))
 
     return float(np.exp(_root(score)))
 

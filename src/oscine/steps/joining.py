@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from oscine.atlas.pictures import Box, PageExemplar
     from oscine.behaviour.analysis import Analysed
     from oscine.behaviour.kept import AnalysisConfig, KeptLog
+    from oscine.behaviour.recorded import Recorded
     from oscine.behaviour.tables import Problem
     from oscine.behaviour.words import Evidence
 
@@ -43,6 +44,10 @@ COUNTERPARTS, OBSERVED, PAIRS, COLUMNS = (
 )
 EFFORT, CONTEXTS, ALIKE = "join_effort.csv", "join_contexts.csv", "join_neighbours.csv"
 BEHAVIOURS = "join_behaviours.csv"
+REPORTS = (
+    *(PAGE, FACTS, TABLE, COUNTERPARTS, OBSERVED, PAIRS, COLUMNS),
+    *(EFFORT, CONTEXTS, ALIKE, BEHAVIOURS),
+)
 NEIGHBOURS = 10
 """Most alike calls that a call is compared with."""
 MOST_EXEMPLARS = 12
@@ -125,24 +130,24 @@ class JoinReport:
     """
 
     workspace: str
-    logs: list[JoinedLog]
-    calls: int
-    observed: int
-    unobserved: int
-    without_time: int
-    sessions: int
-    hours: float
-    tested: int
-    found: int
+    logs: list[JoinedLog] = field(default_factory=list)
+    calls: int = 0
+    observed: int = 0
+    unobserved: int = 0
+    without_time: int = 0
+    sessions: int = 0
+    hours: float = 0.0
+    tested: int = 0
+    found: int = 0
     verdict: str
-    findings: list[str]
-    limits: list[str]
-    clocks: list[str]
-    guessed: list[str]
-    problems: list[Problem]
-    notes: list[str]
-    report: str
-    table: str
+    findings: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+    clocks: list[str] = field(default_factory=list)
+    guessed: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    report: str = ""
+    table: str = ""
 
 
 def join(
@@ -181,7 +186,7 @@ def join(
     settings : iterable of str
         Of the analysis, such as ``permutations=999`` or ``join.tolerance_ms=300``; they are kept.
     forget : str
-        Name of a log to remove.
+        Name of a log to remove; with the last one the reports go.
     progress : callable, optional
 
     Returns
@@ -197,6 +202,7 @@ def join(
     """
     from oscine.behaviour import kept
     from oscine.behaviour.analysis import analyse
+    from oscine.behaviour.recorded import read_recorded
 
     if log is None and (name or config or declared or effort or clock):
         raise WrongArgument("name the log that this is said of, or give --report alone")
@@ -208,28 +214,46 @@ def join(
         except ValueError as error:
             raise WrongArgument(str(error)) from error
         zone = str((declared or {}).get("timezone", "")) or known.clock.timezone
-        if forget:
-            kept.forget(home, forget)
-        if recorded is not None:
-            _keep_recorded(home, recorded, zone)
-        guessed: list[str] = []
+        before = catalogue.stage("join")
+        is_broken_off = before is not None and not before.finished
+        if forget and not is_broken_off:
+            kept.check_kept(home, forget)
+        told = None if recorded is None else read_recorded(recorded, zone)
+        fresh = None
         if log is not None:
             fresh = _read(log, name, config, declared or {}, effort, known.clock.timezone, clock)
-            guessed = list(fresh.log.guessed)
-            kept.keep(home, fresh)
-        logs = kept.kept_logs(home)
-        if not logs:
+        elif before is None:
             raise WrongArgument(
                 "no log was joined yet: give one, as in `oscine join behaviour.csv`"
             )
-        kept.keep_analysis(home, analysis)
-        recordings, notes = _recordings(catalogue, home)
+        recordings, notes = _recordings(catalogue, told or _kept_recorded(home))
         calls = _calls(catalogue, recordings)
-        if log is not None and clock is not None and clock.use_estimate:
-            logs = _with_estimate(home, logs, name or log.stem, calls, recordings, analysis)
+        if fresh is not None and clock is not None and clock.use_estimate:
+            fresh = _with_estimate(fresh, calls, recordings, analysis)
+        # All that was asked for can be done: from here on the reports are not those of the logs.
+        catalogue.set_stage("join", Stage(fingerprint="", finished=False, facts={}))
+        kept.keep_analysis(home, analysis)
+        if forget:
+            kept.forget(home, forget)
+        if told is not None:
+            _keep_recorded(home, told)
+        if fresh is not None:
+            kept.keep(home, fresh)
+        logs = kept.kept_logs(home)
+        notes += [
+            f"The log {name} was not kept whole, for a run was broken off: join it again."
+            for name in kept.broken_off(home)
+        ]
+        if not logs:
+            for file in REPORTS:
+                (workspace.reports / file).unlink(missing_ok=True)
+            catalogue.drop_stage("join")
+            verdict = "No log is left, and with the last one the reports of the join were removed."
+            return JoinReport(workspace=str(folder), verdict=verdict, notes=notes)
         nearest = partial(_nearest, workspace, catalogue, calls)
         tell = telling(progress, "join") or _silent
         found = analyse(logs, calls, recordings, analysis, tell, nearest)
+        guessed = [] if fresh is None else list(fresh.log.guessed)
         report = _written(workspace, catalogue, known, logs, found, analysis, guessed, notes)
         stage = Stage(fingerprint=join_fingerprint(catalogue), finished=True, facts={})
         catalogue.set_stage("join", stage)
@@ -299,21 +323,17 @@ def _read(
 
 
 def _with_estimate(
-    home: Path,
-    logs: list[KeptLog],
-    name: str,
-    calls: pl.DataFrame,
-    recordings: pl.DataFrame,
-    analysis: AnalysisConfig,
-) -> list[KeptLog]:
-    """Correct the clock of a log by what is told of it."""
+    fresh: KeptLog, calls: pl.DataFrame, recordings: pl.DataFrame, analysis: AnalysisConfig
+) -> KeptLog:
+    """Return a log with its clock corrected by what is told of it."""
     from oscine.behaviour.analysis import tell_clock
-    from oscine.behaviour.kept import ClockConfig, keep, kept_logs
+    from oscine.behaviour.kept import ClockConfig
 
-    fresh = next(kept for kept in logs if kept.log.name == name)
     told = tell_clock(fresh, calls, recordings, analysis.seed)
     if told.estimate is None:
-        raise WrongArgument(f"the clock of {name} cannot be corrected: {' '.join(told.page.said)}")
+        raise WrongArgument(
+            f"the clock of {fresh.log.name} cannot be corrected: {' '.join(told.page.said)}"
+        )
     corrected = ClockConfig(
         is_corrected=True,
         offset_ms=told.estimate.offset_ms,
@@ -321,22 +341,32 @@ def _with_estimate(
         at_ms=told.estimate.at_ms,
         uncertainty_ms=told.uncertainty_ms or 0.0,
     )
-    keep(home, replace(fresh, about=replace(fresh.about, clock=corrected)))
-    return kept_logs(home)
+    return replace(fresh, about=replace(fresh.about, clock=corrected))
 
 
-def _keep_recorded(home: Path, file: Path, timezone: str) -> None:
-    """Read when recordings were made, and keep it."""
-    from oscine.behaviour.recorded import read_recorded
-
-    told = read_recorded(file, timezone)
+def _keep_recorded(home: Path, told: Recorded) -> None:
+    """Keep when recordings were made."""
     with NewFile(home / RECORDED) as path:
         told.recordings.write_parquet(path)
     with NewFile(home / RECORDED_SAID) as path:
         path.write_text(json.dumps(told.said, indent=1) + "\n", encoding="utf-8")
 
 
-def _recordings(catalogue: Catalogue, home: Path) -> tuple[pl.DataFrame, list[str]]:
+def _kept_recorded(home: Path) -> Recorded | None:
+    """Return when recordings were made, as it was told before."""
+    import polars as pl
+
+    from oscine.behaviour.recorded import Recorded
+
+    if not (home / RECORDED_SAID).exists():
+        return None
+    return Recorded(
+        recordings=pl.read_parquet(home / RECORDED),
+        said=tuple(json.loads((home / RECORDED_SAID).read_bytes())),
+    )
+
+
+def _recordings(catalogue: Catalogue, told: Recorded | None) -> tuple[pl.DataFrame, list[str]]:
     """Return all that was recorded, one row a file, and what is to be said of its times."""
     import polars as pl
 
@@ -356,9 +386,9 @@ def _recordings(catalogue: Catalogue, home: Path) -> tuple[pl.DataFrame, list[st
     ]
     recordings = pl.DataFrame(rows, schema=dict(RECORDINGS), orient="row")
     notes: list[str] = []
-    if (home / RECORDED).exists():
-        recordings, n_missing = applied(recordings, pl.read_parquet(home / RECORDED))
-        notes += json.loads((home / RECORDED_SAID).read_bytes())
+    if told is not None:
+        recordings, n_missing = applied(recordings, told.recordings)
+        notes += told.said
         if n_missing:
             notes.append(
                 f"{n_missing:,} rows of the table of recordings name none of the archive, or "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oscine.picture.indexing import Engine, Indexed
     from oscine.synth import SynthConfig, SynthReport
 from oscine.steps.comparing import NeighboursReport, neighbours_report
-from oscine.steps.naming import grouping_fingerprint, grouping_of
+from oscine.steps.naming import grouping_fingerprint, grouping_of, sound_type_names
 from oscine.steps.shared import (
     Progress,
     alarms_of,
@@ -282,10 +282,12 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
 
 
 def join_fingerprint(catalogue: Catalogue) -> str:
-    """Return what the join with logs rests on: sound types, and the clocks of the recordings."""
+    """Return what the join with logs rests on: sound types, their names, recorders' clocks."""
     archive = catalogue.stage("index")
     return fingerprint(
-        grouping_fingerprint(catalogue), archive.facts.get("clock") if archive else ""
+        grouping_fingerprint(catalogue),
+        sound_type_names(catalogue),
+        archive.facts.get("clock") if archive else "",
     )
 
 

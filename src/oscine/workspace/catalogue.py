@@ -829,6 +829,11 @@ class Catalogue(Database):
         with self._transaction():
             self._put_stage(name, stage)
 
+    def drop_stage(self, name: str) -> None:
+        """Note that nothing is left of a step."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM stages WHERE stage = ?", (name,))
+
     def set_sound_types(
         self,
         rows: Iterable[SoundTypeRow],
