@@ -4,6 +4,7 @@
 #   make demo ARCHIVE=~/recordings  the same with your own recordings
 #   make test                       linters, types, import rules, tests
 #   make bars                       slow tests and benchmarks
+#   make docs                       the manual, as pages for a browser
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ MINUTES ?= $(if $(ARCHIVE),8,2)
 WORKSPACE := $(if $(ARCHIVE),oscine-workspace,demo/forest.oscine)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bars lint format clean
+.PHONY: help install demo test bars docs lint format clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +56,11 @@ bars: $(INSTALLED)
 	$(BIN)/pytest -m slow
 	@for bar in benchmarks/*.py; do echo "$$bar"; $(BIN)/python "$$bar" --json || exit 1; done
 
+docs: $(INSTALLED)
+	$(BIN)/python tools/reference.py
+	$(BIN)/zensical build --strict
+	@echo "Open in a browser: $(CURDIR)/build/manual/index.html"
+
 clean:
-	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv demo build dist .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

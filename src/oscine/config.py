@@ -64,12 +64,19 @@ class PictureConfig:
     """How a waveform becomes a log-mel picture. The defaults are those of the tape."""
 
     sample_rate_hz: int = 32_000
+    """Rate to which every recording is resampled."""
     channels: Literal["mean", "first", "each"] = "mean"
+    """Of files with several: their mean, the first alone, or each as a recording of its own."""
     n_fft: int = 1024
+    """Samples that a frame looks at: more of them part pitches better, and blur in time."""
     hop_samples: int = 320
+    """Samples from one frame to the next."""
     n_mels: int = 128
+    """Mel bands."""
     low_hz: float = 50.0
+    """Lower edge of the lowest band."""
     high_hz: float = 16_000.0
+    """Upper edge of the highest band."""
     power_floor: float = 1e-10
     """Added to the power before the logarithm: one constant for every clip, everywhere."""
     min_duration_s: float = 0.16
@@ -122,14 +129,23 @@ class ActivityConfig:
     """When something stands out of the background. Levels are above the floor of each band."""
 
     floor_percentile: float = 20.0
+    """Percentile of the levels of a band around an instant that counts as its background."""
     floor_window_s: float = 30.0
+    """How long that "around" is."""
     on_db: float = 10.0
+    """How far the loudest instant of an event stands above the background, at least."""
     off_db: float = 5.0
+    """An event lasts while it stands so far above the background."""
     valley_db: float = 6.0
+    """A fall that parts two events."""
     drop_db: float = 15.0
+    """An event ends where it has fallen so far from its loudest instant: before its echo does."""
     min_gap_s: float = 0.08
+    """Shorter gaps are bridged: syllables of one call."""
     min_duration_s: float = 0.04
+    """Shorter events are left out."""
     max_duration_s: float = 4.0
+    """Longer events are cut where they are quietest."""
 
     def __post_init__(self) -> None:
         if not 0 < self.floor_percentile < 100:
@@ -149,14 +165,23 @@ class ModelConfig:
     """Sizes of the masked autoencoder."""
 
     patch_frames: int = 16
+    """Frames of a patch, the smallest piece that is hidden or seen."""
     patch_bands: int = 16
+    """Mel bands of a patch."""
     width: int = 128
+    """Values that describe a patch in the encoder, which is what is kept."""
     depth: int = 4
+    """Blocks of the encoder: its layers."""
     heads: int = 4
+    """Attention heads of a block; they divide the width."""
     decoder_width: int = 64
+    """The same of the decoder, which draws what is hidden and is thrown away."""
     decoder_depth: int = 1
+    """Blocks of the decoder."""
     decoder_heads: int = 2
+    """Attention heads of the decoder."""
     mlp_ratio: float = 4.0
+    """Hidden values of the network in a block, per value of the width."""
 
     def __post_init__(self) -> None:
         for name, width, heads in (
@@ -181,22 +206,34 @@ class TrainingConfig:
     steps: int = 0
     """0: as many as fit into ``minutes``, settled once by a short trial."""
     minutes: float = 8.0
+    """How long the run takes; not counted where steps are given."""
     mask_ratio: float = 0.75
+    """Share of the patches that are hidden."""
     mask_block_share: float = 0.5
     """Share of the samples whose masks are made of 2 x 2 blocks; the others' are random."""
     target: Literal["damped", "raw"] = "damped"
+    """What is drawn of a hidden patch: its values less their mean over their deviation, which is
+    damped so that silence stays silence; or the values as they are."""
     target_damping: float = 0.1
     """Deviation, in corpus deviations, below which a patch's own deviation stops counting."""
     active_share: float = 0.7
+    """Share of the windows that are drawn around events; the others lie anywhere."""
     gain_db: float = 6.0
+    """Windows are made louder or quieter by so much at most."""
     learning_rate: float = 1.5e-3
+    """At its highest, after the warm-up; from there it falls along a cosine."""
     weight_decay: float = 0.05
+    """How strongly weights are drawn to zero."""
     warmup_share: float = 0.05
+    """Share of the steps in which the learning rate rises."""
     gradient_clip: float = 1.0
+    """Longer gradients are cut to this length."""
     checkpoint_every: int = 200
+    """Steps from one checkpoint to the next."""
     compile: bool = False
     """Let torch compile the model first: a minute or more, and a C++ compiler on processors."""
     seed: int = 0
+    """Of weights, windows and masks."""
 
     def __post_init__(self) -> None:
         if not 0.3 <= self.mask_ratio <= 0.8:
@@ -233,12 +270,14 @@ class ReadoutConfig:
     block_dimensions: int = 48
     """Kept of each layer and frequency row in the first of the two PCAs."""
     dimensions: int = 0
-    """0: chosen."""
+    """Length of the vectors. 0: chosen."""
     shrinkage: float = -1.0
     """Added to each eigenvalue before whitening, in units of the mean eigenvalue kept. Negative:
     chosen."""
     max_fit: int = 20_000
+    """Most intervals that it is fitted on."""
     seed: int = 0
+    """Of what is drawn by chance."""
 
     def __post_init__(self) -> None:
         if min(self.dimensions, self.activity_sharpness) < 0:
@@ -283,6 +322,7 @@ class ClusterConfig:
     max_fit: int = 50_000
     """Most events that density and map are fitted on."""
     n_exemplars: int = 6
+    """Typical events that are shown of each sound type."""
     seed: int = 0
     """Of the map; the sound types need none."""
 

@@ -30,15 +30,18 @@ class LogConfig:
     sheet: str = ""
     """Of a spreadsheet; empty for the first."""
     separator: str = ""
+    """Between the columns of a text file; empty to find it."""
     encoding: str = ""
+    """Of a text file, such as latin-1; empty to find it."""
     header_line: int = 0
     """Line that holds the names of the columns; 0 to find it."""
 
     time: tuple[str, ...] = ()
     """The column that says when, or two: date and time of day."""
     start: tuple[str, ...] = ()
-    """Of states, instead of ``time``."""
+    """Of states, instead of ``time``: the column, or two, of when they start."""
     stop: tuple[str, ...] = ()
+    """The same of when they stop."""
     date_format: str = ""
     """The order of day, month and year (``day.month.year``), or what numbers count: ``excel days``,
     ``seconds since 1970``, ``milliseconds since 1970``, and ``seconds`` or ``milliseconds`` from
@@ -52,8 +55,9 @@ class LogConfig:
     """When seconds begin to count, as 2024-04-25T12:58:00+01:00; of exports of BORIS and its like
     also a table with the columns media and start."""
     earliest_year: int = 1990
+    """Times before it are slips."""
     latest_year: int = 0
-    """Times outside these years are slips. 0: the year after this one."""
+    """Times after it are slips. 0: the year after this one."""
 
     behaviour: str = ""
     """The column that names what was seen (``table``)."""
@@ -62,10 +66,13 @@ class LogConfig:
     status: str = ""
     """The column that says START and STOP."""
     subject: str = ""
+    """The column that says who was seen."""
     site: str = ""
+    """The column that says where; as recorders name their sites."""
     session: str = ""
-    """Empty: a day at a site."""
+    """The column that tells sessions apart; empty: a day at a site is one."""
     count: str = ""
+    """The column of how many were seen."""
     marker: str = ""
     """The column that names a recording which was made of what was seen."""
     modifiers: bool = False
@@ -78,8 +85,10 @@ class LogConfig:
     effort_date_format: str = ""
     """The order of day, month and year in it."""
     effort_start: tuple[str, ...] = ()
-    """Columns of the log that say it; of times of day, with the date of the row."""
+    """Columns of the log that say when somebody began to watch; of times of day, with the date of
+    the row."""
     effort_stop: tuple[str, ...] = ()
+    """The same of when he stopped."""
     tolerance_ms: int = 500
     """A session of one row is taken to have lasted this long before and after it."""
 

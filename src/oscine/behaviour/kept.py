@@ -58,7 +58,9 @@ class AnalysisConfig:
     permutations: int = 0
     """0: as many as one pair among all needs to be found."""
     false_discovery_rate: float = 0.05
+    """Share of false ones among the pairs that are called found."""
     seed: int = 0
+    """Of the permutations."""
 
     def __post_init__(self) -> None:
         if self.permutations < 0:
