@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oscine.behaviour.join import JoinConfig, join
@@ -554,6 +554,7 @@ def test_a_recording_that_goes_by_two_keys_belongs_to_the_longer():
     st.lists(st.text("1a_", min_size=1, max_size=4), unique=True, max_size=6),
     st.lists(st.text("1a_", min_size=1, max_size=5), unique=True, max_size=6),
 )
+@example(["1", "1_"], ["1_", "1__"])
 def test_keys_are_matched_as_the_rule_has_it(keys, stems):
     def goes_by(stem, key):
         return stem == key or (stem.startswith(key) and not stem[len(key)].isalnum())

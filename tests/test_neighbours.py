@@ -732,7 +732,7 @@ def test_neighbours_of_a_workspace_come_with_what_is_present(workspace):
 
 def test_a_readout_fitted_again_makes_other_vectors(workspace):
     with workspace.catalogue() as catalogue:
-        _, first = comparing._event_vectors(workspace, catalogue)
+        _, first = comparing.event_vectors(workspace, catalogue)
         (workspace.embeddings() / READOUT).write_bytes(b"another readout")
-        _, second = comparing._event_vectors(workspace, catalogue)
+        _, second = comparing.event_vectors(workspace, catalogue)
     assert first != second

@@ -91,11 +91,12 @@ def match_keys(keys: Iterable[str], paths: Sequence[str]) -> Matches:
         hits[key] = [number for number, n in zip(exact, shared, strict=True) if n == max(shared)]
     claimed = {number for numbers in hits.values() for number in numbers}
     stems = sorted((_stem(place[-1]), number) for number, place in enumerate(places))
-    open_keys = [key for key in folded if not hits[key] and folded[key][-1]]
-    for key in sorted(open_keys, key=lambda key: -len(folded[key][-1])):
+    named = [key for key in folded if folded[key][-1]]
+    for key in sorted(named, key=lambda key: -len(folded[key][-1])):
         begun = _begun(_MEDIA.sub("", folded[key][-1]), stems)
-        hits[key] = [number for number in begun if number not in claimed]
-        claimed.update(hits[key])
+        free = [number for number in begun if number not in claimed]
+        claimed.update(free)  # also where the key is a file's own name: no shorter one gets them
+        hits[key] = hits[key] or free
     return Matches(
         found={key: numbers[0] for key, numbers in hits.items() if len(numbers) == 1},
         ambiguous={key: tuple(numbers) for key, numbers in hits.items() if len(numbers) > 1},
