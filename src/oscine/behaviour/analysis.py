@@ -82,7 +82,7 @@ class Analysed:
     clocks : list of ToldClock
         One a log.
     problems : tuple of Problem
-        Of reading, of clocks and of the join.
+        Of the join, of clocks and of reading.
     """
 
     joined: Joined
@@ -173,9 +173,9 @@ def analyse(
         neighbourhood=neighbourhood,
         clocks=clocks,
         problems=(
-            *(problem for kept in logs for problem in kept.log.problems),
+            *joined.unmatched,  # first, for one of these may keep a whole log from being joined
             *(problem for told in clocks for problem in told.problems),
-            *joined.unmatched,
+            *(problem for kept in logs for problem in kept.log.problems),
         ),
     )
 
