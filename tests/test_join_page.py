@@ -282,7 +282,7 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
         ("12 calls could not be joined: their recordings", {"n_timeless": 12}, "less"),
         ("12 calls could not be joined: no log says anything", {"n_elsewhere": 12}, "less"),
         ("For 6 min (of 6.2 h) several recorders ran", {"pooled_hours": 0.1}, "less"),
-        ("For 6.2 h (of 6.2 h) several recorders ran", {"pooled_hours": 6.2}, "little"),
+        ("For all of 6.2 h several recorders ran", {"pooled_hours": 6.2}, "little"),
     ],
 )
 def test_little_to_go_by_is_said(part, changes, leaves):
@@ -1105,7 +1105,12 @@ def test_clocks_told_by_markers_come_to_words_and_page():
     fit = fit_clock(observer, recorder)
     names = [f"clap {n}" for n in range(10)]
     state, shown = clock_of_markers(
-        "crows", fit, observer, recorder, names, is_needed=True, is_applied=True
+        "crows",
+        fit,
+        observer,
+        recorder,
+        names,
+        is_needed=True,
     )
     assert state.offset_ms == pytest.approx(4200, abs=20)
     assert state.uncertainty_ms == fit.uncertainty_ms
@@ -1115,9 +1120,7 @@ def test_clocks_told_by_markers_come_to_words_and_page():
     assert (hours, name) == (pytest.approx(600_030 / HOUR_MS), "clap 1")
     assert off_ms == pytest.approx(30, abs=20)
     same = fit_clock(recorder, recorder)
-    state, _ = clock_of_markers(
-        "crows", same, recorder, recorder, names, is_needed=True, is_applied=False
-    )
+    state, _ = clock_of_markers("crows", same, recorder, recorder, names, is_needed=True)
     assert reason("agree to the second in 10 of 10 cases", clocks=[state]) == "less"
 
 
@@ -1125,7 +1128,7 @@ def test_a_clock_that_activity_does_not_tell_is_not_known():
     nothing = ActivityOffset(
         reason="flat", n_blocks=1, effort_h=1.0, max_lag_ms=600_000, n_permutations=199, seed=0
     )
-    state, shown = clock_of_activity("crows", nothing, is_needed=True, is_applied=False)
+    state, shown = clock_of_activity("crows", nothing, is_needed=True)
     assert shown.correlogram is None
     assert reason("how far the observer's clock stood", clocks=[state]) == "less"
     lags = np.arange(-2.0, 3.0) * 1000
@@ -1140,7 +1143,7 @@ def test_a_clock_that_activity_does_not_tell_is_not_known():
         heights=np.array([0.0, 0.1, 0.2, 7.0, 0.3]),
         height_by_chance=4.0,
     )
-    state, shown = clock_of_activity("crows", found, is_needed=True, is_applied=True)
+    state, shown = clock_of_activity("crows", found, is_needed=True)
     assert (state.offset_ms, state.uncertainty_ms) == (1000.0, 300.0)
     assert shown.correlogram.heights[3] == 7.0
 

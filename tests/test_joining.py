@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -286,8 +287,9 @@ def test_an_offset_moves_the_log_and_is_said(workspace, joined, log):
     assert moved.logs[0].states == joined.logs[0].states
 
 
-def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_path):
-    markers = tmp_path / "claps.csv"
+def claps(folder: Path) -> Path:
+    """Write five instants that the observer's clock showed 4 s ahead, good to 15 ms."""
+    markers = folder / "claps.csv"
     begin = datetime(2024, 5, 6, 5, 0, tzinfo=UTC)
     rows = ["observer,recorder"]
     for hours, error_ms in ((0, 10), (7, -15), (12, 5), (18, -5), (25, 12)):
@@ -295,6 +297,11 @@ def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_pa
         seen = at + timedelta(milliseconds=4000 + error_ms)
         rows.append(f"{seen:%Y-%m-%d %H:%M:%S.%f},{at:%Y-%m-%d %H:%M:%S.%f}")
     markers.write_text("\n".join(rows) + "\n")
+    return markers
+
+
+def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_path):
+    markers = claps(tmp_path)
     told = steps.join(workspace, log, clock=steps.ClockAsked(markers=markers), settings=FEW)
     about = workspace / "behaviour" / "seen" / "join.toml"
     assert not read_config(about, kept.AboutLog).clock.is_corrected  # never in silence
@@ -304,6 +311,29 @@ def test_markers_tell_the_clock_and_correct_it_when_asked(workspace, log, tmp_pa
     assert clock.is_corrected
     assert clock.offset_ms == pytest.approx(4001, abs=20)
     assert 0 < clock.uncertainty_ms < 100
+
+
+def test_what_was_declared_of_a_clock_is_held_against_what_markers_tell(workspace, log, tmp_path):
+    markers = claps(tmp_path)
+
+    def asked(offset_s: float) -> steps.JoinReport:
+        clock = steps.ClockAsked(offset_s=offset_s, uncertainty_s=0.2, markers=markers)
+        return steps.join(workspace, log, clock=clock, settings=FEW)
+
+    wrong = "corrected as if the observer's clock had stood 9 s ahead, but markers tell"
+    assert any(wrong in limit for limit in asked(9).limits)
+    right = asked(4)
+    assert not any("as if the observer's clock" in limit for limit in right.limits)
+    assert any("as declared: the observer's clock 4 s ahead (± 200 ms)" in s for s in right.clocks)
+    paper = json.loads((workspace / "reports" / "join.json").read_bytes())["methods"]
+    assert "was 4 s ahead of the recorder's (as declared; 95 % interval ± 200 ms" in paper
+
+
+def test_an_offset_that_is_declared_with_an_uncertainty_is_known(workspace, log):
+    said = steps.join(workspace, log, clock=steps.ClockAsked(uncertainty_s=0.3, offset_s=0)).limits
+    assert not any("clock" in limit for limit in said)
+    said = steps.join(workspace, log, clock=steps.ClockAsked(offset_s=0)).limits
+    assert any("has no interval" in limit for limit in said)
 
 
 def test_a_clock_of_which_nothing_is_known_is_not_corrected(workspace, log):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,7 @@ from oscine.behaviour.matching import marker_pairs, match_keys
 from oscine.behaviour.neighbourhood import Neighbourhood, agreement
 from oscine.behaviour.page import PageClock
 from oscine.behaviour.sessions import Whole
-from oscine.behaviour.showing import clock_of_activity, clock_of_markers
+from oscine.behaviour.showing import as_corrected, clock_of_activity, clock_of_markers
 from oscine.behaviour.tables import FILE, SITE, Problem
 from oscine.behaviour.words import ClockState, standing
 from oscine.sound.clock import offset_minutes_at
@@ -50,6 +51,7 @@ class ToldClock:
     page : PageClock
     estimate : Clock or None
         By markers, or by calls and behaviour; None where they tell nothing.
+    estimated_by : str
     uncertainty_ms : float or None
         Of the clock as it is used: half of the 95 % interval at its widest.
     problems : tuple of Problem
@@ -59,6 +61,7 @@ class ToldClock:
     state: ClockState
     page: PageClock
     estimate: Clock | None
+    estimated_by: Literal["markers", "activity"]
     uncertainty_ms: float | None
     problems: tuple[Problem, ...] = ()
 
@@ -262,6 +265,7 @@ def tell_clock(
     problems: tuple[Problem, ...] = ()
     told: tuple[ClockState, PageClock] | None = None
     estimate, uncertainty_ms = None, None
+    estimated_by: Literal["markers", "activity"] = "markers"
     if len(marks):
         observer, recorder = marks["observer_ms"].to_numpy(), marks["recorder_ms"].to_numpy()
         fit = fit_clock(observer, recorder, log_ms=_ends_ms(log.observations))
@@ -273,7 +277,6 @@ def tell_clock(
             recorder,
             names,
             is_needed=is_needed,
-            is_applied=declared.is_corrected,
         )
         estimate = None if fit.is_by_construction else fit.clock
         uncertainty_ms = fit.uncertainty_ms
@@ -284,9 +287,7 @@ def tell_clock(
     if is_needed and uncertainty_ms is None:
         calls, observations, effort = _at_one_place(calls, log.observations, log.effort)
         activity = offset_from_activity(calls, observations, effort, seed=seed)
-        state, page = clock_of_activity(
-            log.name, activity, is_needed=is_needed, is_applied=declared.is_corrected
-        )
+        state, page = clock_of_activity(log.name, activity, is_needed=is_needed)
         if told is None:
             told = state, page
         else:  # markers that cannot tell the interval are shown with what calls and behaviour say
@@ -299,7 +300,8 @@ def tell_clock(
                     correlogram=page.correlogram,
                 ),
             )
-        estimate = estimate or activity.clock
+        if estimate is None:
+            estimate, estimated_by = activity.clock, "activity"
         uncertainty_ms = activity.uncertainty_ms
     if told is None:
         state = ClockState(log=log.name, is_needed=False, source="none")
@@ -314,11 +316,13 @@ def tell_clock(
             )
         told = state, PageClock(log=log.name, said=[said])
     if declared.is_corrected:
-        uncertainty_ms = declared.uncertainty_ms or uncertainty_ms
+        told = as_corrected(*told, declared, estimate, estimated_by, _ends_ms(log.observations))
+        uncertainty_ms = told[0].uncertainty_ms
     return ToldClock(
         state=told[0],
         page=told[1],
         estimate=estimate,
+        estimated_by=estimated_by,
         uncertainty_ms=uncertainty_ms,
         problems=problems,
     )

@@ -347,7 +347,7 @@ class Disagreement:
     Attributes
     ----------
     row : int
-        Line of the log.
+        Line of the log; 0 for a marker of a table of its own.
     marker : str
     observer_ms, recorder_ms : int
     off_ms : float
@@ -368,8 +368,9 @@ class Disagreement:
         """Say it for the list of problems."""
         side = "late" if self.off_ms > 0 else "early"
         guess = f"; looks like {self.looks_like}" if self.looks_like else ""
+        where = f"row {self.row}, marker {self.marker}" if self.row else f"marker {self.marker}"
         return (
-            f"row {self.row}, marker {self.marker}: the log says {moment(self.observer_ms)}, the "
+            f"{where}: the log says {moment(self.observer_ms)}, the "
             f"recording {moment(self.recorder_ms)}: {length(self.off_ms)} too {side} by the other "
             f"markers{guess}"
         )

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -34,6 +35,8 @@ class ClockConfig:
     """How the observer's clock is corrected; nothing unless it is declared."""
 
     is_corrected: bool = False
+    source: Literal["declared", "markers", "activity"] = "declared"
+    """Who told: the user, or what Oscine reckoned from markers, or from calls and behaviour."""
     offset_ms: float = 0.0
     """What the observer's clock shows more than the recorder's, when it shows ``at_ms``."""
     drift_ppm: float = 0.0

@@ -229,7 +229,7 @@ def _clock(clock: ClockState) -> str:
         "declared": "as declared",
         "none": "",
     }[clock.source]
-    if clock.offset_ms is None or clock.is_by_construction:
+    if clock.offset_ms is None or (clock.is_by_construction and not clock.is_applied):
         return f"The observer's clock of {clock.log} could not be compared with the recorder's."
     side = "ahead of" if clock.offset_ms >= 0 else "behind"
     within = (

@@ -7,7 +7,7 @@ In come the results of this room's modules; out go the plain values of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC
 
 import numpy as np
@@ -16,17 +16,18 @@ from numpy.typing import ArrayLike
 
 from oscine.behaviour.activity_offset import ActivityOffset
 from oscine.behaviour.association import Association
-from oscine.behaviour.clocks import ClockFit
+from oscine.behaviour.clocks import Clock, ClockFit, length
 from oscine.behaviour.context import HOUR, Contexts
 from oscine.behaviour.drawings import PageSession
 from oscine.behaviour.join import Joined
+from oscine.behaviour.kept import ClockConfig
 from oscine.behaviour.log import Log
 from oscine.behaviour.neighbourhood import Neighbourhood
 from oscine.behaviour.page import Correlogram, PageClock, PageContext, PageLikeness, PageLog
 from oscine.behaviour.parts import FIRST_TO_LAST
 from oscine.behaviour.sessions import Session, Whole
 from oscine.behaviour.sites import folded
-from oscine.behaviour.words import ClockState, Evidence
+from oscine.behaviour.words import ClockSource, ClockState, Evidence, ahead_text
 from oscine.sound.clock import zone_of
 
 _HOUR_MS = 3_600_000
@@ -239,7 +240,6 @@ def clock_of_markers(
     markers: Sequence[str],
     *,
     is_needed: bool,
-    is_applied: bool,
 ) -> tuple[ClockState, PageClock]:
     """Say what markers told of a clock.
 
@@ -252,8 +252,6 @@ def clock_of_markers(
     markers : sequence of N str
     is_needed : bool
         Whether anything of the log was joined by time.
-    is_applied : bool
-        Whether the log was moved by it.
     """
     observer, recorder = np.asarray(observer_ms, np.int64), np.asarray(recorder_ms, np.int64)
     off_ms = observer - recorder - fit.clock.ahead_ms(observer)
@@ -265,7 +263,6 @@ def clock_of_markers(
         offset_ms=fit.middle.offset_ms,
         uncertainty_ms=fit.uncertainty_ms,
         drift_ppm=fit.drift_ppm,
-        is_applied=is_applied,
         is_by_construction=fit.is_by_construction,
         n_markers=fit.n_pairs,
         n_markers_used=fit.n_pairs - len(fit.left_out),
@@ -275,7 +272,7 @@ def clock_of_markers(
 
 
 def clock_of_activity(
-    log: str, found: ActivityOffset, *, is_needed: bool, is_applied: bool
+    log: str, found: ActivityOffset, *, is_needed: bool
 ) -> tuple[ClockState, PageClock]:
     """Say what calls and behaviour told of a clock; as :func:`clock_of_markers`."""
     state = ClockState(
@@ -284,7 +281,6 @@ def clock_of_activity(
         source="none" if found.offset is None else "activity",
         offset_ms=None if found.offset is None else found.offset.offset_ms,
         uncertainty_ms=found.uncertainty_ms,
-        is_applied=is_applied,
     )
     correlogram = None
     if len(found.lags_ms) and found.height_by_chance is not None and found.peak_ms is not None:
@@ -295,6 +291,53 @@ def clock_of_activity(
             peak_ms=found.peak_ms,
         )
     return state, PageClock(log=log, said=found.words(), correlogram=correlogram)
+
+
+def as_corrected(
+    told: ClockState,
+    page: PageClock,
+    declared: ClockConfig,
+    estimate: Clock | None,
+    estimated_by: ClockSource,
+    log_ms: tuple[int, int] | None,
+) -> tuple[ClockState, PageClock]:
+    """Say by what a log was corrected, beside what is told of its clock.
+
+    Parameters
+    ----------
+    told : ClockState
+    page : PageClock
+    declared : ClockConfig
+    estimate : Clock or None
+        What markers, or calls and behaviour, tell; None where they tell nothing.
+    estimated_by : str
+    log_ms : (int, int) or None
+        Where the log begins and ends; offsets are given and compared in the middle.
+    """
+    clock = declared.clock
+    if clock is None:
+        raise ValueError(f"the clock of {told.log} was not corrected")
+    middle_ms = clock.at_ms if log_ms is None else sum(log_ms) // 2
+    offset_ms = float(clock.ahead_ms(middle_ms))
+    uncertainty_ms = declared.uncertainty_ms or None
+    instead = None
+    if estimate is not None and abs(estimate.ahead_ms(middle_ms) - offset_ms) >= 1:
+        instead = replace(told, source=estimated_by, offset_ms=float(estimate.ahead_ms(middle_ms)))
+    state = replace(
+        told,
+        source=declared.source,
+        offset_ms=offset_ms,
+        uncertainty_ms=uncertainty_ms,
+        drift_ppm=clock.drift_ppm,
+        is_applied=True,
+        instead=instead,
+    )
+    whence = "as declared" if declared.source == "declared" else "as this tells"
+    surely = "" if uncertainty_ms is None else f" (± {length(uncertainty_ms)})"
+    said = (
+        f"Its times were corrected, {whence}: the observer's clock {ahead_text(offset_ms)}{surely}."
+    )
+    return state, replace(page, said=[*page.said, said])
 
 
 def _n_subjects(sessions: Iterable[Session]) -> int:

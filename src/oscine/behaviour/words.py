@@ -39,6 +39,9 @@ LARGE_RATIO = 3.0
 
 NONE = "–"
 
+ClockSource = Literal["markers", "activity", "declared", "none"]
+"""Where an offset is from."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClockState:
@@ -61,11 +64,14 @@ class ClockState:
         Whether the times agree to the second, as they do where one was written from the other.
     n_markers, n_markers_used : int
         Of all, those that the others do not contradict.
+    instead : ClockState or None
+        What markers, or calls and behaviour, tell of the clock, where it was corrected by something
+        else.
     """
 
     log: str
     is_needed: bool
-    source: Literal["markers", "activity", "declared", "none"]
+    source: ClockSource
     offset_ms: float | None = None
     uncertainty_ms: float | None = None
     drift_ppm: float = 0.0
@@ -73,6 +79,7 @@ class ClockState:
     is_by_construction: bool = False
     n_markers: int = 0
     n_markers_used: int = 0
+    instead: ClockState | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -386,9 +393,16 @@ def _no_calls(evidence: Evidence) -> str:
         return "The workspace holds no calls, so there is nothing to join."
     return (
         f"No call was heard while somebody watched; of all calls, {listed(whys)}. They are "
-        "unobserved, which is not the same as without behaviour. Look at the dates, the time zone "
-        "and the sites of the log."
+        f"unobserved, which is not the same as without behaviour. {_where_to_look(evidence)}"
     )
+
+
+def _where_to_look(evidence: Evidence) -> str:
+    if evidence.n_unobserved:
+        return "Look at the dates, the time zone and the sites of the log, and at --effort."
+    if evidence.n_elsewhere:
+        return "Look at the sites and at the names of recordings in the log."
+    return "Say when they were made (--recorded), or name recordings in the log."
 
 
 def _too_few(evidence: Evidence) -> list[Limit]:
@@ -446,21 +460,20 @@ def _effort(evidence: Evidence) -> list[Limit]:
     if evidence.guessed_hours > MOST_GUESSED * association.hours:
         found.append(
             _less(
-                f"Of {hours_text(evidence.guessed_hours)} (of {hours_text(association.hours)}) it "
-                "was not written down that somebody watched: they are taken to reach from the "
-                "first to the last row of each session. Where the observer watched longer and "
-                "wrote nothing, time without behaviour is missing. Give --effort."
+                f"For {_of_all(evidence.guessed_hours, association.hours)} it was not written down "
+                "that somebody watched: they are taken to reach from the first to the last row of "
+                "each session. Where the observer watched longer and wrote nothing, time without "
+                "behaviour is missing. Give --effort."
             )
         )
     if evidence.pooled_hours:
         leaves = _little if evidence.pooled_hours > MOST_POOLED * association.hours else _less
         found.append(
             leaves(
-                f"For {hours_text(evidence.pooled_hours)} (of {hours_text(association.hours)}) "
-                "several recorders ran at what counts as one place: a call that several heard "
-                "counts several times, and what one of them heard is held against what was seen "
-                "beside another. Tell their sites (oscine index --site-from), or join the "
-                "recordings of one."
+                f"For {_of_all(evidence.pooled_hours, association.hours)} several recorders ran at "
+                "what counts as one place: a call that several heard counts several times, and "
+                "what one of them heard is held against what was seen beside another. Tell their "
+                "sites (oscine index --site-from), or join the recordings of one."
             )
         )
     n_all = association.n_calls + evidence.n_unobserved
@@ -480,23 +493,43 @@ def _effort(evidence: Evidence) -> list[Limit]:
     return found
 
 
+_TELLING: Mapping[ClockSource, str] = {"markers": "markers", "activity": "calls and behaviour"}
+
+
+def _of_all(hours: float, of_hours: float) -> str:
+    """Say how many of the hours, so that no figure is said twice."""
+    part, whole = hours_text(hours), hours_text(of_hours)
+    return f"all of {whole}" if part == whole else f"{part} (of {whole})"
+
+
 def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
     found = []
-    offset_ms = None if clock.is_by_construction else clock.offset_ms
+    is_told = clock.is_applied or not clock.is_by_construction
+    offset_ms = clock.offset_ms if is_told else None
     if (
         clock.is_needed
         and not clock.is_applied
         and offset_ms is not None
         and abs(offset_ms) > max(clock.uncertainty_ms or 0.0, tolerance_ms)
     ):
-        tell = "markers" if clock.source == "markers" else "calls and behaviour"
         found.append(
             _little(
-                f"{clock.log}: the observer's clock stood {length(offset_ms)} "
-                f"{'ahead' if offset_ms > 0 else 'behind'}, as {tell} tell, and this was not "
-                "corrected. Join the log again with --correct-clock.",
+                f"{clock.log}: the observer's clock stood {ahead_text(offset_ms)}, as "
+                f"{_TELLING[clock.source]} tell, and this was not corrected. Join the log again "
+                "with --correct-clock.",
             )
         )
+    other = clock.instead
+    if other is not None and other.offset_ms is not None and offset_ms is not None:
+        known_ms = (clock.uncertainty_ms or 0.0) + (other.uncertainty_ms or 0.0)
+        if abs(offset_ms - other.offset_ms) > max(known_ms, tolerance_ms):
+            found.append(
+                _little(
+                    f"{clock.log}: its times were corrected as if the observer's clock had stood "
+                    f"{ahead_text(offset_ms)}, but {_TELLING[other.source]} tell that it stood "
+                    f"{ahead_text(other.offset_ms)}."
+                )
+            )
     if clock.is_by_construction:
         found.append(
             _less(
@@ -636,6 +669,11 @@ def offset_text(offset_ms: float) -> str:
     if not offset_ms:
         return "as joined"
     return f"{length(offset_ms)} {'later' if offset_ms > 0 else 'earlier'}"
+
+
+def ahead_text(offset_ms: float) -> str:
+    """Say where the observer's clock stands beside the recorder's."""
+    return f"{length(offset_ms)} {'ahead' if offset_ms >= 0 else 'behind'}"
 
 
 def listed(items: Sequence[str]) -> str:

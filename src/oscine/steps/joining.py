@@ -381,6 +381,7 @@ def _with_estimate(
         )
     corrected = ClockConfig(
         is_corrected=True,
+        source=told.estimated_by,
         offset_ms=told.estimate.offset_ms,
         drift_ppm=told.estimate.drift_ppm,
         at_ms=told.estimate.at_ms,
@@ -531,6 +532,8 @@ def _written(
     notes: list[str],
 ) -> JoinReport:
     """Write the page and the tables, and return what they say."""
+    import numpy as np
+
     from oscine.behaviour.methods import (
         context_text,
         methods_text,
@@ -572,7 +575,7 @@ def _written(
         also.append(neighbourhood_text(found.neighbourhood, NEIGHBOURS))
     methods = methods_text(evidence, pages, analysis.join, version=__version__, more=also)
     files = _write_tables(workspace, found, evidence)
-    exemplars, band_hz = _exemplars(workspace, catalogue, config, evidence)
+    exemplars = _exemplars(workspace, catalogue, config, evidence)
     page = JoinPage(
         title=f"What goes with what in {workspace.folder.name}",
         evidence=evidence,
@@ -588,7 +591,7 @@ def _written(
         else page_likenesses(found.neighbourhood, found.joined.sessions),
         neighbourhood_p=None if found.neighbourhood is None else found.neighbourhood.p,
         exemplars=exemplars,
-        band_hz=band_hz,
+        band_hz=np.array(config.picture.band_hz),
         files=files,
         notes=notes,
     )
@@ -741,11 +744,10 @@ def _table(rows: Sequence[Any]) -> pl.DataFrame:
 
 def _exemplars(
     workspace: Workspace, catalogue: Catalogue, config: OscineConfig, evidence: Evidence
-) -> tuple[dict[int, tuple[PageExemplar, Box | None]], np.ndarray]:
+) -> dict[int, tuple[PageExemplar, Box | None]]:
     """Return a sound of each type that something can be said of."""
     from oscine.atlas.pictures import Box
     from oscine.embedding.intervals import frame_intervals
-    from oscine.picture.mel import band_edges_hz
 
     types = list(dict.fromkeys(pair.sound_type for pair in evidence.found))[:MOST_EXEMPLARS]
     exemplars = sound_types(catalogue).exemplars
@@ -764,7 +766,7 @@ def _exemplars(
         )
         sound = pictured(interval, str(row.event_id), (row.low_hz, row.high_hz), tape, config)
         shown[number] = sound, box
-    return shown, band_edges_hz(config.picture)[1:-1]
+    return shown
 
 
 def _json(facts: Mapping[str, Any]) -> str:
