@@ -27,7 +27,7 @@ function draw(host, told) {
       el("section", {}, el("h3", {}, "What cannot be said"), limits.length ? list(limits) : hint("Nothing stands in the way."))),
     el("section", { className: "part" },
       el("h3", {}, "Sound types and behaviours"),
-      hint("How many times as often a sound was heard while a behaviour went on as when it did not; the line is the 90 % interval. Filled: stands out after all pairs were counted."),
+      hint("How many times as often a sound was heard while a behaviour went on as when it did not; the line is the 95 % interval. Filled: stands out after all pairs were counted."),
       tested.length ? table(tested) : hint("No pair has calls enough to be tested."),
       untested ? hint(`${count(untested, "pair")} had too few calls to be tested.`) : null),
     methods ? el("details", {}, el("summary", {}, "Methods, for a paper"), el("p", { className: "methods" }, methods)) : null,
