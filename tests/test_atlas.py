@@ -15,9 +15,11 @@ from PIL import Image
 from oscine.atlas.cluster import (
     NOISE,
     ClusterConfig,
+    _best_overlaps,
     central_rows,
     cluster_vectors,
     split_vectors,
+    stability,
     stratified_sample,
 )
 from oscine.atlas.page import (
@@ -92,6 +94,56 @@ def test_each_key_gets_the_same_type_in_any_order_of_rows(order, max_fit):
     assert [[keys[row] for row in group] for group in first.exemplars] == [
         [shuffled_keys[row] for row in group] for group in second.exemplars
     ]
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    order=st.permutations(range(sum(TYPE_SIZES) + N_SCATTERED)), max_fit=st.sampled_from([80, 999])
+)
+def test_types_that_all_recordings_hold_are_stable_in_any_order_of_rows(order, max_fit):
+    vectors, types = sounds_of_known_type()
+    keys, recordings = keys_and_recordings(len(types))
+    config = ClusterConfig(max_fit=max_fit)
+    stable = [
+        stability(*rows, cluster_vectors(*rows, config), config)
+        for rows in (
+            (vectors, keys, recordings),
+            (vectors[order], [keys[row] for row in order], [recordings[row] for row in order]),
+        )
+    ]
+    assert stable[0] == stable[1]
+    assert len(stable[0]) == len(TYPE_SIZES)
+    assert min(stable[0]) > 0.75
+
+
+def test_what_chance_groups_is_not_stable():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 16)).astype(np.float32)
+    rows = vectors, *keys_and_recordings(len(vectors), n_recordings=40)
+    found = cluster_vectors(*rows, CONFIG)
+    assert len(found.sizes) > 5
+    assert max(stability(*rows, found, CONFIG)) < 0.5
+
+
+def test_stability_is_not_told_of_two_recordings():
+    vectors, types = sounds_of_known_type()
+    keys, recordings = keys_and_recordings(len(types), n_recordings=2)
+    found = cluster_vectors(vectors, keys, recordings, CONFIG)
+    assert stability(vectors, keys, recordings, found, CONFIG) == (None,) * len(TYPE_SIZES)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 3), st.integers(-1, 4)), max_size=40),
+)
+def test_best_overlaps_are_those_of_sets(pairs):
+    labels, others = np.array(pairs, np.int32).reshape(-1, 2).T
+    for kind, found in enumerate(_best_overlaps(labels, others, 4).tolist()):
+        members = set(np.flatnonzero(labels == kind).tolist())
+        groups = [set(np.flatnonzero(others == one).tolist()) for one in range(5)]
+        if not members:
+            assert np.isnan(found)
+        else:
+            assert found == max(len(members & one) / len(members | one) for one in groups)
 
 
 def test_types_of_equal_size_are_numbered_by_their_smallest_key():

@@ -353,6 +353,16 @@ def test_a_merge_keeps_the_first_number_and_the_first_name(workspace):
     assert steps.undo_edit(workspace).names == {3: "rattle", 5: "caw"}
 
 
+def test_stability_is_of_types_as_they_were_found(workspace):
+    before = known(workspace).stability
+    assert set(before) == set(types_of(workspace))
+    assert all(0 <= one <= 1 for one in before.values())
+    steps.merge_sound_types(workspace, [4, 2])
+    assert known(workspace).stability == {n: before[n] for n in before if n not in (2, 4)}
+    steps.undo_edit(workspace)
+    assert known(workspace).stability == before
+
+
 def test_two_types_that_were_merged_fall_apart_again(workspace):
     before = types_of(workspace)
     steps.merge_sound_types(workspace, [4, 2])

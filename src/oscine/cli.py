@@ -38,6 +38,7 @@ SHOWN_CLASSES = 5
 SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
 SHOWN_NAMES = 6
+LOW_STABILITY = 0.5
 FULL = "the disk of the workspace is full: free some space, and run the same command again"
 DOING = {
     "index": "listening",
@@ -421,6 +422,7 @@ def cluster(
             ("sound types", f"{report.clusters:,}"),
             ("not grouped", f"{report.noise_share:.0%}"),
             ("largest", ", ".join(str(size) for size in report.sizes[:8]) or "-"),
+            *_stability(report.stability),
             ("report", written.report),
         ],
         report.notes,
@@ -1489,6 +1491,18 @@ def _print_edited(report: EditReport, as_json: bool) -> None:
     if report.is_done:
         rows.append(("report", "`oscine cluster` draws it anew"))
     _print_table(rows, report.notes)
+
+
+def _stability(found: list[float | None]) -> list[tuple[str, str]]:
+    """Sum up how surely sound types are found again."""
+    from statistics import median
+
+    known = [one for one in found if one is not None]
+    if not known:
+        return []
+    low = sum(one < LOW_STABILITY for one in known)
+    of = "" if len(known) == len(found) else f" (known of {len(known):,})"
+    return [("stability", f"median {median(known):.2f}; {low:,} below {LOW_STABILITY:g}{of}")]
 
 
 def _day_and_time(ms: int | None) -> str:

@@ -324,7 +324,8 @@ class ClusterConfig:
     n_exemplars: int = 6
     """Typical events that are shown of each sound type."""
     seed: int = 0
-    """Of the map; the sound types need none."""
+    """Of the map, and of the recordings without which stability is looked at; the sound types need
+    none."""
 
     def __post_init__(self) -> None:
         if min(self.n_dimensions, self.min_samples, self.n_exemplars) < 1 or self.max_fit < 2:

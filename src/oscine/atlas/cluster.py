@@ -34,6 +34,11 @@ REACH_PERCENTILE = 95.0
 LEAST_PART = 0.05
 HELD_BY_PARTS = 0.8
 
+N_WITHOUT = 5
+"""How often a third of the recordings is left out for the stability of sound types."""
+FEWEST_FOR_STABILITY = 3
+"""Recordings."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Clusters:
@@ -134,6 +139,73 @@ def cluster_vectors(
         n_fitted=len(fitted),
         note=_explain(len(order), len(fitted), smallest, enough),
     )
+
+
+def stability(
+    vectors: NDArray[np.float32],
+    keys: Sequence[str],
+    recordings: Sequence[str],
+    found: Clusters,
+    config: ClusterConfig,
+) -> tuple[float | None, ...]:
+    """Tell how surely each sound type would be found in other recordings of the same kind.
+
+    A third of the recordings is left out, the other events are grouped anew, and of each sound type
+    the overlap (Jaccard's index, among the events that are left) with the group most like it is
+    taken: the mean over several such draws. Hennig (2007, doi:10.1016/j.csda.2006.11.025) takes
+    0.75 and more for stable, and less than 0.5 for dissolved.
+
+    Parameters
+    ----------
+    vectors, keys, recordings, config
+        As of :func:`cluster_vectors`; ``config.seed`` draws the recordings.
+    found : Clusters
+        What it found. Only events that the density was fitted on are looked at.
+
+    Returns
+    -------
+    tuple of float or None
+        0 to 1, of each type; None where there are fewer than three recordings, and of a type whose
+        recordings were left out in every draw.
+    """
+    order = sort_by_key(keys)
+    names = [recordings[row] for row in order]
+    fitted = stratified_sample([keys[row] for row in order], names, config.max_fit)
+    directions = unit_rows(vectors[order, : config.n_dimensions])[fitted]
+    labels = found.labels[order][fitted]
+    recording = np.unique(np.array(names)[fitted], return_inverse=True)[1]
+    n_recordings, n_types = len(np.unique(recording)), len(found.sizes)
+    if n_recordings < FEWEST_FOR_STABILITY:
+        return (None,) * n_types
+    overlaps = np.full((N_WITHOUT, n_types), np.nan)
+    for draw in range(N_WITHOUT):
+        rng = np.random.default_rng((config.seed, draw))
+        left_out = rng.permutation(n_recordings)[: n_recordings // 3]
+        kept = np.flatnonzero(~np.isin(recording, left_out))
+        smallest = config.smallest_cluster(len(kept))
+        again = np.full(len(kept), NOISE, np.int32)
+        if len(kept) >= max(smallest, config.min_samples):
+            again = _fit_density(directions[kept], smallest, config.min_samples)[0]
+        overlaps[draw] = _best_overlaps(labels[kept], again, n_types)
+    n_known = (~np.isnan(overlaps)).sum(axis=0)
+    means = np.nansum(overlaps, axis=0) / np.maximum(n_known, 1)
+    return tuple(
+        float(mean) if n else None for mean, n in zip(means.tolist(), n_known.tolist(), strict=True)
+    )
+
+
+def _best_overlaps(
+    labels: NDArray[np.int32], others: NDArray[np.int32], n_types: int
+) -> NDArray[np.float64]:
+    """Return the best Jaccard's index of each type with a group of others; NaN without events."""
+    n_groups = int(others.max(initial=NOISE)) + 1
+    cells = (labels + 1).astype(np.int64) * (n_groups + 1) + others + 1
+    shared = np.bincount(cells, minlength=(n_types + 1) * (n_groups + 1))
+    shared = shared.reshape(n_types + 1, n_groups + 1)  # (K + 1, G + 1), first those of no group
+    sizes, of_groups = shared.sum(axis=1)[1:, None], shared.sum(axis=0)[None, 1:]
+    both = shared[1:, 1:]
+    overlap = both / np.maximum(sizes + of_groups - both, 1)
+    return np.where(sizes[:, 0] > 0, overlap.max(axis=1, initial=0.0), np.nan)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -114,6 +114,8 @@ class AtlasPage:
         Sentences that a reader should know of.
     names
         Of the sound types that have one, by number.
+    stability
+        Of the sound types of which it is known, by number.
     """
 
     title: str
@@ -126,6 +128,7 @@ class AtlasPage:
     skipped: Sequence[tuple[str, str, str]] = ()
     notes: Sequence[str] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    stability: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for exemplar in (exemplar for group in self.exemplars.values() for exemplar in group):
@@ -274,6 +277,12 @@ def _type_cards(page: AtlasPage, keep: Keep) -> str:
         "model. Types are numbered by size, as they were found. Click a picture to hear it; the "
         "frame in it is the event."
     )
+    if page.stability:
+        hint += (
+            " Stability, 0 to 1, is how much of a type is found again without a third of the "
+            "recordings: from 0.75 on it is stable, below 0.5 it may rest on few recordings or on "
+            "chance."
+        )
 
     def pictures(label: int) -> str:
         figures = "".join(
@@ -283,7 +292,7 @@ def _type_cards(page: AtlasPage, keep: Keep) -> str:
         return f'<div class="exemplars">{figures}</div>' if figures else ""
 
     cards = "".join(
-        _type_card(label, _type_text(label, page), members[label], pictures(label))
+        _type_card(label, page, members[label], pictures(label))
         for label in sorted(members.keys() - {-1})
     )
     if not cards:
@@ -293,10 +302,12 @@ def _type_cards(page: AtlasPage, keep: Keep) -> str:
     return f'<p class="hint">{hint}</p>{cards}'
 
 
-def _type_card(label: int, text: str, events: Sequence[PageEvent], pictures: str) -> str:
+def _type_card(label: int, page: AtlasPage, events: Sequence[PageEvent], pictures: str) -> str:
+    stability = page.stability.get(label)
+    stable = "" if stability is None else f", stability {stability:.2f}"
     return (
-        f'<article class="type" id="type-{label}"><header>{_swatch(label)}<h3>Type {text}</h3>'
-        f"<p>{_describe(events)}</p>"
+        f'<article class="type" id="type-{label}"><header>{_swatch(label)}'
+        f"<h3>Type {_type_text(label, page)}</h3><p>{_describe(events)}{stable}</p>"
         f'<button type="button" class="show" aria-label="Show type {label} on the map">'
         f"show on map</button></header>{pictures}</article>"
     )

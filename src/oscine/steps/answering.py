@@ -427,6 +427,7 @@ class WorkspaceSource:
             hours_of_day=np.bincount(local % DAY_MS // HOUR_MS, minlength=24).tolist(),
             months=np.bincount(months, minlength=12).tolist(),
             strength_median=float(np.median(strengths)),
+            stability=now.stability.get(number),
             typical=now.exemplars.get(number, [])[:TYPICAL],
             random=np.sort(numbers[chosen]).tolist(),
             first_ms=int(utc.min()) if len(utc) else None,
@@ -658,6 +659,7 @@ class _Now:
     names: dict[int, str]
     looks: dict[int, str]
     exemplars: dict[int, list[int]]
+    stability: dict[int, float]
     fits: dict[int, list[int]]
     notes: list[str]
 
@@ -694,6 +696,7 @@ class _Now:
             names=types.names if types else {},
             looks=looks,
             exemplars=types.exemplars if types else {},
+            stability=types.stability if types else {},
             fits=types.fits if types else {},
             notes=[*notes, *labels.notes],
         )

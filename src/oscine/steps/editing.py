@@ -401,6 +401,7 @@ class _Types:
             sizes=np.bincount(clusters[clusters >= 0])[numbers].tolist() if numbers else [],
             noise_share=found["report"]["noise_share"],  # nobody groups what was not
             notes=[*found["report"]["notes"], *self._notes()],
+            stability=[self._stability(number) for number in numbers],
         )
         facts = {
             "report": asdict(report),
@@ -415,12 +416,20 @@ class _Types:
             made = fingerprint(made, changed.events.tolist(), changed.clusters.tolist())
         return Stage(fingerprint=made, finished=True, facts=facts)
 
+    def _is_as_found(self, number: int) -> bool:
+        found = self.found.events[self.found.clusters == number]
+        return np.array_equal(self.state.members(number), found)
+
+    def _stability(self, number: int) -> float | None:
+        known = self.grouping.facts["report"].get("stability")  # older groupings have none
+        return known[number] if known and self._is_as_found(number) else None
+
     def _exemplars(self, number: int) -> list[int]:
         from oscine.atlas.cluster import central_rows
 
-        events = self.state.members(number)
-        if np.array_equal(events, self.found.events[self.found.clusters == number]):
+        if self._is_as_found(number):
             return self.grouping.facts["exemplars"][number]
+        events = self.state.members(number)
         return events[central_rows(*self.described(events), self.config)].tolist()
 
     def _notes(self) -> list[str]:

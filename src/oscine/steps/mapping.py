@@ -157,7 +157,7 @@ def cluster(
     ValueError
         There are no vectors yet.
     """
-    from oscine.atlas.cluster import cluster_vectors
+    from oscine.atlas.cluster import cluster_vectors, stability
     from oscine.atlas.projection import project_vectors
 
     overrides = [*seeds_of(seed, "cluster"), *settings]
@@ -170,13 +170,15 @@ def cluster(
         vectors, events = workspace.vectors()
         keys, contents = content_keys(catalogue, events)
         tell = progress or (lambda *_: None)
-        tell("cluster", 0, 2, "sound types")
+        tell("cluster", 0, 3, "sound types")
         found = cluster_vectors(vectors, keys, contents, config.cluster)
-        tell("cluster", 1, 2, "map")
+        tell("cluster", 1, 3, "how stable they are")
+        stable = stability(vectors, keys, contents, found, config.cluster)
+        tell("cluster", 2, 3, "map")
         projected = project_vectors(
             vectors, keys, contents, seed=config.cluster.seed, max_fit=config.cluster.max_fit
         )
-        tell("cluster", 2, 2, "")
+        tell("cluster", 3, 3, "")
         notes = [found.note] if found.note else []
         if projected.n_fitted < len(events):
             notes.append(
@@ -189,6 +191,7 @@ def cluster(
             sizes=list(found.sizes),
             noise_share=round(float(np.mean(found.labels == -1)), 4) if len(events) else 0.0,
             notes=notes,
+            stability=[None if one is None else round(one, 4) for one in stable],
         )
         exemplars = [[events[row].event_id for row in rows] for rows in found.exemplars]
         facts = {"report": asdict(report), "exemplars": exemplars}

@@ -6,7 +6,7 @@ here, and the catalogue for each event; `cluster` and its edits write both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -26,6 +26,9 @@ class ClusterReport:
     """In the order of their numbers."""
     noise_share: float
     notes: list[str]
+    stability: list[float | None] = field(default_factory=list)
+    """In the order of their numbers: how surely each is found without a third of the recordings, 0
+    to 1; None where that is not known, as of types that people made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,8 @@ class SoundTypes:
         Events of each type, the most typical first.
     names : dict of int to str
         Of those that have one.
+    stability : dict of int to float
+        Of those of which it is known.
     fits : dict of int to list of int
         The numbers of the types of each edit that fits, by number of the edit.
     """
@@ -53,6 +58,7 @@ class SoundTypes:
     sizes: dict[int, int]
     exemplars: dict[int, list[int]]
     names: dict[int, str]
+    stability: dict[int, float]
     fits: dict[int, list[int]]
 
 
@@ -75,6 +81,11 @@ def sound_types(catalogue: Catalogue) -> SoundTypes:
         sizes=dict(zip(numbers, report.sizes, strict=True)),
         exemplars=dict(zip(numbers, facts["exemplars"], strict=True)),
         names=_by_number(facts.get("names", {})),
+        stability={
+            number: value
+            for number, value in zip(numbers, report.stability, strict=False)  # [] in older ones
+            if value is not None
+        },
         fits=_by_number(facts.get("fits", {})),
     )
 

@@ -32,7 +32,7 @@ from oscine.steps.examples import seconds
 from oscine.steps.learning import model_notes
 from oscine.steps.listening import index_report
 from oscine.steps.mapping import duplicate_notes
-from oscine.steps.naming import sound_type_names, sound_types
+from oscine.steps.naming import sound_types
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 
@@ -188,7 +188,7 @@ def atlas_page(
             began_ms=times[row.event_id],
         )
 
-    types = catalogue.some_sound_types(drawn.tolist())
+    types, placed = sound_types(catalogue), catalogue.some_sound_types(drawn.tolist())
     tape, _ = open_tape(workspace, catalogue, config)
     exemplars: dict[int, list[PageExemplar]] = {}
     for number, (kind, event_ids) in enumerate(shown.items(), 1):
@@ -205,7 +205,7 @@ def atlas_page(
     return AtlasPage(
         title=f"Sound atlas of {workspace.folder.name}",
         summary=[*_summary_rows(summary), *about],
-        events=[page_event(row) for row in types.values()],
+        events=[page_event(row) for row in placed.values()],
         exemplars=exemplars,
         band_hz=np.array(config.picture.band_hz),
         loss_curve=LossCurve(
@@ -217,7 +217,8 @@ def atlas_page(
         reconstruction_png=drawing.read_bytes() if drawing.exists() else None,
         skipped=indexed.skipped,
         notes=[*notes, *summary.notes],
-        names=sound_type_names(catalogue),
+        names=types.names,
+        stability=types.stability,
     )
 
 

@@ -226,6 +226,7 @@ class TypeCard:
     hours_of_day: list[int]
     months: list[int]
     strength_median: float | None
+    stability: float | None
     typical: list[int]
     random: list[int]
     first_ms: int | None

@@ -77,12 +77,13 @@ function fill(article) {
   });
 }
 
-function sentences({ sites, strength_median, first_ms, last_ms, names }) {
+function sentences({ sites, strength_median, stability, first_ms, last_ms, names }) {
   const places = Object.entries(sites ?? {}).filter(([site]) => site).sort(([, one], [, other]) => other - one);
   return [
     places.length ? `Heard at ${places.slice(0, 6).map(([site, n]) => `${site} (${counted(n)})`).join(", ")}${places.length > 6 ? ` and ${count(places.length - 6, "other site")}` : ""}.` : "",
     first_ms !== null && first_ms !== undefined ? `First heard ${when(first_ms, null)}, last ${when(last_ms, null)}.` : "",
     strength_median === null || strength_median === undefined ? "" : `Half of its calls belong to it with a strength of at least ${strength_median.toFixed(2)} of 1.`,
+    stability === null || stability === undefined ? "" : `Stability ${stability.toFixed(2)} of 1: how much of it is found again without a third of the recordings.${stability < 0.5 ? " That is little: it may rest on few recordings, or on chance." : ""}`,
     names?.length ? `Called ${names.map(({ name, who, made_ms }) => `“${name}” by ${who || "somebody"}, ${madeText(made_ms)}`).join("; ")}.` : "",
   ].filter(Boolean);
 }
