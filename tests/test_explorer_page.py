@@ -243,6 +243,18 @@ def test_an_address_opens_what_it_says(page_of):
     expect(page.locator("#whole-heading")).to_be_visible()
 
 
+def test_the_token_is_typed_once_and_what_the_address_says_is_shown(browser, workspace):
+    """A browser hides the origin of a form where the policy for referrers says so."""
+    token = "three blind mice"
+    with served(workspace, token=token) as client, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{client.base_url.port}/#view=types")
+        for typed in ("four blind mice, or more", token):
+            page.get_by_label("Token").fill(typed)
+            page.get_by_role("button", name="Enter").click()
+        expect(page.locator("#view-types")).to_be_visible()
+
+
 def test_what_is_like_this_and_not_like_that_is_refined_by_keys(page_of):
     page = page_of("event=1")
     found = page.locator("#nearest .found").first
