@@ -894,6 +894,12 @@ def test_a_workspace_without_events_is_refused_in_words(tmp_path):
         steps.explore(tmp_path / "w.oscine", port=0)
 
 
+def test_a_workspace_without_its_tape_is_refused_with_what_to_run(copied):
+    shutil.rmtree(copied / "tape")
+    with pytest.raises(ValueError, match=r"is missing .* `oscine learn ARCHIVE -w NEW`"):
+        steps.explore(copied, port=0, is_shown=False)
+
+
 def test_the_page_is_what_lies_in_its_folder(client):
     index = client.get("/")
     assert index.headers["content-type"] == "text/html; charset=utf-8"

@@ -72,7 +72,7 @@ from oscine.steps.importing import placed_annotations
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_type_looks, sound_types
 from oscine.steps.searching import alike, query_vector
-from oscine.steps.shared import alarms_of, asked_config, open_tape
+from oscine.steps.shared import alarms_of, asked_config, tape_of
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
 from oscine.workspace.edits import TYPES
 from oscine.workspace.folder import Workspace
@@ -117,6 +117,7 @@ class WorkspaceSource:
                     f"{workspace.folder} holds no events yet: run `oscine learn ARCHIVE "
                     f"-w {workspace.folder}` first"
                 )
+            tape_of(workspace, catalogue, self.config)
         self._sounds = _Sounds()
         self._renewing = threading.Lock()
         self._asking = threading.Lock()
@@ -710,7 +711,7 @@ class _Now:
             overview=overview,
             points=points,
             points_tag=hashlib.sha256(points).hexdigest()[:32],
-            tape=open_tape(workspace, catalogue, config)[0],
+            tape=tape_of(workspace, catalogue, config),
             tape_rows=catalogue.tape_rows(),
             hours=round(summary.heard_s / 3600, 4),
             has_model=model is not None and model.finished and _has_torch(),
