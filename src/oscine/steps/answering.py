@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -269,8 +269,8 @@ class WorkspaceSource:
     def recordings(self, wanted: Wanted) -> RecordingList:
         """Return some recordings."""
         with self._catalogues.one() as catalogue:
-            one_more = asdict(wanted) | {"limit": wanted.limit + 1}
-            found, total = catalogue.list_recordings(**one_more)
+            one_more = replace(wanted, limit=wanted.limit + 1)
+            found, total = catalogue.list_recordings(**asdict(one_more))
         shown = found[: wanted.limit]
         rows = [ListedRecording(**_about(row), events=n_events) for row, n_events in shown]
         return RecordingList(
