@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
@@ -37,10 +38,12 @@ from oscine.sound.annotations import (
     match_recordings,
     read_annotations,
 )
+from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
 from oscine.steps.shared import asked_config, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
+from oscine.workspace.catalogue import Stage
 
 CONDITION = "site = 'site-03' or (hour between 22 and 2 and low_hz < 2000)"
 
@@ -469,6 +472,7 @@ def test_recordings_are_listed_in_portions_and_filtered(client, held):
         after = page["next"]
     assert found == every
     n_events = Counter(event.recording_id for event in held["events"])
+    assert client.get(f"/api/recordings?limit={len(every)}").json()["next"] is None
     rows = client.get("/api/recordings").json()["rows"]
     assert {row["id"]: row["events"] for row in rows} == {n: n_events[n] for n in every}
 
@@ -708,10 +712,104 @@ def test_what_another_process_changes_is_seen_at_the_next_visit(copied):
         with Workspace(copied).catalogue() as catalogue:
             for table in ("found_types", "events"):
                 catalogue._connection.execute(f"DELETE FROM {table} WHERE event_id = 400")
+        assert asked.get("/api/points").headers["etag"] != tag
         after = asked.get("/api/atlas").json()
         assert after["events"] == before["events"] - 1
         assert after["key"] != before["key"]
-        assert asked.get("/api/points").headers["etag"] != tag
+
+
+def test_points_are_sent_again_when_a_clock_was_set(copied):
+    with served(copied) as asked:
+        asked.get("/api/atlas")
+        known = {"If-None-Match": asked.get("/api/points").headers["etag"]}
+        hours = columns(asked.get("/api/points"))[1]["hour"]
+        assert asked.get("/api/points", headers=known).status_code == 304
+        with Workspace(copied).catalogue() as catalogue:
+            catalogue._connection.execute("UPDATE recordings SET utc_offset_min = 120")
+            stage = catalogue.stage("index")
+            catalogue.set_stage("index", replace(stage, facts={**stage.facts, "clock": "other"}))
+        found = columns(asked.get("/api/points", headers=known))[1]["hour"]
+        np.testing.assert_allclose(found, (hours + 1) % 24, atol=1e-5)
+
+
+def test_what_changes_while_the_atlas_is_read_is_read_whole_the_next_time(copied, monkeypatch):
+    read = Overview.of.__func__
+    merges = iter([[0, 1]])
+
+    def disturbed(cls, catalogue, *given):
+        overview = read(cls, catalogue, *given)
+        for numbers in merges:
+            steps.merge_sound_types(copied, numbers)
+        return overview
+
+    monkeypatch.setattr(Overview, "of", classmethod(disturbed))
+    with served(copied) as asked:
+        first, second = (asked.get("/api/atlas").json() for _ in range(2))
+    for atlas, n_types in ((first, len(second["types"]) + 1), (second, len(first["types"]) - 1)):
+        assert len(atlas["types"]) == n_types
+        assert sum(one["size"] for one in atlas["types"]) == atlas["events"] - atlas["not_grouped"]
+    assert 1 not in [one["number"] for one in second["types"]]
+
+
+def test_answers_of_one_value_a_point_say_of_which_points(copied):
+    asks = ("", "/likeness?like=5", "/where?q=hour<5", "/label/kind%2Fcall")
+    table = copied / "labels.csv"
+    with Workspace(copied).catalogue() as catalogue:
+        path = catalogue.recordings()[0].path
+    table.write_text(f"path,kind/call\n{path},trill\n")
+    steps.import_labels([table], copied)
+    with served(copied) as asked:
+        samples = [columns(asked.get(f"/api/points{ask}"))[0]["sample"] for ask in asks]
+        assert len(set(samples)) == 1
+        with Workspace(copied).catalogue() as catalogue:
+            for name in ("found_types", "events"):
+                catalogue._connection.execute(f"DELETE FROM {name} WHERE event_id = 400")
+        asked.get("/api/atlas")
+        assert columns(asked.get("/api/points/where?q=hour<5"))[0]["sample"] != samples[0]
+
+
+def test_a_recording_that_came_since_is_to_be_seen_at_the_next_visit(copied, held):
+    with served(copied) as asked:
+        asked.get("/api/atlas")
+        last = max(held["recordings"])
+        event = max(one.event_id for one in held["events"])
+        with Workspace(copied).catalogue() as catalogue:
+            change = "UPDATE recordings SET tape_row = 1000000 WHERE recording_id = ?"
+            catalogue._connection.execute(change, (last,))
+        for url in (f"recordings/{last}/spectrogram", f"events/{event}/strip.png"):
+            answer = asked.get(f"/api/{url}")
+            assert answer.status_code == 409
+            assert "load the page again" in answer.json()["error"]
+
+
+def test_without_sound_types_there_are_no_edits_and_that_is_said(copied):
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue.drop_stage("cluster")
+    with served(copied) as asked:
+        for answer in (
+            asked.get("/api/history"),
+            asked.post("/api/undo", json={}, headers=WRITING),
+            asked.post("/api/types/1/name", json={"name": "x"}, headers=WRITING),
+        ):
+            assert answer.status_code == 409
+            assert "run `oscine cluster`" in answer.json()["error"]
+            assert str(copied) not in answer.text
+
+
+def test_a_map_that_could_not_be_drawn_can_be_asked_for_again(copied, monkeypatch):
+    with served(copied) as asked:
+        said = {"json": {"layer": 1}, "headers": WRITING}
+        monkeypatch.setattr(Apart, "begin", lambda *_, done, **__: done(None, ValueError("full")))
+        asked.post("/api/maps", **said)
+        assert asked.get("/api/maps/1").status_code == 422
+        monkeypatch.setattr(Apart, "begin", lambda *_, **__: None)
+        assert asked.post("/api/maps", **said).status_code == 202
+        answer = asked.get("/api/maps/1")
+        assert (answer.status_code, answer.json()) == (202, {"share": 0})
+        with Workspace(copied).catalogue() as catalogue:
+            catalogue.set_stage("pretrain", Stage(fingerprint="new", finished=False, facts={}))
+        asked.get("/api/atlas")
+        assert asked.get("/api/maps/1").status_code == 404
 
 
 def test_a_name_that_another_run_is_in_the_way_of_is_refused_in_words(copied):
@@ -794,6 +892,12 @@ def test_a_workspace_without_events_is_refused_in_words(tmp_path):
     steps.index([tmp_path / "empty"], tmp_path / "w.oscine")
     with pytest.raises(ValueError, match="holds no events yet: run `oscine learn"):
         steps.explore(tmp_path / "w.oscine", port=0)
+
+
+def test_a_workspace_without_its_tape_is_refused_with_what_to_run(copied):
+    shutil.rmtree(copied / "tape")
+    with pytest.raises(ValueError, match=r"is missing .* `oscine learn ARCHIVE -w NEW`"):
+        steps.explore(copied, port=0, is_shown=False)
 
 
 def test_the_page_is_what_lies_in_its_folder(client):

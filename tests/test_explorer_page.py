@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+from urllib.parse import quote
 
 import explorer_page
 import httpx
@@ -73,7 +75,8 @@ def page_of(browser, address):
 
 POINTS = """Promise.all([import("/static/atlas.js"), import("/static/mapview.js")]).then(
     ([{ points }, { drawnAt }]) => ({
-        event: Array.from(points.event), hour: Array.from(points.hour), places: drawnAt() }))"""
+        event: Array.from(points.event), hour: Array.from(points.hour), places: drawnAt(),
+        x: Array.from(points.x), y: Array.from(points.y) }))"""
 
 
 class Map:
@@ -174,6 +177,110 @@ def test_a_lasso_gives_a_list_that_is_heard_in_turn(page_of):
     expect(page.locator("#selection-heading")).to_have_count(0)
 
 
+def test_no_point_lies_under_the_buttons_while_all_are_seen(page_of):
+    for size in (WIDE, PHONE, {"width": 1600, "height": 700}):
+        page = page_of("", size)
+        shown = Map(page)
+        tools = page.locator(".map-tools").bounding_box()
+        below = tools["y"] + tools["height"] - shown.box["y"]
+        assert below < shown.top.min()
+        assert shown.top.max() < shown.box["height"]
+
+
+def test_what_is_listed_is_what_is_in_sight_however_far_it_is_magnified(page_of):
+    whole = Map(page_of())
+    x, y = (whole.points[axis][whole.lonely()] for axis in "xy")
+    page = page_of(f"at={x},{y},3000")
+    near = Map(page)
+    inside = (near.left >= 0) & (near.left <= near.box["width"])
+    inside &= (near.top >= 0) & (near.top <= near.box["height"])
+    assert inside.sum() == 1
+    page.locator("#list").click()
+    expect(page.locator("#selection-heading")).to_have_text("1 call")
+    page.reload()
+    expect(page.locator("#selection-heading")).to_have_text("1 call")
+    np.testing.assert_allclose(Map(page).left[inside], near.left[inside], atol=2)
+
+
+def test_the_command_to_take_calls_home_is_text_for_a_shell(page_of):
+    condition = """path != 'a"; $HOME `b` \\'"""
+    everywhere = "-999,-999,999,-999,999,999,-999,999"
+    page = page_of(f"lasso={everywhere}&where={quote(condition)}")
+    page.locator("#selection summary").click()
+    command = page.locator("#selection code").inner_text()
+    written = command.replace("oscine", "printf '%s|'", 1)
+    said = subprocess.run(["sh", "-c", written], capture_output=True, text=True, check=True).stdout
+    assert condition in said.split("|")
+
+
+def test_names_are_new_in_the_list_of_the_lasso_too(page_of):
+    page = page_of("lasso=-999,-999,999,-999,999,999,-999,999&view=types")
+    chips = page.locator("#selection .chips")
+    expect(chips).to_contain_text("Type 0")
+    page.get_by_role("button", name="Name Type 0").click()
+    page.get_by_label("Name", exact=True).fill("rattle")
+    page.get_by_label("Who are you?").fill("  ")
+    page.keyboard.press("Enter")
+    expect(page.locator("#dialog")).to_be_visible()  # nobody is no one
+    page.get_by_label("Who are you?").fill("Ada")
+    page.keyboard.press("Enter")
+    expect(chips).to_contain_text("rattle")
+    page.locator("#done").get_by_role("button", name="Undo").click()
+    expect(chips).not_to_contain_text("rattle")
+
+
+def test_however_many_sounds_were_begun_one_is_followed(page_of):
+    page = page_of()
+    told = page.evaluate("""async () => {
+        const { play } = await import("/static/player.js");
+        const { recordingOf } = await import("/static/atlas.js");
+        const whole = await recordingOf(1);
+        for (let n = 0; n < 8; n++) play({ ...whole, recording: 1 }, 0, 5);
+        let [told, frames] = [0, 0];
+        addEventListener("position", () => told++);
+        await new Promise((done) => {
+            const frame = () => (++frames < 20 ? requestAnimationFrame(frame) : done());
+            requestAnimationFrame(frame);
+        });
+        return told / frames;
+    }""")
+    assert 0 < told <= 1.1
+
+
+def test_a_picture_is_as_light_as_those_of_the_atlas_until_somebody_says_otherwise(page_of):
+    range_db = page_of().evaluate("""async () => {
+        const { Sonogram } = await import("/static/sonogram.js");
+        const one = new Sonogram();
+        one.range_db = [-60, -20];
+        return one.range();
+    }""")
+    assert range_db == [-60, -20]
+
+
+def test_points_of_another_archive_are_not_coloured_by_the_answers_of_this_one(page_of):
+    page = page_of()
+    page.evaluate("import('/static/atlas.js').then(({ points }) => (points.sample = 'another'))")
+    page.locator("#where").fill("hour < 25")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#where-trouble")).to_contain_text("load the page again")
+    page.reload()
+    expect(page.locator("#where-trouble")).to_be_empty()
+    expect(page.locator("#shown")).to_contain_text("calls")
+
+
+def test_a_call_is_shown_again_after_a_sound_of_ones_own(page_of, tmp_path):
+    page = page_of("event=1", is_troubled=True)
+    expect(page.locator("#call-heading")).to_have_text("Call 1")
+    soundfile.write(tmp_path / "mine.wav", np.zeros(800), 8000)
+    page.route("**/api/similar?*", lambda route: route.abort())
+    page.locator("#own-sound").set_input_files(tmp_path / "mine.wav")
+    expect(page.locator("#call-heading")).to_have_text("mine.wav")
+    page.unroute("**/api/similar?*")
+    page.locator("#where").fill("1")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#call-heading")).to_have_text("Call 1")
+
+
 def test_points_take_the_colour_of_their_hour_and_the_legend_hides_them(page_of):
     page = page_of("colour=hour")
     shown = Map(page)
@@ -241,6 +348,18 @@ def test_an_address_opens_what_it_says(page_of):
     expect(page.locator("#call-heading")).to_have_text("Call 3")
     page.go_back()
     expect(page.locator("#whole-heading")).to_be_visible()
+
+
+def test_the_token_is_typed_once_and_what_the_address_says_is_shown(browser, workspace):
+    """A browser hides the origin of a form where the policy for referrers says so."""
+    token = "three blind mice"
+    with served(workspace, token=token) as client, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{client.base_url.port}/#view=types")
+        for typed in ("four blind mice, or more", token):
+            page.get_by_label("Token").fill(typed)
+            page.get_by_role("button", name="Enter").click()
+        expect(page.locator("#view-types")).to_be_visible()
 
 
 def test_what_is_like_this_and_not_like_that_is_refined_by_keys(page_of):

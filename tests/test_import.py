@@ -350,7 +350,7 @@ def test_labels_are_forgotten_by_file_or_folder(folder, tmp_path):
     steps.import_labels([tmp_path / "out"], folder)
     with pytest.raises(WrongArgument, match=r"could be any of .*write more of its path"):
         steps.import_labels([], folder, forget=[north.name])
-    for name in ("nowhere", "orth", "north/2.txt", str(tmp_path / "outer")):
+    for name in ("nowhere", "", ".", "orth", "north/2.txt", str(tmp_path / "outer")):
         with pytest.raises(WrongArgument, match="no labels came from there"):
             steps.import_labels([], folder, forget=[two.name, name])
     report = steps.import_labels([], folder, forget=[f"north/{north.name}"])

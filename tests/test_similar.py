@@ -375,6 +375,16 @@ def test_events_of_recordings_that_are_gone_are_neither_found_nor_asked(copied, 
 # What is written
 
 
+def test_a_spreadsheet_finds_no_formula_in_the_table(learned, tmp_path):
+    folder = shutil.copytree(learned, tmp_path / "copy.oscine")
+    with Workspace(folder).catalogue() as catalogue:
+        catalogue._connection.execute("UPDATE recordings SET site = '=1+1', path = '+' || path")
+    steps.similar(5, folder, top=2, own=0, out=tmp_path / "found.csv")
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            assert (row["site"], row["path"][:3]) == ("'=1+1", "./+")
+
+
 def test_the_table_has_a_row_for_each_event(learned, tmp_path):
     out = tmp_path / "found.csv"
     report = steps.similar(5, learned, top=7, own=3, out=out)

@@ -7,6 +7,7 @@ sound types, each of which is one transaction. `explore` serves it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -14,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +72,7 @@ from oscine.steps.importing import placed_annotations
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_type_looks, sound_types
 from oscine.steps.searching import alike, query_vector
-from oscine.steps.shared import alarms_of, asked_config, open_tape
+from oscine.steps.shared import alarms_of, asked_config, tape_of
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
 from oscine.workspace.edits import TYPES
 from oscine.workspace.folder import Workspace
@@ -116,6 +117,7 @@ class WorkspaceSource:
                     f"{workspace.folder} holds no events yet: run `oscine learn ARCHIVE "
                     f"-w {workspace.folder}` first"
                 )
+            tape_of(workspace, catalogue, self.config)
         self._sounds = _Sounds()
         self._renewing = threading.Lock()
         self._asking = threading.Lock()
@@ -175,9 +177,9 @@ class WorkspaceSource:
         )
 
     def points(self) -> tuple[str, bytes]:
-        """Return the events on the map."""
-        now = self._state()
-        return f"{now.key}-{now.grouping}", now.points
+        """Return the events on the map, renewed if the workspace has changed."""
+        now = self._state(is_renewed=True)
+        return now.points_tag, now.points
 
     def likeness(self, like: Sequence[int], unlike: Sequence[int]) -> bytes:
         """Return the cosine between each point and what stands for some events."""
@@ -194,7 +196,7 @@ class WorkspaceSource:
                 vectors = archive.vectors.take(rows[some])
                 zeros = np.zeros(len(some), np.int64)
                 found[some] = pair_likeness(query[None], zeros, vectors, np.arange(len(some)))
-        return packed({"cosine": found})
+        return packed({"cosine": found}, sample=now.overview.sample)
 
     def labelled(self, name: str) -> bytes:
         """Return the place of each point's label among the values of a column."""
@@ -207,7 +209,7 @@ class WorkspaceSource:
             events = catalogue.some_events(numbers)
         said = now.labels.of_events([events[number] for number in numbers], name)
         values = [-1 if one is None else place[one] for one in said]
-        return packed({"value": np.array(values, np.int16)})
+        return packed({"value": np.array(values, np.int16)}, sample=now.overview.sample)
 
     def where(self, condition: str) -> bytes:
         """Tell which points meet a condition."""
@@ -256,6 +258,7 @@ class WorkspaceSource:
         now = self._state()
         with self._catalogues.one() as catalogue:
             event, recording = _event(catalogue, number)
+        now.check(recording)
         start = recording.tape_row + max(0, event.start_frame - PAD_FRAMES)
         stop = recording.tape_row + min(recording.n_frames, event.stop_frame + PAD_FRAMES)
         png = strip_png(now.tape, start, stop, height, recording.n_valid_bands)
@@ -266,10 +269,13 @@ class WorkspaceSource:
     def recordings(self, wanted: Wanted) -> RecordingList:
         """Return some recordings."""
         with self._catalogues.one() as catalogue:
-            found, total = catalogue.list_recordings(**asdict(wanted))
-        rows = [ListedRecording(**_about(row), events=n_events) for row, n_events in found]
-        is_more = len(rows) == wanted.limit
-        return RecordingList(rows=rows, total=total, next=rows[-1].id if is_more else None)
+            one_more = replace(wanted, limit=wanted.limit + 1)
+            found, total = catalogue.list_recordings(**asdict(one_more))
+        shown = found[: wanted.limit]
+        rows = [ListedRecording(**_about(row), events=n_events) for row, n_events in shown]
+        return RecordingList(
+            rows=rows, total=total, next=rows[-1].id if len(found) > len(rows) else None
+        )
 
     def recording(self, number: int) -> WholeRecording:
         """Return a recording with its events."""
@@ -303,6 +309,7 @@ class WorkspaceSource:
             row = _recording(catalogue, number)
         if not row.n_frames:
             raise Unanswered(404, f"nothing of this recording was heard: {row.state} {row.reason}")
+        now.check(row)
         frame_s = 1 / self.config.picture.frames_per_s
         first = int(min(start_s / frame_s + 1e-6, row.n_frames))
         last = row.n_frames
@@ -456,16 +463,13 @@ class WorkspaceSource:
         return self._edits("")
 
     def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str) -> Edited:
-        try:
+        with self._unanswered(409):  # another run holds the workspace, or it is stale
             report = edit(self.workspace.folder, *given, who=who.strip() or None)
-        except WrongArgument:
-            raise
-        except ValueError as error:  # another run holds the workspace, or it is stale
-            raise Unanswered(409, self._words(error)) from error
         return self._edits(report.words)
 
     def _edits(self, words: str) -> Edited:
-        history = [asdict(one) for one in edit_history(self.workspace.folder).history]
+        with self._unanswered(409):  # there are no sound types yet
+            history = [asdict(one) for one in edit_history(self.workspace.folder).history]
         grouping = self._state(is_renewed=True).grouping
         return Edited(grouping=grouping, words=words, history=history[::-1])
 
@@ -509,12 +513,12 @@ class WorkspaceSource:
         if not 0 <= layer <= self.config.model.depth:
             raise Unanswered(404, f"the model has layers 0 to {self.config.model.depth}")
         now = self._state()
-        if isinstance(self._maps.get((now.key, layer)), bytes | float):
+        key = now.model, layer
+        if isinstance(self._maps.get(key), bytes | float):
             return
         overview = now.overview
         shown = sampled(overview.types, overview.rows, MOST_MAPPED)
         numbers = overview.numbers[shown]
-        key = now.key, layer
 
         def done(xy: np.ndarray | None, error: Exception | None) -> None:
             if xy is None:
@@ -525,6 +529,7 @@ class WorkspaceSource:
             columns = {"event": numbers.astype(np.uint32), "x": xy[:, 0], "y": xy[:, 1]}
             self._maps[key] = packed(columns, layer=layer)
 
+        self._maps.pop(key, None)  # why it was not drawn before
         with self._modelled():
             self._apart.begin(
                 map_of_layer,
@@ -539,7 +544,7 @@ class WorkspaceSource:
 
     def drawn_map(self, layer: int) -> bytes | float:
         """Return a map of a layer, or how far it is."""
-        found = self._maps.get((self._state().key, layer))
+        found = self._maps.get((self._state().model, layer))
         if found is None:
             raise Unanswered(404, "this map was not asked for: POST /api/maps")
         if isinstance(found, Unanswered):
@@ -557,12 +562,11 @@ class WorkspaceSource:
         now = self._now
         if now is not None and not is_renewed:
             return now
-        with self._renewing, self._catalogues.one() as catalogue:
-            if self._now is None or self._now.stands_for != _stands_for(self.workspace, catalogue):
-                try:
-                    self._now = _Now.of(self.workspace, catalogue, self.config)
-                except ValueError as error:
-                    raise Unanswered(409, self._words(error)) from error
+        with self._renewing, self._catalogues.one() as catalogue, catalogue.unchanged():
+            stands_for = _stands_for(self.workspace, catalogue)
+            if self._now is None or self._now.stands_for != stands_for:
+                with self._unanswered(409):
+                    self._now = _Now.of(self.workspace, catalogue, self.config, stands_for)
             return self._now
 
     def _types(self, now: _Now) -> list[SoundType]:
@@ -593,6 +597,16 @@ class WorkspaceSource:
         except ValueError as error:
             raise Unanswered(422, self._words(error)) from error
 
+    @contextmanager
+    def _unanswered(self, status: int) -> Iterator[None]:
+        """Say in words what cannot be done; what cannot be meant says so itself."""
+        try:
+            yield
+        except WrongArgument:
+            raise
+        except ValueError as error:
+            raise Unanswered(status, self._words(error)) from error
+
     def _words(self, error: Exception) -> str:
         """Return what is wrong, without saying where the workspace lies."""
         return str(error).replace(str(self.workspace.folder), "the workspace")
@@ -605,10 +619,11 @@ class WorkspaceSource:
                 self._give_back()
                 catalogue = self.workspace.catalogue(is_read_only=True)
                 try:
-                    archive = Archive.of(self.workspace, catalogue, self.config)
-                except ValueError as error:  # there are no vectors yet
+                    with self._unanswered(404):  # there are no vectors yet
+                        archive = Archive.of(self.workspace, catalogue, self.config)
+                except BaseException:
                     catalogue.close()
-                    raise Unanswered(404, self._words(error)) from error
+                    raise
                 self._lent = now, archive
             yield self._lent[1]
 
@@ -650,9 +665,12 @@ class _Now:
     stands_for: str
     key: str
     grouping: str
+    model: str
     overview: Overview
     points: bytes
+    points_tag: str
     tape: Tape
+    tape_rows: int
     hours: float
     has_model: bool
     labels: _Labels
@@ -664,8 +682,11 @@ class _Now:
     notes: list[str]
 
     @classmethod
-    def of(cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> _Now:
+    def of(
+        cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig, stands_for: str
+    ) -> _Now:
         overview = Overview.of(catalogue)
+        points = overview.points(catalogue)
         archive, grouping = catalogue.stage("index"), catalogue.stage("cluster")
         types, looks, notes = None, {}, alarms_of(catalogue)
         if grouping is not None and grouping.finished:
@@ -682,14 +703,18 @@ class _Now:
             )
         labels = _Labels.of(workspace, catalogue)
         of_archive = archive.fingerprint if archive is not None else ""
+        key = fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events"))
         model = catalogue.stage("pretrain")
         return cls(
-            stands_for=_stands_for(workspace, catalogue),
-            key=fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events")),
+            stands_for=stands_for,
+            key=key,
             grouping=fingerprint(types.grouping, types.names) if types else "",
+            model=fingerprint(key, model.fingerprint if model is not None else ""),
             overview=overview,
-            points=overview.points(catalogue),
-            tape=open_tape(workspace, catalogue, config)[0],
+            points=points,
+            points_tag=hashlib.sha256(points).hexdigest()[:32],
+            tape=tape_of(workspace, catalogue, config),
+            tape_rows=catalogue.tape_rows(),
             hours=round(summary.heard_s / 3600, 4),
             has_model=model is not None and model.finished and _has_torch(),
             labels=labels,
@@ -700,6 +725,11 @@ class _Now:
             fits=types.fits if types else {},
             notes=[*notes, *labels.notes],
         )
+
+    def check(self, recording: RecordingRow) -> None:
+        """Refuse a recording that came since."""
+        if recording.tape_row + recording.n_frames > self.tape_rows:
+            raise Unanswered(409, "this recording came just now: load the page again")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -798,6 +828,7 @@ def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
     return fingerprint(
         [(one.fingerprint, one.finished, one.facts) for one in stages if one is not None],
         catalogue.last("events"),
+        catalogue.tape_rows(),
         labels.stat().st_mtime if labels.exists() else 0,
     )
 

@@ -110,6 +110,12 @@ class Chosen:
         )
         return sorted(heard, key=lambda one: one.place)
 
+    def n_recordings(self, numbers: Iterable[int]) -> int:
+        """Return how many files of the archive some events are of."""
+        ids = {one.recording_id for one in self.catalogue.some_events(numbers).values()}
+        rows = self.catalogue.some_recordings(ids).values()
+        return len({(row.root, row.path) for row in rows})
+
     def drawn(self, most: int, seed: int) -> tuple[dict[int, list[int]], set[int]]:
         """Return events to take of each sound type (-1: none), and which events are its examples.
 
@@ -149,7 +155,7 @@ class Written:
 
     Attributes
     ----------
-    events, recordings, files : int
+    events, recordings : int
     skipped : list of (str, str)
         Paths of recordings of which something could not be written, and why; once an event.
     notes : list of str
@@ -157,7 +163,6 @@ class Written:
 
     events: int = 0
     recordings: int = 0
-    files: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

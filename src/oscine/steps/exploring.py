@@ -66,7 +66,7 @@ def explore(
     WrongArgument
         The port is used, or the address needs a token.
     ValueError
-        The workspace holds no events yet.
+        The workspace holds no events yet, or a file of it is missing or damaged.
     """
     from oscine.atlas.explorer.access import Access
     from oscine.atlas.explorer.app import create_app

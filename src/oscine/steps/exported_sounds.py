@@ -34,7 +34,7 @@ def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> W
     taken, examples = chosen.drawn(most, seed)
     n_taken = sum(map(len, taken.values()))
     sources: dict[int, Path | UnreadableAudio] = {}
-    heard_recordings: set[int] = set()
+    heard: list[int] = []
     rows: list[list[Any]] = []
     for cluster, numbers in taken.items():
         name = UNGROUPED
@@ -48,8 +48,7 @@ def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> W
             if problem:
                 written.skipped.append((recording.path, problem))
             else:
-                written.files += 1
-                heard_recordings.add(recording.recording_id)
+                heard.append(one.event.event_id)
             rows.append(
                 [
                     None if problem else clip,
@@ -67,7 +66,7 @@ def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> W
             )
             if chosen.progress is not None:
                 chosen.progress(len(rows), n_taken, recording.path)
-    written.events, written.recordings = written.files, len(heard_recordings)
+    written.events, written.recordings = len(heard), chosen.n_recordings(heard)
     write_csv(new / "clips.csv", CLIPS, rows)
     write_readme(new, {"clips.csv": ("an event that was chosen", meanings(CLIPS))})
     return written
@@ -148,8 +147,7 @@ def page(chosen: Chosen, new: Path, condition: str | None, most: int, seed: int)
     write_page(new / "index.html", page, sounds=new / "sounds")
     written = Written(
         events=len(drawn),
-        recordings=len({one.recording for one in page.events}),
-        files=1,
+        recordings=chosen.n_recordings(drawn.tolist()),
         skipped=[
             (one.recording, "its file cannot be read any more: a picture without sound")
             for each in page.exemplars.values()

@@ -59,7 +59,7 @@ def raven(chosen: Chosen, new: Path, one_table: bool) -> Written:
 
     if not one_table:
         return _a_file_each(chosen, new, RAVEN_ENDING, lines)
-    written = Written(files=1)
+    written = Written()
 
     def all_heard() -> Iterator[ExportedEvent]:
         for _, heard in chosen.files():
@@ -101,7 +101,6 @@ def _a_file_each(
         file.parent.mkdir(parents=True, exist_ok=True)
         _write_lines(file, lines(heard))
         written.count(heard)
-        written.files += 1
     return written
 
 
@@ -144,7 +143,7 @@ def _audacity_said(one: ExportedEvent, names: dict[int, str]) -> tuple[str]:
 
 def tables(chosen: Chosen, new: Path, ending: str, with_vectors: bool) -> Written:
     """Write a table of events, one of recordings, and what their columns mean."""
-    written = Written(files=2)
+    written = Written()
     vectors = event_vectors(chosen.workspace, chosen.catalogue)[0] if with_vectors else None
     n_dimensions = vectors.row_shape[0] if vectors is not None else 0
     columns = (*EVENTS, *vector_column(n_dimensions))

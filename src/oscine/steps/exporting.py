@@ -17,7 +17,7 @@ from oscine.steps.exported_sounds import clips, page
 from oscine.steps.exported_tables import audacity, raven, tables
 from oscine.steps.naming import sound_type_names
 from oscine.steps.shared import Progress, looked_at, needed, telling
-from oscine.workspace.exported import exported_folder
+from oscine.workspace.exported import exported_files, exported_folder
 
 Form = Literal["raven", "audacity", "csv", "parquet", "clips", "page"]
 MOST = {"clips": 20, "page": 12}
@@ -40,7 +40,7 @@ class ExportReport:
     recordings : int
         That they are of.
     files : int
-        Tables, clips, or pages.
+        That were written, as ``oscine-export.json`` beside them names them.
     skipped : list of (str, str)
         Path of a recording of which something could not be written, and why, once for each event.
     notes : list of str
@@ -150,7 +150,7 @@ def export(
         out=str(out),
         events=written.events,
         recordings=written.recordings,
-        files=written.files,
+        files=len(exported_files(out)),
         skipped=written.skipped,
         notes=written.notes,
     )

@@ -6,12 +6,11 @@ and plays the sounds themselves.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from oscine.embedding.intervals import FrameInterval
 from oscine.sound.archive import located
 from oscine.sound.recording import Interval
 from oscine.sound.selections import Selection, raven_lines
+from oscine.sound.tables import Column, Kind, write_csv
 from oscine.steps.shared import percent
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import NewFile
@@ -39,6 +39,14 @@ ABOVE = (
     "and level."
 )
 RAVEN_OWN_COLUMNS = ("Likeness", "Event", "Found In")
+KINDS: dict[str, Kind] = {
+    "path": "path",
+    "root": "path",
+    "time": "text",
+    "site": "text",
+    "same_recording": "truth",
+}
+"""Of the columns of tables that are no numbers."""
 MOST_NAMED = 3
 """Examples that the title of the page names."""
 
@@ -153,13 +161,19 @@ class ShownExample:
 def write_table(out: Path, report: SimilarReport) -> None:
     """Write CSV: a row for each event, those of other recordings first."""
     names = [field.name for field in fields(SimilarEvent)]
-    with NewFile(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "same_recording", *names])
-        for is_own, events in ((False, report.others), (True, report.own)):
-            for rank, one in enumerate(events, 1):
-                values = [getattr(one, name) for name in names]
-                writer.writerow([rank, str(is_own).lower(), *values])
+    rows = [
+        [rank, is_own, *(getattr(one, name) for name in names)]
+        for is_own, events in ((False, report.others), (True, report.own))
+        for rank, one in enumerate(events, 1)
+    ]
+    write_rows(out, ["rank", "same_recording", *names], rows)
+
+
+def write_rows(out: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write CSV of columns with such names, in which a spreadsheet finds no formula."""
+    columns = [Column(name, KINDS.get(name, "number"), "") for name in names]
+    with NewFile(out) as part:
+        write_csv(part, columns, rows)
 
 
 def write_raven(out: Path, report: SimilarReport, intervals: Mapping[int, FrameInterval]) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from oscine.config import WrongArgument
 from oscine.search.similarity import Percentile
 from oscine.steps.examples import Asked, Example, Stretch, all_asked, read_examples
+from oscine.steps.found import write_rows
 from oscine.steps.hearing_calls import hear_individuals
 from oscine.steps.shared import Progress, percent
-from oscine.workspace.arrays import NewFile
 
 if TYPE_CHECKING:
     from oscine.search.individuals import Groups, Likeness
@@ -459,10 +459,8 @@ def _group_notes(n_all: int, n_short: int, found: Groups, recordings: np.ndarray
 
 
 def _write_members(out: Path, members: Sequence[GroupedCall]) -> None:
-    with NewFile(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([one.name for one in fields(GroupedCall)])
-        writer.writerows(astuple(one) for one in members)
+    names = [one.name for one in fields(GroupedCall)]
+    write_rows(out, names, (astuple(one) for one in members))
 
 
 def _share(found: Percentile | None) -> float | None:

@@ -182,7 +182,7 @@ def _meant(names: Iterable[str], files: Sequence[str]) -> list[str]:
             raise WrongArgument(
                 f"--forget {name} could be any of {', '.join(of_name)}: write more of its path"
             )
-        found = of_name or _below(parts, files)
+        found = of_name or (_below(parts, files) if parts else [])  # every file is below nothing
         meant += found
         if not found:
             raise WrongArgument(

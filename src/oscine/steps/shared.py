@@ -169,10 +169,27 @@ def open_tape(
     workspace: Workspace, catalogue: Catalogue, config: OscineConfig
 ) -> tuple[Tape, list[RecordingRow]]:
     """Return the tape and the recordings on it."""
+    return tape_of(workspace, catalogue, config), heard_recordings(catalogue)
+
+
+def tape_of(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> Tape:
+    """Return the tape.
+
+    Raises
+    ------
+    ValueError
+        It is not there, or not whole.
+    """
     from oscine.picture.tape import Tape, tape_fingerprint
 
     folder = workspace.tape(tape_fingerprint(config.picture, config.activity))
-    return Tape(folder, config.picture, catalogue.tape_rows()), heard_recordings(catalogue)
+    try:
+        return Tape(folder, config.picture, catalogue.tape_rows())
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (the tape holds the pictures of all recordings, and nothing draws it again "
+            "here: `oscine learn ARCHIVE -w NEW` makes another workspace)"
+        ) from error
 
 
 def percent(share: float) -> str:

@@ -78,6 +78,20 @@ def exported_folder(
     _remove(old)
 
 
+def exported_files(out: Path) -> dict[str, str]:
+    """Return the files of an export with the hash of each, as it says itself.
+
+    Raises
+    ------
+    OSError, ValueError
+        It is none.
+    """
+    said = json.loads((out / CONTENTS).read_bytes())
+    if not isinstance(said, dict) or not isinstance(said.get("files"), dict):
+        raise ValueError(f"{out / CONTENTS} names no files")
+    return said["files"]
+
+
 def safe_name(text: str, most_bytes: int = MOST_NAME_BYTES) -> str:
     """Return a text as a name that a file can have on any system, not longer than so many bytes."""
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", text))
@@ -122,8 +136,8 @@ def _check_contents(out: Path) -> None:
     if not files:
         return
     try:
-        written = json.loads((out / CONTENTS).read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        written = exported_files(out)
+    except (OSError, ValueError):
         raise WrongArgument(
             f"--out {out} holds files, and is no export: name an empty or new folder"
         ) from None

@@ -69,7 +69,8 @@ POLICY = (
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # With "no-referrer", browsers hide the origin of the form from its own server.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
@@ -80,7 +81,7 @@ FORM = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <h1>Sound atlas</h1>
 <p>{said}</p>
-<form method="post" action="/enter">
+<form method="post">
 <label>Token <input name="token" type="password" required autofocus></label>
 <button>Enter</button>
 </form></html>
@@ -225,7 +226,9 @@ class Guard:
         self._check_origin(scope, headers)
         if len(scope["query_string"]) > MOST_QUERY:
             raise _Refused(414, f"the address has more than {MOST_QUERY:,} characters")
-        if self._access.token is not None and scope["path"] == ENTER:
+        # The form is posted to the page itself, whose address keeps what is looked at.
+        is_form = scope["path"] == ENTER or (scope["path"] == "/" and scope["method"] == "POST")
+        if self._access.token is not None and is_form:
             return await self._enter(scope, receive, answer, client, headers)
         if self._access.token is not None and not self._is_inside(headers):
             return await _ask_for_token(answer, scope["path"], ASKED)

@@ -226,7 +226,9 @@ def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
         return _columns(await work.slow(source.likeness, wanted, unwanted))
 
     @app.get(
-        "/api/points/label/{label}", response_class=Response, responses=_binary(BYTES, "Values.")
+        "/api/points/label/{label:path}",
+        response_class=Response,
+        responses=_binary(BYTES, "Values."),
     )
     async def labelled(label: Annotated[str, Path(max_length=200)]) -> Response:
         """Return what one column of labels says of each point: places in its values, or -1."""

@@ -7,6 +7,7 @@ above 100,000 a faithful sample.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -160,8 +161,14 @@ class Overview:
             },
             total=len(self.numbers),
             is_sample=len(shown) < len(self.numbers),
+            sample=self.sample,
             types={str(number): size for number, size in counts.items()},
         )
+
+    @cached_property
+    def sample(self) -> str:
+        """Return what stands for the events on the map, in their order."""
+        return hashlib.sha256(self.numbers[self.shown].tobytes()).hexdigest()[:32]
 
     @cached_property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +197,8 @@ class Overview:
 
     def where(self, numbers: np.ndarray) -> bytes:
         """Tell which points are among some events, given by number, ascending."""
-        return packed({"is_met": np.isin(self.numbers[self.shown], numbers).astype(np.uint8)})
+        is_met = np.isin(self.numbers[self.shown], numbers).astype(np.uint8)
+        return packed({"is_met": is_met}, sample=self.sample)
 
     def timeline(self) -> bytes:
         """Return what was recorded and heard in each hour of each day, by the clocks there.

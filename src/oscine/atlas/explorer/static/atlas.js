@@ -72,5 +72,12 @@ export function describePoint(row) {
   ].filter(Boolean).join(", ");
 }
 
+// An answer of one value a point, as columns. Another visitor may have made the server look again.
+export async function ofPoints(path, parameters) {
+  const found = await columns(path, parameters);
+  if (found.sample !== points.sample) throw new Error("The archive has changed: load the page again.");
+  return found;
+}
+
 // The key lets the browser keep it.
 export const stripOf = (event) => `/api/events/${event}/strip.png?height=64&key=${atlas.key}`;

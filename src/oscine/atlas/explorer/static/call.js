@@ -233,7 +233,7 @@ function foundRow({ event, likeness, percentile, type, path, start_s, start_ms, 
 
 export async function askSound(file) {
   const host = byId("call");
-  known = null;
+  go({ event: null }, { replace: true });
   host.replaceChildren(
     el("header", {}, el("h2", { id: "call-heading", tabIndex: -1 }, file.name),
       button("×", () => { host.replaceChildren(); showPanel(false); }, { className: "close", ariaLabel: "Close" })),

@@ -2,10 +2,10 @@
 // point, and of each category its name, colour, count and, where it matters, shape, size and rank
 // (what has a higher one lies above).
 
-import { NOT_GROUPED, atlas, points, typeName, typeRgb, typeShape, typeTitle } from "./atlas.js";
+import { NOT_GROUPED, atlas, ofPoints, points, typeName, typeRgb, typeShape, typeTitle } from "./atlas.js";
 import { asked } from "./call.js";
 import { HOURS, amount, category, colour } from "./colours.js";
-import { columns, get } from "./server.js";
+import { get } from "./server.js";
 import { counted, hourText } from "./words.js";
 
 const MOST_CATEGORIES = 20; // The others share a colour.
@@ -106,7 +106,7 @@ const COLOURINGS = {
   likeness: async () => {
     const question = asked();
     if (!question) return "Choose a call first: then the others are coloured by how alike they are to it.";
-    const { cosine } = await columns("/api/points/likeness", question);
+    const { cosine } = await ofPoints("/api/points/likeness", question);
     // To where but the most alike lie beyond: in many archives no two calls are very alike.
     const most = Math.max(LEAST_ALIKE, Math.ceil(10 * quantile(cosine, 0.998)) / 10);
     return byAmount(cosine, 0, most, (from, to) =>
@@ -115,7 +115,7 @@ const COLOURINGS = {
   label: async (name) => {
     const label = atlas.labels.find((each) => each.name === name);
     if (!label) return "There is no such label.";
-    const { value } = await columns(`/api/points/label/${encodeURIComponent(name)}`);
+    const { value } = await ofPoints(`/api/points/label/${encodeURIComponent(name)}`);
     return byCategory(value, (n) => label.values[n], "no label");
   },
 };

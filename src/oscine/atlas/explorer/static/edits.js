@@ -22,7 +22,7 @@ function who(name) {
 function ask(title, fields, words, yes) {
   const dialog = byId("dialog");
   const inputs = Object.entries(fields).map(([name, { label, value, isNeeded = true }]) =>
-    el("label", { className: "entry" }, label, el("input", { name, value, required: isNeeded, maxLength: LONGEST, autocomplete: "off" })));
+    el("label", { className: "entry" }, label, el("input", { name, value, required: isNeeded, pattern: isNeeded ? ".*\\S.*" : null, maxLength: LONGEST, autocomplete: "off" })));
   return new Promise((resolve) => {
     const form = el("form", { method: "dialog", onsubmit: () => resolve(Object.fromEntries(new FormData(form))) },
       el("h2", { id: "dialog-heading" }, title),

@@ -1,6 +1,6 @@
 // The map: every call a point. Which are shown, the legend, the lasso, and what is pointed at.
 
-import { atlas, describePoint, points, rowOfEvent, stripOf, typeTitle } from "./atlas.js";
+import { atlas, describePoint, ofPoints, points, rowOfEvent, stripOf, typeTitle } from "./atlas.js";
 import { byType, lookOf, quantile } from "./colourings.js";
 import { colour, css } from "./colours.js";
 import { byId, el, prose, put, say, swatch } from "./dom.js";
@@ -22,6 +22,7 @@ let scatter = null;
 let look = null; // what the points are coloured by: {of, legend, layout}
 let places = null; // {x, y} of each point, NaN where this map has none
 let isMet = null; // for each point whether it meets the filter, or null
+let asks = 0; // for colours, of which the last counts
 let emphasised = null; // id of the category that is pointed at
 let middles = []; // [{type, x, y}]: where numbers are written
 
@@ -41,9 +42,9 @@ function hide(out) {
 }
 
 async function recolour() {
-  const wanted = state().colour;
-  const made = await lookOf(wanted);
-  if (wanted !== state().colour) return; // Another colour was chosen since.
+  const mine = ++asks;
+  const made = await lookOf(state().colour);
+  if (mine !== asks) return; // Another colour was chosen since, or another call to be like.
   put(byId("map-trouble"), typeof made === "string" ? prose(made) : null);
   look = typeof made === "string" ? byType() : made;
   showLook();
@@ -192,8 +193,12 @@ function simplified(corners) {
   return kept;
 }
 
+// A place on the map as the address holds it: so exact that pixels are told apart.
+const exactly = (value) => value.toFixed(Math.max(2, Math.ceil(Math.log10(scatter.scale))));
+const viewText = (view) => view && [exactly(view.x), exactly(view.y), view.zoom.toPrecision(4)].join(",");
+
 function keepLasso(corners) {
-  go({ lasso: simplified(corners).flat().map((value) => value.toFixed(2)).join(","), event: null });
+  go({ lasso: simplified(corners).flat().map(exactly).join(","), event: null });
   setLasso(false);
 }
 
@@ -267,15 +272,16 @@ async function drawFrom(layer) {
 
 async function filter() {
   const { where } = state();
-  const field = byId("where");
-  field.value = where ?? "";
+  byId("where").value = where ?? "";
+  let [met, trouble] = [null, null];
   try {
-    isMet = where ? (await columns("/api/points/where", { q: where })).is_met : null;
-    byId("where-trouble").textContent = "";
+    if (where) met = (await ofPoints("/api/points/where", { q: where })).is_met;
   } catch (error) {
-    isMet = null;
-    put(byId("where-trouble"), prose(error.message));
+    trouble = prose(error.message);
   }
+  if (where !== state().where) return; // Another condition was asked for since.
+  isMet = met;
+  put(byId("where-trouble"), trouble);
 }
 
 // --- Start -----------------------------------------------------------------------------------------------------
@@ -319,12 +325,14 @@ function viewOfAddress() {
 
 export function startMap() {
   const host = byId("map");
+  const tools = host.querySelector("[role=toolbar]");
   host.append(card);
   scatter = new Scatter(host, {
     onhover, paintOver,
     onpick: (row) => choose(points.event[row]),
     onlasso: keepLasso,
-    onmoved: (view) => state().view === "map" && go({ at: view ? [view.x.toFixed(3), view.y.toFixed(3), view.zoom.toPrecision(4)].join(",") : null }, { replace: true }),
+    onmoved: (view) => state().view === "map" && go({ at: viewText(view) }, { replace: true }),
+    roomAbove: () => tools.offsetTop + tools.offsetHeight,
   });
   host.addEventListener("keydown", onkeydown);
   byId("zoom-in").onclick = () => scatter.zoomBy(1.5);
@@ -356,7 +364,7 @@ export function startMap() {
 
   onChange(async (now, changed) => {
     if (now.view === "map" && changed.has("view")) scatter.redraw();
-    if (changed.has("at") && now.view === "map" && now.at !== scatterPlace()) scatter.moveTo(viewOfAddress());
+    if (changed.has("at") && now.view === "map" && (now.at ?? null) !== viewText(scatter.view)) scatter.moveTo(viewOfAddress());
     if (changed.has("layer")) await drawFrom(now.layer);
     if (changed.has("where")) {
       await filter();
@@ -379,9 +387,4 @@ export function startMap() {
       scatter.repaint();
     }
   });
-}
-
-function scatterPlace() {
-  const { view } = scatter;
-  return view ? [view.x.toFixed(3), view.y.toFixed(3), view.zoom.toPrecision(4)].join(",") : undefined;
 }

@@ -92,10 +92,12 @@ async function whyNot(source, error) {
     : "This sound cannot be played."));
 }
 
+let following = 0;
 function follow() {
+  cancelAnimationFrame(following); // of the sound that played before
   if (!span) return;
   tell("position", { at_s: Math.min(span.stop_s, span.start_s + audio.currentTime * span.speed) });
-  requestAnimationFrame(follow);
+  following = requestAnimationFrame(follow);
 }
 
 audio.addEventListener("ended", () => {

@@ -172,7 +172,7 @@ const sonogram = new Sonogram({
 function playFrom(at_s) {
   const { id, sample_rate_hz, n_samples, duration_s } = whole;
   const stop_s = Math.min(duration_s, at_s + 60);
-  play({ recording: id, sample_rate_hz, n_samples }, at_s, stop_s, () => stop_s < duration_s && whole.id === id && playFrom(stop_s));
+  play({ recording: id, sample_rate_hz, n_samples }, at_s, stop_s, () => stop_s < duration_s && whole?.id === id && playFrom(stop_s));
 }
 
 export function toggleRecording() {

@@ -84,14 +84,15 @@ function isInside(polygon, x, y) {
   return inside;
 }
 
-// Tells of: onhover(row or null, place), onpick(row), onlasso(polygon), onmoved(view), and lets
+// Tells of: onhover(row or null, place), onpick(row), onlasso(polygon), onmoved(view), asks
+// roomAbove() for the pixels at the upper edge that something else covers, and lets
 // paintOver(context, toScreen) draw above the points.
 export class Scatter {
   constructor(host, handlers) {
     Object.assign(this, handlers);
     this.host = host;
     [this.canvas, this.above] = host.querySelectorAll("canvas");
-    this.view = null; // {x, y, zoom}: place in the middle, and 1 where all points fit
+    this.view = null; // {x, y, zoom}: place in the centre, and 1 where all points fit
     this.isLasso = false;
     this.hovered = null;
     this.redraw = eachFrame(() => this.draw());
@@ -127,7 +128,8 @@ export class Scatter {
 
   get scale() {
     const { left, right, low, high } = this.bounds;
-    const fit = (1 - 2 * MARGIN) * Math.min(this.host.clientWidth / (right - left), this.host.clientHeight / (high - low));
+    const free_px = this.host.clientHeight - this.roomAbove();
+    const fit = (1 - 2 * MARGIN) * Math.min(this.host.clientWidth / (right - left), free_px / (high - low));
     return fit * (this.view?.zoom ?? 1);
   }
 
@@ -136,15 +138,20 @@ export class Scatter {
     return this.view ?? { x: (left + right) / 2, y: (low + high) / 2, zoom: 1 };
   }
 
-  toScreen = (x, y) => [
-    this.host.clientWidth / 2 + (x - this.middle.x) * this.scale,
-    this.host.clientHeight / 2 - (y - this.middle.y) * this.scale,
-  ];
+  // Where on the screen the place in the middle is drawn.
+  get centre() {
+    return [this.host.clientWidth / 2, (this.roomAbove() + this.host.clientHeight) / 2];
+  }
 
-  toPlace = (px, py) => [
-    this.middle.x + (px - this.host.clientWidth / 2) / this.scale,
-    this.middle.y - (py - this.host.clientHeight / 2) / this.scale,
-  ];
+  toScreen = (x, y) => {
+    const [px, py] = this.centre;
+    return [px + (x - this.middle.x) * this.scale, py - (y - this.middle.y) * this.scale];
+  };
+
+  toPlace = (px, py) => {
+    const [cx, cy] = this.centre;
+    return [this.middle.x + (px - cx) / this.scale, this.middle.y - (py - cy) / this.scale];
+  };
 
   moveTo(view) {
     this.view = view;
@@ -164,7 +171,7 @@ export class Scatter {
   }
 
   // What lies under (px, py) stays there.
-  zoomBy(factor, px = this.host.clientWidth / 2, py = this.host.clientHeight / 2) {
+  zoomBy(factor, px = this.centre[0], py = this.centre[1]) {
     const zoom = Math.min(MOST_ZOOM, Math.max(0.5, this.middle.zoom * factor));
     const [x, y] = this.toPlace(px, py);
     const ratio = this.middle.zoom / zoom;
@@ -211,7 +218,7 @@ export class Scatter {
     const shares = stamps.map((stamp) => Float64Array.from(stamp.edge, ([, , share]) => share));
     const { x, y, categories, order } = this;
     const scale = this.scale * ratio;
-    const [left, top] = [width / 2 + edge - this.middle.x * scale, height / 2 + edge + this.middle.y * scale];
+    const [left, top] = this.toScreen(0, 0).map((at) => at * ratio + edge);
     for (let n = 0; n < order.length; n++) {
       const row = order[n];
       const px = Math.round(left + x[row] * scale);

@@ -1,6 +1,6 @@
 // The calls within the lasso: a list that is listened through.
 
-import { NOT_GROUPED, points, typeSwatch, typeTitle } from "./atlas.js";
+import { points, rowOfEvent, typeSwatch, typeTitle } from "./atlas.js";
 import { button, byId, el, hint, say } from "./dom.js";
 import { stop } from "./player.js";
 import { go, state } from "./state.js";
@@ -8,6 +8,7 @@ import { playEvent, strip } from "./strips.js";
 import { count, counted } from "./words.js";
 
 const AT_ONCE = 60; // Shown before more is asked for.
+const [PLAY, STOP] = ["▶ Play all", "■ Stop"];
 let events = [];
 let isRunning = false; // All are played, one after another.
 
@@ -26,12 +27,12 @@ async function playFrom(position) {
   byId("selection").querySelector(`[data-event="${number}"]`)?.scrollIntoView({ block: "nearest" });
   await playEvent(number, () => isRunning && playFrom(position + 1));
   isRunning = true;
-  byId("run").textContent = "■ Stop";
+  byId("run").textContent = STOP;
 }
 
 function ended() {
   isRunning = false;
-  if (byId("run")) byId("run").textContent = "▶ Play all";
+  if (byId("run")) byId("run").textContent = PLAY;
 }
 
 export function playAll() {
@@ -43,6 +44,8 @@ export function playAll() {
 
 // Falling silent before the end is the listener's wish.
 addEventListener("silent", ({ detail }) => !detail.isHeard && ended());
+
+addEventListener("regrouped", () => draw(events.map(rowOfEvent)));
 
 function draw(rows) {
   const host = byId("selection");
@@ -63,7 +66,7 @@ function draw(rows) {
   host.append(
     el("header", {},
       el("h2", { id: "selection-heading" }, count(events.length, "call")),
-      button("▶ Play all", playAll, { id: "run" }),
+      button(isRunning ? STOP : PLAY, playAll, { id: "run" }),
       button("×", () => go({ lasso: null }), { className: "close", ariaLabel: "Let these calls go" })),
     el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
     list, more,
@@ -79,8 +82,9 @@ function draw(rows) {
 }
 
 function exportCommand(counts) {
-  const types = counts.filter(([type]) => type !== NOT_GROUPED).map(([type]) => ` --cluster ${type}`).join("");
-  const where = state().where ? ` --where "${state().where}"` : "";
+  const types = counts.map(([type]) => ` --cluster ${type}`).join("");
+  // Whoever sent the address wrote the condition: a shell must take it as text.
+  const where = state().where ? ` --where "${state().where.replace(/[\\"$`]/g, "\\$&")}"` : "";
   return `oscine export --to clips${types}${where} --out clips`;
 }
 

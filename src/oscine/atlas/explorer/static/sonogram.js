@@ -30,7 +30,7 @@ export class Sonogram {
     this.cursor = el("span", { className: "cursor", hidden: true });
     this.element = el("div", { className: "sound-picture" }, this.canvas, this.wave, this.cursor);
     this.redraw = eachFrame(() => this.draw());
-    this.contrast = { darker: 0, span: 1 };
+    this.contrast = { darker: 0, span: 0 };
     this.boxes = [];
     this.clear();
     new ResizeObserver(this.redraw).observe(this.canvas);
