@@ -232,6 +232,16 @@ def test_infinity_is_written_as_r_reads_it():
     assert _as_r_reads(table).write_csv() == "a,b,c\n1.5,0.1,1\nInf,-Inf,2\n,2.0,3\n"
 
 
+def test_no_text_of_a_csv_is_a_formula_to_a_spreadsheet():
+    names = ["=1+1", "-caw", "@x", "'=y", "caw-caw", "", None]
+    written = _as_r_reads(pl.DataFrame({"a": names, "b": [-1.0] * 7})).write_csv().splitlines()
+    assert [line.rsplit(",", 1)[0] for line in written[1:]] == [
+        *("'=1+1", "'-caw", "'@x", "''=y", "caw-caw"),
+        *('""', ""),
+    ]
+    assert all(line.endswith(",-1.0") for line in written[1:])
+
+
 def test_dates_of_a_log_are_held_against_the_days_of_the_archive(workspace, truth, tmp_path):
     file = tmp_path / "seen.csv"
     began = datetime.fromisoformat(truth[0]["recorded_at"])

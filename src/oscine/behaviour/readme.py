@@ -197,7 +197,7 @@ def readme_text(tables: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
     return tables_text(
         "# The tables of `oscine join`\n\nTimes are whole milliseconds, intervals half-open (the "
         "stop is not in them). In CSV, an empty cell is not known or does not apply; `Inf` "
-        "has no bound. In R: "
+        "has no bound; text that a spreadsheet would take for a formula has `'` before it. In R: "
         '`arrow::read_parquet("FILE.parquet")` or `read.csv("FILE.csv")`.\n',
         tables,
     )

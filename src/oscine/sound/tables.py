@@ -25,7 +25,7 @@ Kind = Literal["integer", "number", "text", "path", "truth", "utc", "local", "ve
 
 ROWS_AT_ONCE = 20_000
 """Rows of a Parquet file that are in memory at a time."""
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA = r"^'*[=+\-@\t\r]"
 """How text begins that a spreadsheet takes for a formula, or that was kept from it."""
 _TO_QUOTE = re.compile(r'[",\r\n]')
 
@@ -210,7 +210,7 @@ def write_parquet(
 
 def without_apostrophe(text: str) -> str:
     """Return the text that a cell of a CSV table stands for."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    return text[1:] if text.startswith("'") and re.match(FORMULA, text) else text
 
 
 def meanings(columns: Sequence[Column]) -> dict[str, str]:
@@ -249,7 +249,7 @@ def _quoted(text: str) -> str:
 
 
 def _no_formula(text: str, before: str) -> str:
-    return _quoted(before + text if _FORMULA.match(text) else text)
+    return _quoted(before + text if re.match(FORMULA, text) else text)
 
 
 def _iso(time: datetime) -> str:

@@ -723,10 +723,15 @@ def _ended(observations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _as_r_reads(table: pl.DataFrame) -> pl.DataFrame:
-    """Write infinity in R's way."""
+    """Write infinity in R's way, and text so that no spreadsheet takes it for a formula."""
     import polars as pl
     import polars.selectors as cs
 
+    from oscine.sound.tables import FORMULA
+
+    text = cs.string()
+    quoted = pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).name.keep()
+    table = table.with_columns(quoted)
     endless = [one.name for one in table.select(cs.float()) if one.is_infinite().any()]
     value = pl.col(endless)
     infinity = pl.when(value > 0).then(pl.lit("Inf")).otherwise(pl.lit("-Inf"))
