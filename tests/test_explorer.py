@@ -27,10 +27,11 @@ from PIL import Image
 
 from oscine import steps
 from oscine.atlas.explorer.columns import packed, unpacked
-from oscine.atlas.explorer.hearing import PLAYED_HZ, played_rates_hz
+from oscine.atlas.explorer.hearing import PLAYED_HZ, checked, longest_s, played_rates_hz
 from oscine.atlas.explorer.overview import Overview, sampled
 from oscine.atlas.explorer.ranges import ranged
 from oscine.atlas.explorer.serving import listening
+from oscine.atlas.explorer.source import Unanswered
 from oscine.config import WrongArgument
 from oscine.sound.annotations import (
     LabelBook,
@@ -387,6 +388,22 @@ def test_both_channels_are_heard_as_they_were_catalogued(copied, held, tmp_path)
             answer = asked.get(f"/api/recordings/{number}/audio?start_sample=5&stop_sample=900")
             found, _ = soundfile.read(io.BytesIO(answer.content), dtype="int16")
             np.testing.assert_array_equal(found, stereo[5:900, number - 1])
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "n_channels", "seconds"), [(48_000, 1, 60), (96_000, 8, 43.7), (384_000, 2, 43.7)]
+)
+def test_as_much_sound_is_given_at_once_as_is_said_and_no_more(rate_hz, n_channels, seconds):
+    most_s = longest_s(rate_hz, n_channels)
+    assert most_s == pytest.approx(seconds, abs=0.1)
+    stop = int(most_s * rate_hz)
+    assert checked(0, stop, 10**9, rate_hz, n_channels).stop == stop
+    with pytest.raises(Unanswered, match="s at once"):
+        checked(0, stop + 1, 10**9, rate_hz, n_channels)
+
+
+def test_a_recording_says_how_much_of_its_sound_is_given_at_once(client):
+    assert client.get("/api/recordings/1").json()["longest_s"] == 60
 
 
 def test_a_file_that_is_gone_or_has_changed_has_no_sound_but_a_picture(copied, held, tmp_path):

@@ -30,7 +30,7 @@ from oscine import __version__
 from oscine.atlas.explorer.access import log
 from oscine.atlas.explorer.columns import packed
 from oscine.atlas.explorer.drawing import PAD_FRAMES, levels, stretch, strip_png
-from oscine.atlas.explorer.hearing import checked, extremes, wav_of
+from oscine.atlas.explorer.hearing import checked, extremes, longest_s, wav_of
 from oscine.atlas.explorer.overview import HOUR_MS, UNKNOWN_MS, Overview, sampled
 from oscine.atlas.explorer.source import (
     Alike,
@@ -861,6 +861,7 @@ def _about(row: RecordingRow) -> dict[str, Any]:
         "sample_rate_hz": row.sample_rate_hz,
         "n_samples": row.n_samples,
         "duration_s": row.duration_s,
+        "longest_s": longest_s(row.sample_rate_hz, row.n_channels),
         "state": row.state,
         "reason": row.reason,
     }

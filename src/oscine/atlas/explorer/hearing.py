@@ -24,6 +24,11 @@ PLAYED_HZ = (8_000, 48_000)
 _FULL_SCALE = 2**15
 
 
+def longest_s(rate_hz: int, n_channels: int) -> float:
+    """Return how long a stretch of a recording may be: less than a minute of many channels."""
+    return min(LONGEST_S, MOST_VALUES / max(1, n_channels * rate_hz))
+
+
 def checked(start: int, stop: int, n_samples: int, rate_hz: int, n_channels: int) -> Interval:
     """Return a stretch of a recording, cut at its end.
 
@@ -37,9 +42,9 @@ def checked(start: int, stop: int, n_samples: int, rate_hz: int, n_channels: int
         raise Unanswered(
             422, f"this is no stretch of the recording, which has {n_samples:,} samples"
         )
-    longest_s = min(LONGEST_S, MOST_VALUES / max(1, n_channels) / rate_hz)
-    if stop - start > longest_s * rate_hz:
-        raise Unanswered(422, f"at most {longest_s:g} s at once")
+    most_s = longest_s(rate_hz, n_channels)
+    if stop - start > most_s * rate_hz:
+        raise Unanswered(422, f"at most {most_s:g} s at once")
     return Interval(start=start, stop=stop, sample_rate_hz=rate_hz)
 
 

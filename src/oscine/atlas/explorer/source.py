@@ -96,7 +96,8 @@ class OfRecording:
     """A recording: one channel of a file, or all mixed (channel -1).
 
     ``start_ms`` is in milliseconds of UTC since 1970, None where it is not known, or only from when
-    the file was written; ``utc_offset_min`` is what was added to it on the clocks there.
+    the file was written; ``utc_offset_min`` is what was added to it on the clocks there. At most
+    ``longest_s`` of its sound are given at once.
     """
 
     id: int
@@ -109,6 +110,7 @@ class OfRecording:
     sample_rate_hz: int
     n_samples: int
     duration_s: float
+    longest_s: float
     state: str
     reason: str
 

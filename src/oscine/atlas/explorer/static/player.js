@@ -12,7 +12,6 @@ const SPEEDS = [
   { speed: 0.25, said: "¼", name: "a quarter of the speed" },
   { speed: 0.1, said: "⅒", name: "a tenth of the speed" },
 ];
-const MOST_S = 60; // The server gives no more at once.
 
 const audio = byId("audio");
 let span = null; // what plays: {recording, start_s, stop_s, speed, event, then, again}
@@ -32,16 +31,18 @@ export function stop(isHeard = false) {
   audio.pause();
 }
 
-// Plays seconds of a recording; `then` is called when they were heard to the end.
-export function play({ recording, sample_rate_hz: rate, n_samples, event = null }, start_s, stop_s, then = null) {
+// Plays seconds of a recording, as many as the server gives at once; `then` is called when they were
+// heard to the end.
+export function play(recording, start_s, stop_s, then = null, event = null) {
   stop();
+  const { id, sample_rate_hz: rate, n_samples, longest_s } = recording;
   const start = Math.max(0, Math.round(start_s * rate));
-  const end = Math.min(Math.round(Math.min(stop_s, start_s + MOST_S) * rate), n_samples ?? Infinity);
+  const end = Math.min(Math.round(stop_s * rate), start + Math.floor(longest_s * rate), n_samples);
   if (end <= start) return;
   const speed = speedNow();
-  const again = () => play({ recording, sample_rate_hz: rate, n_samples, event }, start_s, stop_s, then);
-  span = { recording, start_s: start / rate, stop_s: end / rate, speed, event, then, again };
-  audio.src = address(`/api/recordings/${recording}/audio`, { start_sample: start, stop_sample: end, speed });
+  const again = () => play(recording, start_s, stop_s, then, event);
+  span = { recording: id, start_s: start / rate, stop_s: end / rate, speed, event, then, again };
+  audio.src = address(`/api/recordings/${id}/audio`, { start_sample: start, stop_sample: end, speed });
   audio.currentTime = 0;
   const mine = span;
   audio.play().catch((error) => {

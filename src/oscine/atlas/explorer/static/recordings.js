@@ -170,9 +170,9 @@ const sonogram = new Sonogram({
 
 // The server gives a minute at a time; the next follows by itself, and what is heard stays in sight.
 function playFrom(at_s) {
-  const { id, sample_rate_hz, n_samples, duration_s } = whole;
-  const stop_s = Math.min(duration_s, at_s + 60);
-  play({ recording: id, sample_rate_hz, n_samples }, at_s, stop_s, () => stop_s < duration_s && whole?.id === id && playFrom(stop_s));
+  const { id, longest_s, duration_s } = whole;
+  const stop_s = Math.min(duration_s, at_s + longest_s);
+  play(whole, at_s, stop_s, () => stop_s < duration_s && whole?.id === id && playFrom(stop_s));
 }
 
 export function toggleRecording() {

@@ -20,8 +20,7 @@ export async function playEvent(number, then = null) {
 }
 
 export function playStretch(known, from_s, to_s, then = null) {
-  const { id, sample_rate_hz, n_samples } = known.recording;
-  play({ recording: id, sample_rate_hz, n_samples, event: known.event }, from_s, to_s, then);
+  play(known.recording, from_s, to_s, then, known.event);
 }
 
 // A call is chosen: it is shown, and heard. Chosen again while it plays, it falls silent.
