@@ -292,7 +292,7 @@ def test_an_offset_moves_the_log_and_is_said(workspace, joined, log):
     moved = steps.join(workspace, log, clock=clock)
     assert (before["start_ms"] - pl.read_parquet(where)["start_ms"]).unique().to_list() == [2500]
     facts = json.loads((workspace / "reports" / "join.json").read_bytes())
-    assert sorted(facts["at_offsets_ms"]) == ["-100", "100"]
+    assert sorted(facts["at_offsets"]) == ["100 ms earlier", "100 ms later"]
     assert facts["settings"]["seen"]["clock"]["offset_ms"] == 2500
     assert moved.logs[0].states == joined.logs[0].states
 
@@ -337,6 +337,35 @@ def test_what_was_declared_of_a_clock_is_held_against_what_markers_tell(workspac
     assert any("as declared: the observer's clock 4 s ahead (± 200 ms)" in s for s in right.clocks)
     paper = json.loads((workspace / "reports" / "join.json").read_bytes())["methods"]
     assert "was 4 s ahead of the recorder's (as declared; 95 % interval ± 200 ms" in paper
+
+
+def test_what_is_found_must_be_so_at_the_ends_of_what_is_known_of_the_clock(
+    workspace, log, tmp_path
+):
+    def at_offsets(**asked) -> list[str]:
+        clock = steps.ClockAsked(**asked) if asked else None
+        steps.join(workspace, log, clock=clock, settings=FEW)
+        return list(json.loads((workspace / "reports" / "join.json").read_bytes())["at_offsets"])
+
+    # The observer's clock stands 4.00 s ahead, to 27 ms: the times are later by that.
+    markers = claps(tmp_path)
+    for where in at_offsets(markers=markers):
+        assert re.fullmatch(r"(3\.9[5-9]|4\.0[0-5]) s earlier", where), where
+    early, late = at_offsets(markers=markers, use_estimate=True)
+    assert (early.split()[-1], late.split()[-1]) == ("earlier", "later")
+    assert early.split()[:2] == late.split()[:2]
+    assert at_offsets(offset_s=4, uncertainty_s=0.25) == ["250 ms earlier", "250 ms later"]
+    assert at_offsets() == ["2 s earlier", "2 s later"]  # nothing is known
+
+
+def test_each_log_is_moved_by_what_is_known_of_its_own_clock(workspace, log, tmp_path):
+    steps.join(workspace, log, clock=steps.ClockAsked(offset_s=1, uncertainty_s=0.25), settings=FEW)
+    other = shutil.copy(log, tmp_path / "ben.csv")
+    steps.join(workspace, other, clock=steps.ClockAsked(markers=claps(tmp_path)), settings=FEW)
+    facts = json.loads((workspace / "reports" / "join.json").read_bytes())
+    for end, where in zip(("earlier", "later"), facts["at_offsets"], strict=True):
+        pattern = rf"those of ben [34]\.\d+ s earlier and those of seen 250 ms {end}"
+        assert re.fullmatch(pattern, where), where
 
 
 def test_an_offset_that_is_declared_with_an_uncertainty_is_known(workspace, log):

@@ -7,7 +7,7 @@ page, words and tables are made. The step `join` calls it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from oscine.behaviour.page import PageClock
 from oscine.behaviour.sessions import Whole
 from oscine.behaviour.showing import as_corrected, clock_of_activity, clock_of_markers
 from oscine.behaviour.tables import FILE, SITE, Problem
-from oscine.behaviour.words import ClockState, standing
+from oscine.behaviour.words import ClockState, listed, offset_text, standing
 from oscine.sound.clock import offset_minutes_at
 
 UNKNOWN_MS = 2000.0
@@ -52,8 +52,8 @@ class ToldClock:
     estimate : Clock or None
         By markers, or by calls and behaviour; None where they tell nothing.
     estimated_by : str
-    uncertainty_ms : float or None
-        Of the clock as it is used: half of the 95 % interval at its widest.
+    ends : (Clock, Clock) or None
+        The observer's clock at either end of what is known of it; None where it takes no part.
     problems : tuple of Problem
         Markers that contradict the others.
     """
@@ -62,7 +62,7 @@ class ToldClock:
     page: PageClock
     estimate: Clock | None
     estimated_by: Literal["markers", "activity"]
-    uncertainty_ms: float | None
+    ends: tuple[Clock, Clock] | None
     problems: tuple[Problem, ...] = ()
 
 
@@ -77,7 +77,7 @@ class Analysed:
         Of all logs, on the recorders' clock as far as it was corrected.
     association : Association
         Without what does not stand at the offsets.
-    at_offsets : mapping of float to Association
+    at_offsets : mapping of str to Association
         The same, had observations been so many ms later.
     contexts : Contexts
     neighbourhood : Neighbourhood or None
@@ -91,7 +91,7 @@ class Analysed:
     joined: Joined
     observations: pl.DataFrame
     association: Association
-    at_offsets: Mapping[float, Association]
+    at_offsets: Mapping[str, Association]
     contexts: Contexts
     neighbourhood: Neighbourhood | None
     clocks: list[ToldClock]
@@ -126,16 +126,8 @@ def analyse(
     """
     tell(0, 6, "clocks")
     clocks = [tell_clock(kept, calls, recordings, config.seed) for kept in logs]
-    uncertain_ms = max(
-        (
-            UNKNOWN_MS if told.uncertainty_ms is None else told.uncertainty_ms
-            for told in clocks
-            if told.state.is_needed
-        ),
-        default=0.0,
-    )
     tell(1, 6, "joining")
-    tables = _corrected(logs)
+    tables = _corrected(logs, [kept.about.clock.clock for kept in logs])
     joined = join(calls, recordings, *tables, config.join)
     tell(2, 6, "what goes with what")
     association = _associated(joined, config)
@@ -158,14 +150,12 @@ def analyse(
             seed=config.seed,
             alpha=config.false_discovery_rate,
         )
-    at_offsets: dict[float, Association] = {}
-    by_ms = float(round(uncertain_ms))
-    early, _, late = around(Clock(offset_ms=0.0), by_ms)
-    for number, (offset_ms, by) in enumerate(((-by_ms, early), (by_ms, late)) if by_ms else ()):
-        tell(4 + number, 6, f"the same with observations {abs(offset_ms):g} ms off")
-        observations, effort, context = (corrected(table, by) for table in tables)
-        again = join(calls, recordings, observations, effort, context, config.join)
-        at_offsets[offset_ms] = _associated(again, config)
+    at_offsets: dict[str, Association] = {}
+    for end in range(2) if any(told.ends for told in clocks) else ():
+        tell(4 + end, 6, "the same at an end of what is known of the clocks")
+        at_end = [told.ends[end] if told.ends else None for told in clocks]
+        again = join(calls, recordings, *_corrected(logs, at_end), config.join)
+        at_offsets[_moved(logs, at_end)] = _associated(again, config)
     tell(6, 6, "")
     return Analysed(
         joined=joined,
@@ -205,11 +195,16 @@ def _utc_offsets(joined: Joined, logs: Sequence[KeptLog]) -> dict[str, float]:
     return offsets
 
 
-def _corrected(logs: Sequence[KeptLog]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _corrected(
+    logs: Sequence[KeptLog], clocks: Sequence[Clock | None]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return observations, effort and context of all logs, on the recorders' clock."""
 
     def table(kind: str) -> pl.DataFrame:
-        of_logs = [corrected(getattr(kept.log, kind), kept.about.clock.clock) for kept in logs]
+        of_logs = [
+            corrected(getattr(kept.log, kind), clock)
+            for kept, clock in zip(logs, clocks, strict=True)
+        ]
         return together(of_logs, kind)
 
     return table("observations"), table("effort"), table("context")
@@ -222,6 +217,25 @@ def _associated(joined: Joined, config: AnalysisConfig) -> Association:
         seed=config.seed,
         alpha=config.false_discovery_rate,
     )
+
+
+def _moved(logs: Sequence[KeptLog], clocks: Sequence[Clock | None]) -> str:
+    """Say where the observations of logs are with other clocks, beside where they were joined."""
+    moved = {
+        kept.log.name: offset_text(
+            round(_ahead_ms(kept.about.clock.clock, at) - _ahead_ms(clock, at))
+        )
+        for kept, clock in zip(logs, clocks, strict=True)
+        if clock is not None
+        for at in [_middle_ms(kept.log.observations)]
+    }
+    if len(set(moved.values())) == 1:
+        return next(iter(moved.values()))
+    return listed([f"those of {name} {where}" for name, where in moved.items()])
+
+
+def _ahead_ms(clock: Clock | None, at_ms: int) -> float:
+    return 0.0 if clock is None else float(clock.ahead_ms(at_ms))
 
 
 def tell_clock(
@@ -315,15 +329,25 @@ def tell_clock(
                 "clocks take no part."
             )
         told = state, PageClock(log=log.name, said=[said])
+    used, interval_ms = estimate or Clock(offset_ms=0.0), told[0].interval_ms
     if declared.is_corrected:
-        told = as_corrected(*told, declared, estimate, estimated_by, _ends_ms(log.observations))
+        middle_ms = _middle_ms(log.observations)
+        told = as_corrected(*told, declared, estimate, estimated_by, middle_ms)
+        used, interval_ms = declared.clock or used, None
         uncertainty_ms = told[0].uncertainty_ms
+    ends = None
+    if is_needed and estimated_by == "activity" and interval_ms is not None:
+        low, high = (Clock(offset_ms=end) for end in interval_ms)
+        ends = low, high
+    elif is_needed:
+        early, _, late = around(used, UNKNOWN_MS if uncertainty_ms is None else uncertainty_ms)
+        ends = early, late
     return ToldClock(
-        state=told[0],
+        state=replace(told[0], has_points=not timed.filter(~pl.col("is_state")).is_empty()),
         page=told[1],
         estimate=estimate,
         estimated_by=estimated_by,
-        uncertainty_ms=uncertainty_ms,
+        ends=ends,
         problems=problems,
     )
 
@@ -346,6 +370,12 @@ def _at_one_place(
 def _names_sites(observations: pl.DataFrame) -> bool:
     timelines = observations["timeline"].unique()
     return any(one.startswith(SITE) and one != SITE for one in timelines)
+
+
+def _middle_ms(observations: pl.DataFrame) -> int:
+    """Return the middle of a log on the observer's clock; 0 where it has no times."""
+    ends = _ends_ms(observations)
+    return 0 if ends is None else sum(ends) // 2
 
 
 def _ends_ms(observations: pl.DataFrame) -> tuple[int, int] | None:

@@ -21,7 +21,6 @@ from oscine.behaviour.words import (
     Evidence,
     alpha_text,
     listed,
-    offset_text,
 )
 
 REFERENCES = {
@@ -216,8 +215,10 @@ def _by_name(log: PageLog) -> str:
 def _clocks(evidence: Evidence) -> str:
     said = [_clock(clock) for clock in evidence.clocks if clock.is_needed]
     if evidence.at_offsets:
-        moved = listed([offset_text(offset) for offset in sorted(evidence.at_offsets)])
-        said.append(f"The analysis was repeated with the times of the observations {moved}.")
+        said.append(
+            "The analysis was repeated at the ends of what is known of the clocks: with the times "
+            f"of the observations {listed(list(evidence.at_offsets))}."
+        )
     return " ".join(said)
 
 
@@ -232,16 +233,24 @@ def _clock(clock: ClockState) -> str:
     if clock.offset_ms is None or (clock.is_by_construction and not clock.is_applied):
         return f"The observer's clock of {clock.log} could not be compared with the recorder's."
     side = "ahead of" if clock.offset_ms >= 0 else "behind"
-    within = (
-        "no interval"
-        if clock.uncertainty_ms is None
-        else f"95 % interval ± {length(clock.uncertainty_ms)} at its widest"
-    )
+    if clock.interval_ms is not None:
+        low, high = (f"{end / 1000:+.2f}" for end in clock.interval_ms)
+        within = f"95 % interval {low} to {high} s"
+    elif clock.uncertainty_ms is not None:
+        within = f"95 % interval ± {length(clock.uncertainty_ms)} at its widest"
+    else:
+        within = "no interval"
     drift = f", drifting by {clock.drift_ppm:+.1f} ppm" if clock.drift_ppm else ""
     done = "its times were corrected by this" if clock.is_applied else "this was not corrected"
+    was = "seemed" if clock.source == "activity" else "was"
+    doubt = (
+        " Animals that call before or after what is seen look the same as such an offset."
+        if clock.source == "activity"
+        else ""
+    )
     return (
-        f"The observer's clock of {clock.log} was {length(clock.offset_ms)} {side} the "
-        f"recorder's{drift} ({whence}; {within}); {done}."
+        f"The observer's clock of {clock.log} {was} {length(clock.offset_ms)} {side} the "
+        f"recorder's{drift} ({whence}; {within}); {done}.{doubt}"
     )
 
 

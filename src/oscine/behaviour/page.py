@@ -35,6 +35,7 @@ from oscine.atlas.pictures import (
 from oscine.behaviour.association import Pair
 from oscine.behaviour.clocks import hours_text
 from oscine.behaviour.drawings import PageSession, RatioScale, strip, when_text
+from oscine.behaviour.ratios import MOST_DETECTABLE
 from oscine.behaviour.tables import Problem
 from oscine.behaviour.words import (
     NONE,
@@ -513,7 +514,8 @@ BY_TIME = _Question(
     heading="Beside other times",
     hint="The dot is the rate of calls with the behaviour over the rate without it, the line its "
     "95 % interval; filled and bold: found. An effect weaker than ‘least to be found’ (above 1, "
-    "below 1) would have been missed more often than once in five.",
+    f"below 1) would have been missed more often than once in five; {NONE}: one of up to "
+    f"{MOST_DETECTABLE:g} times would.",
     effect=lambda pair: _Effect(
         ratio=pair.rate_ratio,
         low=pair.low,
@@ -864,10 +866,10 @@ def _sensitivity(evidence: Evidence) -> str:
     """Show what is found at the edges of what is known of the clocks."""
     if not evidence.at_offsets:
         return ""
-    offsets = {0.0: evidence.association, **evidence.at_offsets}
+    offsets = {offset_text(0): evidence.association, **evidence.at_offsets}
     by_offset = {
-        offset: {(pair.sound_type, pair.behaviour): pair for pair in association.pairs}
-        for offset, association in sorted(offsets.items())
+        where: {(pair.sound_type, pair.behaviour): pair for pair in association.pairs}
+        for where, association in offsets.items()
     }
     found = {
         key
@@ -876,12 +878,13 @@ def _sensitivity(evidence: Evidence) -> str:
         if is_below(pair.q, evidence.alpha)
     }
     hint = (
-        "The same question with all observations moved by as much as the clocks may be wrong. "
+        "The same question at the ends of what is known of the clocks: with observations moved to "
+        "where they would be then. "
         f"Bold: q at most {alpha_text(evidence.alpha)}. Found is only what is bold in every "
         "column, and on one side of 1."
     )
     if not found:
-        said = f"No pair is found with observations {listed([*map(offset_text, by_offset)])}."
+        said = f"No pair is found with observations {listed(list(by_offset))}."
         return f'<div class="part"><h3>Were the clocks wrong</h3><p>{said}</p></div>'
     rows = [
         [
@@ -890,10 +893,10 @@ def _sensitivity(evidence: Evidence) -> str:
             *(_at_offset(pairs.get(key), evidence.alpha) for pairs in by_offset.values()),
             *_counts_of(pair),
         ]
-        for key, pair in by_offset[0.0].items()
+        for key, pair in by_offset[offset_text(0)].items()
         if key in found
     ]
-    columns = ["Sound", "Behaviour", *(offset_text(offset) for offset in by_offset), *COUNTS]
+    columns = ["Sound", "Behaviour", *by_offset, *COUNTS]
     table = _long_table("Ratios at other offsets", columns, rows, "pairs")
     return (
         f'<div class="part"><h3>Were the clocks wrong</h3><p class="hint">{hint}</p>{table}</div>'

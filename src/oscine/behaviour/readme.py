@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from oscine.behaviour.ratios import MOST_DETECTABLE
 from oscine.sound.tables import tables_text
 
 _CALL = "number of the call, as the atlas and `oscine export` have it"
@@ -112,13 +113,14 @@ ASSOCIATION: Mapping[str, str] = {
     "p": "two-sided, by permutation",
     "q": "the false discovery rate at which the pair would just be found",
     "is_found": "whether q is at most the false discovery rate, and stays so with observations "
-    "moved as far as the clocks may be off",
+    "moved to either end of what is known of the clocks",
     "taken_back": "where it does not stay so: how observations were moved; else empty",
     "test": "`shifts within sessions`, `shuffled sessions`, or `not tested`",
     "why": "why it was not tested",
     "detectable": "the least ratio above 1 that would have been found in 80 % of such studies; "
-    "empty: none",
-    "detectable_below": "the ratio nearest to 1, below it, likewise",
+    f"empty: none up to {MOST_DETECTABLE:g}",
+    "detectable_below": "the ratio nearest to 1, below it, likewise; empty: none down to "
+    f"{1 / MOST_DETECTABLE:g}",
     "share_of_one_session": "largest share of the calls together that is from one session, 0 to 1",
     "share_of_one_subject": "largest share of them that is with one individual, 0 to 1",
     "ratio_without_it": "the rate ratio without that session",

@@ -39,7 +39,7 @@ def evidence_of(
     *,
     tolerance_ms: int,
     clocks: Sequence[ClockState] = (),
-    at_offsets: Mapping[float, Association] | None = None,
+    at_offsets: Mapping[str, Association] | None = None,
     names: Mapping[int, str] | None = None,
     looks: Mapping[int, str] | None = None,
     has_subjects: bool = False,
@@ -53,7 +53,7 @@ def evidence_of(
         Of its sessions.
     tolerance_ms : int
     clocks : sequence of ClockState
-    at_offsets : mapping of float to Association, optional
+    at_offsets : mapping of str to Association, optional
         Of the join with observations so many ms later.
     names, looks : mapping of int to str, optional
         Names of sound types; band and length of each.
@@ -281,6 +281,7 @@ def clock_of_activity(
         source="none" if found.offset is None else "activity",
         offset_ms=None if found.offset is None else found.offset.offset_ms,
         uncertainty_ms=found.uncertainty_ms,
+        interval_ms=None if found.offset is None else found.offset.interval_ms,
     )
     correlogram = None
     if len(found.lags_ms) and found.height_by_chance is not None and found.peak_ms is not None:
@@ -299,7 +300,7 @@ def as_corrected(
     declared: ClockConfig,
     estimate: Clock | None,
     estimated_by: ClockSource,
-    log_ms: tuple[int, int] | None,
+    middle_ms: int,
 ) -> tuple[ClockState, PageClock]:
     """Say by what a log was corrected, beside what is told of its clock.
 
@@ -311,13 +312,12 @@ def as_corrected(
     estimate : Clock or None
         What markers, or calls and behaviour, tell; None where they tell nothing.
     estimated_by : str
-    log_ms : (int, int) or None
-        Where the log begins and ends; offsets are given and compared in the middle.
+    middle_ms : int
+        Of the log: where offsets are given and compared.
     """
     clock = declared.clock
     if clock is None:
         raise ValueError(f"the clock of {told.log} was not corrected")
-    middle_ms = clock.at_ms if log_ms is None else sum(log_ms) // 2
     offset_ms = float(clock.ahead_ms(middle_ms))
     uncertainty_ms = declared.uncertainty_ms or None
     instead = None
@@ -328,6 +328,7 @@ def as_corrected(
         source=declared.source,
         offset_ms=offset_ms,
         uncertainty_ms=uncertainty_ms,
+        interval_ms=None,
         drift_ppm=clock.drift_ppm,
         is_applied=True,
         instead=instead,

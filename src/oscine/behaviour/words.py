@@ -19,6 +19,7 @@ from typing import Literal
 from oscine.atlas.pictures import count_text
 from oscine.behaviour.association import Association, Pair
 from oscine.behaviour.clocks import hours_text, length
+from oscine.behaviour.ratios import MOST_DETECTABLE
 
 FEW_CALLS = 50
 """Calls heard while somebody watched: with fewer, spread over types and behaviours, little is seen.
@@ -50,14 +51,17 @@ class ClockState:
     Attributes
     ----------
     log : str
-    is_needed : bool
-        Whether anything was joined by time; what names its recording needs no clock.
+    is_needed, has_points : bool
+        Whether anything was joined by time, for what names its recording needs no clock; and
+        whether it has points, which are near a call or not.
     source : str
         Where the offset is from: ``markers``, ``activity``, ``declared``, or ``none``.
     offset_ms : float or None
         What the observer's clock shows more than the recorder's.
     uncertainty_ms : float or None
         Half of the 95 % interval at its widest; None where it is not known.
+    interval_ms : (float, float) or None
+        That interval, where it does not reach as far on both sides.
     drift_ppm : float
     is_applied : bool
     is_by_construction : bool
@@ -74,12 +78,23 @@ class ClockState:
     source: ClockSource
     offset_ms: float | None = None
     uncertainty_ms: float | None = None
+    interval_ms: tuple[float, float] | None = None
     drift_ppm: float = 0.0
     is_applied: bool = False
     is_by_construction: bool = False
+    has_points: bool = True
     n_markers: int = 0
     n_markers_used: int = 0
     instead: ClockState | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the two clocks cannot have agreed, at 95 %."""
+        if self.offset_ms is None:
+            return False
+        reach_ms = self.uncertainty_ms or 0.0
+        low, high = self.interval_ms or (self.offset_ms - reach_ms, self.offset_ms + reach_ms)
+        return not low <= 0 <= high
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +105,8 @@ class Evidence:
     ----------
     association : Association
         As :func:`standing` leaves it.
-    at_offsets : mapping of float to Association
-        The same, had the observations been so many ms later (negative: earlier).
+    at_offsets : mapping of str to Association
+        The same, had the observations been where the key says (as `2 s earlier`).
     n_unobserved : int
         Calls heard when nobody watched.
     n_elsewhere : int
@@ -122,7 +137,7 @@ class Evidence:
     guessed_hours: float
     pooled_hours: float
     tolerance_ms: int
-    at_offsets: Mapping[float, Association] = field(default_factory=dict)
+    at_offsets: Mapping[str, Association] = field(default_factory=dict)
     clocks: Sequence[ClockState] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     looks: Mapping[int, str] = field(default_factory=dict)
@@ -178,7 +193,7 @@ class Limit:
     sentence: str
 
 
-def standing(association: Association, at_offsets: Mapping[float, Association]) -> Association:
+def standing(association: Association, at_offsets: Mapping[str, Association]) -> Association:
     """Take back what would not be found, or the other way round, were the clocks a little off.
 
     What remains is what is counted as found everywhere.
@@ -186,12 +201,12 @@ def standing(association: Association, at_offsets: Mapping[float, Association]) 
     Parameters
     ----------
     association : Association
-    at_offsets : mapping of float to Association
-        The same, had the observations been so many ms later (negative: earlier).
+    at_offsets : mapping of str to Association
+        The same, had the observations been where the key says (as `2 s earlier`).
     """
     moved = {
-        offset: {(pair.sound_type, pair.behaviour): pair for pair in one.pairs}
-        for offset, one in sorted(at_offsets.items())
+        where: {(pair.sound_type, pair.behaviour): pair for pair in one.pairs}
+        for where, one in at_offsets.items()
     }
 
     def stands(
@@ -201,8 +216,8 @@ def standing(association: Association, at_offsets: Mapping[float, Association]) 
         if not is_found:
             return False, ""
         undone = [
-            offset_text(offset)
-            for offset, pairs in moved.items()
+            where
+            for where, pairs in moved.items()
             if (other := pairs.get((pair.sound_type, pair.behaviour))) is None
             or not question(other)[0]
             or _is_more(question(other)[1]) != _is_more(ratio)
@@ -510,13 +525,19 @@ def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
         clock.is_needed
         and not clock.is_applied
         and offset_ms is not None
-        and abs(offset_ms) > max(clock.uncertainty_ms or 0.0, tolerance_ms)
+        and clock.is_off
+        and abs(offset_ms) > tolerance_ms
     ):
+        doubt = (
+            ", unless the animals call that much before or after what was seen"
+            if clock.source == "activity"
+            else ""
+        )
         found.append(
             _little(
                 f"{clock.log}: the observer's clock stood {ahead_text(offset_ms)}, as "
-                f"{_TELLING[clock.source]} tell, and this was not corrected. Join the log again "
-                "with --correct-clock.",
+                f"{_TELLING[clock.source]} tell{doubt}, and this was not corrected. Join the log "
+                "again with --correct-clock."
             )
         )
     other = clock.instead
@@ -556,7 +577,7 @@ def _clock(clock: ClockState, tolerance_ms: int) -> list[Limit]:
                 "so whether the clocks are near enough for what was asked is not known.",
             )
         )
-    elif clock.uncertainty_ms > tolerance_ms:
+    elif clock.has_points and clock.uncertainty_ms > tolerance_ms:
         found.append(
             _little(
                 f"{clock.log}: the offset of the clocks is known to "
@@ -600,14 +621,14 @@ def _detectable(evidence: Evidence) -> list[Limit]:
         return []
     known = [math.inf if pair.detectable is None else pair.detectable for pair in rest]
     least, middle = min(known), median(known)
-    every = "every pair" if len(rest) == len(evidence.tested) else "every other pair"
+    every = "every pair" if len(rest) == len(evidence.tested) else "all other pairs"
     if math.isinf(least):
-        said = f"An effect of any size would have been missed in {every}"
+        said = f"An effect of up to {MOST_DETECTABLE:g} times would have been missed in {every}"
     else:
         said = f"An effect below {ratio_text(least)} times would have been missed in {every}"
         if middle > least:
-            any_at_all = math.isinf(middle)
-            said += ", and any at all" if any_at_all else f", and one below {ratio_text(middle)}"
+            below = "up to " + f"{MOST_DETECTABLE:g}" if math.isinf(middle) else ratio_text(middle)
+            said += f", and one {'' if math.isinf(middle) else 'below '}{below}"
             said += " in half of them"
     leaves = _little if least > LARGE_RATIO else _less
     return [leaves(f"{said} (more often than once in five): no finding is not no effect.")]

@@ -385,7 +385,7 @@ def _with_estimate(
         offset_ms=told.estimate.offset_ms,
         drift_ppm=told.estimate.drift_ppm,
         at_ms=told.estimate.at_ms,
-        uncertainty_ms=told.uncertainty_ms or 0.0,
+        uncertainty_ms=told.state.uncertainty_ms or 0.0,
     )
     return replace(fresh, about=replace(fresh.about, clock=corrected))
 
@@ -642,7 +642,7 @@ def _written(
         "guessed": {kept.log.name: list(kept.log.guessed) for kept in logs},
         "settings": {kept.log.name: to_mapping(kept.about) for kept in logs},
         "association": asdict(found.association),
-        "at_offsets_ms": {f"{by:g}": asdict(one) for by, one in found.at_offsets.items()},
+        "at_offsets": {where: asdict(one) for where, one in found.at_offsets.items()},
         "contexts": asdict(found.contexts),
         "neighbourhood": None if found.neighbourhood is None else asdict(found.neighbourhood),
         "names": names,
