@@ -278,7 +278,7 @@ def tell_clock(
     )
     problems: tuple[Problem, ...] = ()
     told: tuple[ClockState, PageClock] | None = None
-    estimate, uncertainty_ms = None, None
+    estimate, marked, has_interval = None, None, False
     estimated_by: Literal["markers", "activity"] = "markers"
     if len(marks):
         observer, recorder = marks["observer_ms"].to_numpy(), marks["recorder_ms"].to_numpy()
@@ -292,13 +292,13 @@ def tell_clock(
             names,
             is_needed=is_needed,
         )
-        estimate = None if fit.is_by_construction else fit.clock
-        uncertainty_ms = fit.uncertainty_ms
+        estimate = marked = None if fit.is_by_construction else fit.clock
+        has_interval = fit.uncertainty_ms is not None
         problems = tuple(
             Problem(log=log.name, row=one.row, kind="suspicious", what=one.sentence)
             for one in disagreements(observer, recorder, rows=marks["row"].to_list(), markers=names)
         )
-    if is_needed and uncertainty_ms is None:
+    if is_needed and not has_interval:
         calls, observations, effort = _at_one_place(calls, log.observations, log.effort)
         activity = offset_from_activity(calls, observations, effort, seed=seed)
         state, page = clock_of_activity(log.name, activity, is_needed=is_needed)
@@ -316,7 +316,6 @@ def tell_clock(
             )
         if estimate is None:
             estimate, estimated_by = activity.clock, "activity"
-        uncertainty_ms = activity.uncertainty_ms
     if told is None:
         state = ClockState(log=log.name, is_needed=False, source="none")
         if named.is_empty():
@@ -329,27 +328,32 @@ def tell_clock(
                 "clocks take no part."
             )
         told = state, PageClock(log=log.name, said=[said])
-    used, interval_ms = estimate or Clock(offset_ms=0.0), told[0].interval_ms
     if declared.is_corrected:
-        middle_ms = _middle_ms(log.observations)
-        told = as_corrected(*told, declared, estimate, estimated_by, middle_ms)
-        used, interval_ms = declared.clock or used, None
-        uncertainty_ms = told[0].uncertainty_ms
-    ends = None
-    if is_needed and estimated_by == "activity" and interval_ms is not None:
-        low, high = (Clock(offset_ms=end) for end in interval_ms)
-        ends = low, high
-    elif is_needed:
-        early, _, late = around(used, UNKNOWN_MS if uncertainty_ms is None else uncertainty_ms)
-        ends = early, late
+        told = as_corrected(*told, declared, estimate, estimated_by, _middle_ms(log.observations))
     return ToldClock(
         state=replace(told[0], has_points=not timed.filter(~pl.col("is_state")).is_empty()),
         page=told[1],
         estimate=estimate,
         estimated_by=estimated_by,
-        ends=ends,
+        ends=_ends(told[0], declared.clock or marked) if is_needed else None,
         problems=problems,
     )
+
+
+def _ends(told: ClockState, clock: Clock | None) -> tuple[Clock, Clock]:
+    """Return the clock at either end of what is known of it, farthest ahead first.
+
+    What calls and behaviour tell may come of animals that call before or after the act. So where
+    their interval reaches into what any two watches may be apart, it is that.
+    """
+    if told.source == "activity" and not told.is_applied and told.interval_ms is not None:
+        low, high = told.interval_ms
+        if low <= UNKNOWN_MS and high >= -UNKNOWN_MS:
+            low, high = -UNKNOWN_MS, UNKNOWN_MS
+        return Clock(offset_ms=high), Clock(offset_ms=low)
+    within_ms = UNKNOWN_MS if told.uncertainty_ms is None else told.uncertainty_ms
+    early, _, late = around(clock or Clock(offset_ms=0.0), within_ms)
+    return early, late
 
 
 def _at_one_place(
