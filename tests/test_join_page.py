@@ -283,6 +283,9 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
         ("12 calls could not be joined: no log says anything", {"n_elsewhere": 12}, "less"),
         ("For 6 min (of 6.2 h) several recorders ran", {"pooled_hours": 0.1}, "less"),
         ("For all of 6.2 h several recorders ran", {"pooled_hours": 6.2}, "little"),
+        ("dst: 30 of 60 rows were left out (listed)", {"left_out": {"dst": (30, 60)}}, "little"),
+        ("dst: 6 of 60 rows were left out (listed)", {"left_out": {"dst": (6, 60)}}, "less"),
+        ("dst: 1 row was left out (listed)", {"left_out": {"dst": (1, 0)}}, "less"),
     ],
 )
 def test_little_to_go_by_is_said(part, changes, leaves):

@@ -352,6 +352,24 @@ def test_a_clock_of_which_nothing_is_known_is_not_corrected(workspace, log):
         steps.join(workspace, log, clock=steps.ClockAsked(use_estimate=True))
 
 
+def test_rows_that_are_left_out_are_a_limit_with_their_number(workspace, log, tmp_path):
+    lines = log.read_text().splitlines()
+    lines[2] = lines[2].replace("2024", "")
+    log.write_text("\n".join(lines) + "\n")
+    limits = steps.join(workspace, log, settings=FEW).limits
+    said = f"seen: 1 of {len(lines) - 1} rows was left out (listed): what they saw counts as not"
+    assert any(said in limit for limit in limits)
+    assert said in (workspace / "reports" / "join.html").read_text(encoding="utf-8")
+
+    film = tmp_path / "film.tsv"
+    film.write_text(
+        "Observation id,Media file name,Subject,Behavior,Behavior type,Time\n"
+        "one,film.mp4,Alma,peck,START,1.5\none,film.mp4,Alma,caw,POINT,3\n"
+    )
+    limits = steps.join(workspace, film, settings=FEW).limits
+    assert any("film: 1 of 2 rows was left out" in limit for limit in limits)
+
+
 def test_names_of_sound_types_that_are_behaviours_are_warned_of(workspace, joined):
     steps.name_sound_type(workspace, 0, "territory caw")
     assert any("territory" in note for note in steps.join(workspace).notes)

@@ -34,6 +34,8 @@ MOST_GUESSED = 0.1
 MOST_UNOBSERVED = 0.2
 MOST_POOLED = 0.1
 """Share of the hours in which recorders ran beside each other, from which little can be said."""
+MOST_LEFT_OUT = 0.1
+"""Share of the rows of a log, left out, from which little can be said."""
 LARGE_RATIO = 3.0
 """Where no pair could have shown an effect below this, little can be said."""
 
@@ -108,6 +110,8 @@ class Evidence:
         How many of the hours reach from the first to the last row of a session only.
     tolerance_ms : int
         A call this near to a point is together with it.
+    left_out : mapping of str to (int, int)
+        By log: rows that could not be read without doubt, of all rows (0 where it is no table).
     clocks : sequence of ClockState
     names, looks : mapping of int to str
         Names of sound types; band and length of each.
@@ -123,6 +127,7 @@ class Evidence:
     pooled_hours: float
     tolerance_ms: int
     at_offsets: Mapping[float, Association] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     clocks: Sequence[ClockState] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     looks: Mapping[int, str] = field(default_factory=dict)
@@ -350,6 +355,7 @@ def limits(evidence: Evidence) -> list[Limit]:
         *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
         *_too_few(evidence),
         *_effort(evidence),
+        *_left_out(evidence),
         *_permutations(evidence),
         *_detectable(evidence),
         *_taken_back(evidence),
@@ -490,6 +496,23 @@ def _effort(evidence: Evidence) -> list[Limit]:
     ):
         if number:
             found.append(_less(f"{count_text(number, 'call')} could not be joined: {why}."))
+    return found
+
+
+def _left_out(evidence: Evidence) -> list[Limit]:
+    """Say of which rows nothing is known but that somebody watched around them."""
+    found: list[Limit] = []
+    for log, (number, n_rows) in evidence.left_out.items():
+        if not number:
+            continue
+        leaves = _little if n_rows and number > MOST_LEFT_OUT * n_rows else _less
+        rows = f"{number:,} of {count_text(n_rows, 'row')}" if n_rows else count_text(number, "row")
+        found.append(
+            leaves(
+                f"{log}: {rows} {'was' if number == 1 else 'were'} left out (listed): what they "
+                "saw counts as not seen, and the time around them as watched without it."
+            )
+        )
     return found
 
 

@@ -550,6 +550,7 @@ def _written(
     from oscine.behaviour.words import findings, limits, name_warnings, verdict
 
     names = sound_type_names(catalogue)
+    pages = [page_log(kept.log, found.joined) for kept in logs]
     evidence = evidence_of(
         found.joined,
         found.association,
@@ -562,7 +563,9 @@ def _written(
             kept.log.observations["subject"].fill_null("").ne("").any() for kept in logs
         ),
     )
-    pages = [page_log(kept.log, found.joined) for kept in logs]
+    evidence = replace(
+        evidence, left_out={page.name: (page.n_unread, page.n_rows) for page in pages}
+    )
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
     notes = [
         *_said_twice(logs),
