@@ -370,6 +370,18 @@ def test_rows_that_are_left_out_are_a_limit_with_their_number(workspace, log, tm
     assert any("film: 1 of 2 rows was left out" in limit for limit in limits)
 
 
+def test_what_was_seen_while_nothing_was_recorded_is_a_limit_with_its_number(workspace, log):
+    lines = log.read_text().splitlines()
+    n = len(lines) - 1
+    site = lines[1].rpartition(",")[2]
+    late = f"2024-05-08 05:00:00,2024-05-08 05:00:10,caw,Alma,{site}"
+    log.write_text("\n".join([*lines, late, late.replace("caw", "peck")]) + "\n")
+    limits = steps.join(workspace, log, settings=FEW).limits
+    said = f"2 of {n + 2} observations fell when nothing was recorded: they take no part."
+    assert said in limits
+    assert said in (workspace / "reports" / "join.html").read_text(encoding="utf-8")
+
+
 def test_names_of_sound_types_that_are_behaviours_are_warned_of(workspace, joined):
     steps.name_sound_type(workspace, 0, "territory caw")
     assert any("territory" in note for note in steps.join(workspace).notes)

@@ -36,6 +36,8 @@ MOST_POOLED = 0.1
 """Share of the hours in which recorders ran beside each other, from which little can be said."""
 MOST_LEFT_OUT = 0.1
 """Share of the rows of a log, left out, from which little can be said."""
+MOST_UNRECORDED = 0.5
+"""Share of the observations, of what nobody recorded, from which little can be said."""
 LARGE_RATIO = 3.0
 """Where no pair could have shown an effect below this, little can be said."""
 
@@ -112,6 +114,8 @@ class Evidence:
         A call this near to a point is together with it.
     left_out : mapping of str to (int, int)
         By log: rows that could not be read without doubt, of all rows (0 where it is no table).
+    n_seen, n_unrecorded : int
+        Observations; those of them that fell when nothing was recorded.
     clocks : sequence of ClockState
     names, looks : mapping of int to str
         Names of sound types; band and length of each.
@@ -128,6 +132,8 @@ class Evidence:
     tolerance_ms: int
     at_offsets: Mapping[float, Association] = field(default_factory=dict)
     left_out: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    n_seen: int = 0
+    n_unrecorded: int = 0
     clocks: Sequence[ClockState] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     looks: Mapping[int, str] = field(default_factory=dict)
@@ -356,6 +362,7 @@ def limits(evidence: Evidence) -> list[Limit]:
         *_too_few(evidence),
         *_effort(evidence),
         *_left_out(evidence),
+        *_unrecorded(evidence),
         *_permutations(evidence),
         *_detectable(evidence),
         *_taken_back(evidence),
@@ -514,6 +521,21 @@ def _left_out(evidence: Evidence) -> list[Limit]:
             )
         )
     return found
+
+
+def _unrecorded(evidence: Evidence) -> list[Limit]:
+    """Say how much was seen that no recorder could hear."""
+    number, n_seen = evidence.n_unrecorded, evidence.n_seen
+    if not number:
+        return []
+    leaves = _little if number >= MOST_UNRECORDED * n_seen else _less
+    take = "it takes" if number == 1 else "they take"
+    return [
+        leaves(
+            f"{number:,} of {count_text(n_seen, 'observation')} fell when nothing was recorded: "
+            f"{take} no part."
+        )
+    ]
 
 
 _TELLING: Mapping[ClockSource, str] = {"markers": "markers", "activity": "calls and behaviour"}

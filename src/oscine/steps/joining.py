@@ -564,7 +564,10 @@ def _written(
         ),
     )
     evidence = replace(
-        evidence, left_out={page.name: (page.n_unread, page.n_rows) for page in pages}
+        evidence,
+        left_out={page.name: (page.n_unread, page.n_rows) for page in pages},
+        n_seen=int(found.joined.observed["n"].sum()),
+        n_unrecorded=int(found.joined.observed["n_unrecorded"].sum()),
     )
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
     notes = [
