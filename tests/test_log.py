@@ -568,6 +568,32 @@ def test_the_heaviest_forward_run_is_the_heaviest_of_all(blocks):
 # Zones
 
 
+def test_a_night_that_keeps_the_date_of_its_evening_is_asked_about_once(tmp_path):
+    evening = ["23:30", "23:31", "23:34"]
+    night = "date,time,behaviour\n" + "".join(
+        f"26.10.2024,{time},a\n" for time in [*evening, "00:30", "01:30", "00:50"]
+    )
+    log = read(tmp_path, night + "27.10.2024,22:00,a\n")
+    assert problems(log) == [(5, "suspicious")]
+    assert "goes back from 23:34:00 to 00:30:00 of the same date: is it of the next" in what(log, 5)
+    assert len(log.observations) == 7
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["23:30", "11:40"],  # less than half a day
+        ["23:30", "20:00", "06:00", "05:00"],  # the newest first
+        ["05:00", "22:00", "05:30", "22:30"],  # by behaviour
+    ],
+)
+def test_rows_in_another_order_than_that_of_time_are_no_night(tmp_path, times):
+    text = "date,time,behaviour\n" + "".join(f"26.10.2024,{time},a\n" for time in times)
+    assert problems(read(tmp_path, text)) == []
+    at_two = "date,time,site,behaviour\n26.10.2024,23:30,north,a\n26.10.2024,00:30,south,a\n"
+    assert problems(read(tmp_path, at_two)) == []
+
+
 def test_a_zone_must_be_given_where_times_state_none(tmp_path):
     text = "time,behaviour\n2024-04-21 10:00,a\n"
     with pytest.raises(WrongArgument, match=r"do not say in which zone.*--timezone Europe/London"):

@@ -31,6 +31,7 @@ from oscine.behaviour.guess import (
 from oscine.behaviour.orders import Reading, read_times, suspicious_pace
 from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER, Gathered, LogParts
 from oscine.behaviour.raw import RawTable, number, read_table
+from oscine.behaviour.slips import kept_evenings
 from oscine.behaviour.tables import FILE, SITE, ProblemKind
 from oscine.behaviour.times import (
     DAY_MS,
@@ -243,6 +244,8 @@ class TableReader:
         )
         for sentence in reading.why:
             self.gathered.say(sentence)
+        if start is None:
+            self._note_kept_evenings(reading)
         starts = self._absolute(reading)
         for row, moment in zip(self.rows, starts, strict=True):
             if moment is not None:
@@ -333,6 +336,19 @@ class TableReader:
                 row.start_ms = row.stop_ms = None
                 if not stops[row.at]:
                     self.untimed(row, "unread", "it has a start and no stop: write when it stopped")
+
+    def _note_kept_evenings(self, reading: Reading) -> None:
+        """Ask of rows after midnight that have the date of the evening."""
+        times = [None if one is None else one.local_ms for one in reading.moments]
+        groups = [(row.session, row.site) for row in self.rows]
+        for at, ends in kept_evenings(times, groups).items():
+            before, after = (written_ms(ms).partition(" ")[2] for ms in ends)
+            self.problem(
+                self.rows[at],
+                "suspicious",
+                f"goes back from {before} to {after} of the same date: is it of the next day? Then "
+                "write that day, here and in the rows after it",
+            )
 
     def _note_duplicates(self) -> None:
         first: dict[tuple[str, ...], int] = {}
