@@ -207,8 +207,18 @@ def test_the_facts_of_a_report_made_again_are_the_same(workspace, joined):
 
 
 def test_one_log_under_two_names_is_warned_of(workspace, joined, log):
-    assert not any("counts twice" in note for note in joined.notes)
-    notes = steps.join(workspace, log, name="seen again").notes
+    assert not any("are in seen again too" in note for note in joined.notes)
+    before = reports(workspace)
+    counterparts = pl.read_parquet(workspace / "reports" / "join_counterparts.parquet")
+    twice = steps.join(workspace, log, name="seen again")
+    notes = twice.notes
+    # What is said of it is so.
+    assert reports(workspace)["join_pairs.csv"] == before["join_pairs.csv"]
+    assert (twice.hours, twice.sessions) == (joined.hours, joined.sessions)
+    doubled = pl.read_parquet(workspace / "reports" / "join_counterparts.parquet")
+    assert len(doubled) == 2 * len(counterparts)
+    assert "two observations each" in notes[0]
+    assert "count once in hours, rates and tests" in notes[0]
     n = joined.logs[0].rows
     assert f"{n} of {n} rows of seen that say what was seen are in seen again too" in notes[0]
     assert "oscine join --forget 'seen again'" in notes[0]

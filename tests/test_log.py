@@ -857,10 +857,11 @@ def test_rows_of_start_and_stop_are_paired_by_subject_and_behaviour(tmp_path):
     assert "neither START nor STOP" in what(log, 8)
 
 
-def test_rows_that_are_alike_are_suspicious_and_both_count(tmp_path):
+def test_rows_that_are_alike_are_suspicious_and_two_observations(tmp_path):
     log = read(tmp_path, "time,behaviour\n2024-04-21 10:00,a\n2024-04-21 10:00,a\n")
     assert problems(log) == [(3, "suspicious")]
     assert "same as line 2" in what(log, 3)
+    assert "count once in rates and tests" in what(log, 3)
     assert log.observations.height == 2
 
 

@@ -358,7 +358,7 @@ class TableReader:
                     line,
                     "suspicious",
                     f"it is the same as line {first[cells]} in every cell: was it entered twice? "
-                    "Both count",
+                    "They are two observations, and count once in rates and tests",
                 )
             first.setdefault(cells, line)
 

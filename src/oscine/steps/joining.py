@@ -673,8 +673,9 @@ def _said_twice(logs: Sequence[KeptLog]) -> list[str]:
             notes.append(
                 f"{rows:,} of {one.observations['row'].n_unique():,} rows of {one.name} that say "
                 f"what was seen are in {other.name} too (same behaviour, subject, place and time): "
-                "what they say counts twice. If it is one log under two names, remove one: oscine "
-                f"join --forget {shlex.quote(other.name)}"
+                "they are two observations each, with counterparts of their own, and count once in "
+                "hours, rates and tests. If it is one log under two names, remove one: oscine join "
+                f"--forget {shlex.quote(other.name)}"
             )
     return notes
 
