@@ -278,6 +278,26 @@ def test_times_of_a_film_that_is_no_recording_ask_for_its_beginning(workspace, t
     assert said.count("--media-start 2024-04-25T12:58:00+01:00") == 2
 
 
+def test_of_several_films_a_table_of_their_beginnings_is_asked_for(workspace, tmp_path):
+    file, films = tmp_path / "films.tsv", tmp_path / "films.csv"
+    file.write_text(
+        "Observation id,Observation date,Media file name,Subject,Behavior,Behavior type,Time\n"
+        "one,2024-05-06 05:00:00,a.mp4,Alma,peck,POINT,1.5\n"
+        "two,,b.mp4,Alma,peck,POINT,1.5\n"
+    )
+    told = steps.join(workspace, file, settings=FEW)
+    way = "say when each began, in a table with the columns media and start: --media-start films"
+    (guessed,) = (one for one in told.guessed if way in one)
+    assert guessed.endswith("films.csv (a.mp4, observation date 2024-05-06 05:00:00, b.mp4)")
+    assert any(way in problem.what for problem in told.problems)
+    assert pl.read_parquet(workspace / "reports" / "join_counterparts.parquet").is_empty()
+    # It is taken as it is asked for.
+    films.write_text("media,start\na.mp4,2024-05-06T06:00:00\nb.mp4,2024-05-06T06:01:00\n")
+    told = steps.join(workspace, file, declared={"media_start": str(films)})
+    observations = pl.read_parquet(workspace / "reports" / "join_observations.parquet")
+    assert observations["start_ms"].diff().to_list() == [None, 60_000]
+
+
 def test_a_log_of_the_same_name_is_replaced_and_can_be_forgotten(workspace, joined, log):
     lines = log.read_text().splitlines()
     log.write_text("\n".join(lines[:10]) + "\n")

@@ -986,7 +986,9 @@ def join(
     timezone
         Of the observer's clock: an IANA name such as Europe/London, or UTC+2.
     media_start
-        When a film began that seconds are counted from, as 2024-04-25T12:58:00+01:00.
+        When a film began that seconds are counted from, as 2024-04-25T12:58:00+01:00; of several
+        films in an export of BORIS, a table with the columns media (name of the film, or of the
+        observation) and start.
     behaviour
         The column that names what was seen.
     behaviours
