@@ -206,6 +206,20 @@ def test_the_facts_of_a_report_made_again_are_the_same(workspace, joined):
     assert json.loads(facts.read_bytes())["guessed"] == before["guessed"]
 
 
+def test_calls_of_another_site_than_that_of_the_log_are_not_called_unobserved(
+    workspace, log, capsys
+):
+    settings = ["--set", "permutations=199"]
+    assert run(["join", str(log), "--site", "=nowhere", "-w", str(workspace), *settings]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    told = steps.join(workspace)
+    assert (told.observed, told.unobserved, told.without_log) == (0, 0, told.calls)
+    (limit,) = told.limits
+    assert f"{told.calls:,} lie in recordings of which no log says anything" in limit
+    assert "unobserved" not in limit
+    assert f"unobserved 0 without a log {told.calls:,} watched" in said
+
+
 def test_one_log_under_two_names_is_warned_of(workspace, joined, log):
     assert not any("are in seen again too" in note for note in joined.notes)
     before = reports(workspace)

@@ -1637,6 +1637,7 @@ def _print_joined(report: JoinReport) -> None:
             ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
             ("unobserved", f"{report.unobserved:,}"),
             *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
+            *([("without a log", f"{report.without_log:,}")] if report.without_log else []),
             ("watched", f"{report.watched} in {report.sessions:,} sessions"),
             ("pairs tested", f"{report.tested:,}, {report.found:,} found"),
             ("report", report.report),

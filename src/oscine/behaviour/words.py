@@ -405,8 +405,9 @@ def _no_calls(evidence: Evidence) -> str:
     if not whys:
         return "The workspace holds no calls, so there is nothing to join."
     return (
-        f"No call was heard while somebody watched; of all calls, {listed(whys)}. They are "
-        f"unobserved, which is not the same as without behaviour. {_where_to_look(evidence)}"
+        f"No call was heard while somebody watched; of all calls, {listed(whys)}. What was done "
+        "then is not known, which is not the same as without behaviour. "
+        f"{_where_to_look(evidence)}"
     )
 
 

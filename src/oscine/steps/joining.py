@@ -130,7 +130,8 @@ class JoinReport:
     ----------
     workspace : str
     logs : list of JoinedLog
-    calls, observed, unobserved, without_time : int
+    calls, observed, unobserved, without_time, without_log : int
+        All, and by status: those without a log are of recordings of which none says anything.
     sessions : int
     hours : float
         Of observation while a recorder ran.
@@ -155,6 +156,7 @@ class JoinReport:
     observed: int = 0
     unobserved: int = 0
     without_time: int = 0
+    without_log: int = 0
     sessions: int = 0
     hours: float = 0.0
     tested: int = 0
@@ -629,6 +631,7 @@ def _written(
         observed=statuses.get("observed", 0),
         unobserved=statuses.get("unobserved", 0),
         without_time=statuses.get("no time", 0),
+        without_log=statuses.get("no log", 0),
         sessions=len(found.joined.sessions),
         hours=round(found.association.hours, 4),
         tested=found.association.n_tested,
