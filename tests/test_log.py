@@ -955,6 +955,23 @@ def test_a_marker_gives_observations_on_the_timeline_of_its_recording(tmp_path):
     ]
 
 
+def test_an_equals_sign_alone_is_no_column_where_one_would_be_guessed(tmp_path):
+    text = (
+        "datetime,behaviour,subject,site,session,count,recording\n"
+        "2024-04-21 10:00,peck,A,north,s1,3,a.wav\n2024-04-21 10:05,peck,B,south,s2,2,b.wav\n"
+    )
+    names = ("subject", "site", "session", "count", "marker")
+    guessed = read(tmp_path, text)
+    assert all(getattr(guessed.config, name) for name in names)
+    log = read(tmp_path, text, LogConfig(timezone="UTC", **dict.fromkeys(names, "=")))
+    assert log.problems == ()
+    assert (
+        rows(log.observations, "subject", "timeline", "session", "count")
+        == [("", "site:", "2024-04-21", None)] * 2
+    )
+    assert log.effort["source"].to_list() == ["first to last row"]
+
+
 def test_numbers_hold_until_the_next_number_and_words_until_the_next_row(tmp_path):
     log = read(tmp_path, FORM, LogConfig(timezone="UTC", context=("wind", "stimulus"), marker="="))
     assert rows(log.context, "row", "value", "start_ms", "stop_ms") == [

@@ -960,7 +960,8 @@ def join(
 
     LOG is a table of observations (CSV, TSV, Excel) or an export of BORIS, Solomon Coder or
     JWatcher. What is not declared of it is guessed and shown; `join.toml` in the workspace holds
-    all of it. Columns go by the names in the header; `=north` in place of one is a fixed value.
+    all of it. Columns go by the names in the header; `=north` in place of one is a fixed value,
+    and `=` alone says that there is none (`--marker =`), where one would be guessed.
     Sound types go with behaviours or do not: what a call is for is not in it.
 
     Example: oscine join seen.csv --time date,time --timezone Europe/London -w crows.oscine
