@@ -990,6 +990,11 @@ def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made)
     )
     assert "What was measured (hour of the day and temperature)" in text
     assert "the 4 nearest calls of other recordings" in text
+    # What was not tested is not described.
+    hours = [replace(one, p=None) if one.context == HOUR else one for one in stood.standings]
+    assert "measured (temperature)" in context_text(replace(stood, standings=hours))
+    assert context_text(replace(stood, standings=[one for one in hours if one.p is None])) == ""
+    assert neighbourhood_text(replace(near, p=None), 4) == ""
     html = written(
         tmp_path,
         page(context=context, neighbourhood=[alike], neighbourhood_p=0.021, methods=text),
