@@ -623,6 +623,36 @@ def test_hours_that_daylight_saving_leaves_out_or_repeats_are_listed(tmp_path):
     ]
 
 
+def test_time_in_which_a_row_may_lie_that_can_be_of_two_is_not_watched(tmp_path):
+    def watched(text: str, **settings) -> list[tuple]:
+        log = read(tmp_path, text, LogConfig(timezone="Europe/Berlin", tolerance_ms=1), **settings)
+        told = [one.what for one in log.problems if not one.row]
+        assert any("60 min do not count as watched" in one for one in told) == ("02:" in text)
+        return [
+            tuple(f"{datetime.fromtimestamp(ms / 1000, UTC):%H:%M}" for ms in span)
+            for span in rows(log.effort, "start_ms", "stop_ms")
+        ]
+
+    point = "time,behaviour\n27.10.2024 01:00,a\n27.10.2024 {},a\n27.10.2024 04:00,a\n"
+    assert watched(point.format("01:30")) == [("23:00", "03:00")]
+    # It is 00:10 or 01:10 in UTC.
+    assert watched(point.format("02:10")) == [("23:00", "00:09"), ("01:10", "03:00")]
+    effort = write(tmp_path, "start,stop\n27.10.2024 00:10,27.10.2024 05:00\n", name="e.csv")
+    declared = watched(point.format("02:10"), effort=str(effort))
+    assert declared == [("22:10", "00:09"), ("01:10", "04:00")]
+
+
+def test_a_state_with_an_end_that_can_be_of_two_times_is_not_watched(tmp_path):
+    text = (
+        "start,stop,behaviour\n27.10.2024 00:30,27.10.2024 00:40,a\n"
+        "27.10.2024 01:50,27.10.2024 02:10,a\n27.10.2024 03:30,,a\n27.10.2024 04:00,,b\n"
+    )
+    log = read(tmp_path, text, LogConfig(timezone="Europe/Berlin", tolerance_ms=1))
+    first, second = rows(log.effort, "start_ms", "stop_ms")
+    assert first == (ms("2024-10-26 22:30"), ms("2024-10-26 23:50") - 1)
+    assert second == (ms("2024-10-27 01:10") + 1, ms("2024-10-27 03:00"))
+
+
 def test_a_zone_in_the_name_of_the_column_counts_unless_another_is_declared(tmp_path):
     file = write(tmp_path, "Date,Time (UTC),Behaviour\n2024-06-21,10:00,a\n")
     log = read_log(file, LogConfig(), default_timezone="Europe/London")

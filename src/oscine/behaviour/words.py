@@ -518,7 +518,8 @@ def _left_out(evidence: Evidence) -> list[Limit]:
         found.append(
             leaves(
                 f"{log}: {rows} {'was' if number == 1 else 'were'} left out (listed): what they "
-                "saw counts as not seen, and the time around them as watched without it."
+                "saw counts as not seen, and the time around them, where it counts as watched, as "
+                "watched without it."
             )
         )
     return found
