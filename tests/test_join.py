@@ -886,6 +886,10 @@ def test_recordings_without_a_time_are_told_where_only_time_could_join():
     found = joined([call(1, 0, 10, clip)], [clip], [seen(5, 5)], [watched(0, 100)])
     assert found.calls["status"].to_list() == ["no time"]
     assert "no recording has a time" in told(found, "unread")
+    # Once of the whole log, whatever sites it names.
+    everywhere = [seen(5, 5, timeline=f"site:{name}") for name in ("north", "south", "east")]
+    (problem,) = joined([call(1, 0, 10, clip)], [clip], everywhere, []).unmatched
+    assert problem.row == 0
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,12 @@ def test_twenty_clips_with_twenty_observations_cannot_say_much():
         ("12 calls could not be joined: no log says anything", {"n_elsewhere": 12}, "less"),
         ("For 6 min (of 6.2 h) several recorders ran", {"pooled_hours": 0.1}, "less"),
         ("For all of 6.2 h several recorders ran", {"pooled_hours": 6.2}, "little"),
+        ("20 of 40 observations fell when", {"n_seen": 40, "n_unrecorded": 20}, "little"),
+        ("19 of 40 observations fell when", {"n_seen": 40, "n_unrecorded": 19}, "less"),
+        ("1 of 40 observations fell when", {"n_seen": 40, "n_unrecorded": 1}, "less"),
+        ("dst: 30 of 60 rows were left out (listed)", {"left_out": {"dst": (30, 60)}}, "little"),
+        ("dst: 6 of 60 rows were left out (listed)", {"left_out": {"dst": (6, 60)}}, "less"),
+        ("dst: 1 row was left out (listed)", {"left_out": {"dst": (1, 0)}}, "less"),
     ],
 )
 def test_little_to_go_by_is_said(part, changes, leaves):
@@ -989,6 +995,11 @@ def test_values_and_neighbours_of_made_sessions_come_to_the_page(tmp_path, made)
     )
     assert "What was measured (hour of the day and temperature)" in text
     assert "the 4 nearest calls of other recordings" in text
+    # What was not tested is not described.
+    hours = [replace(one, p=None) if one.context == HOUR else one for one in stood.standings]
+    assert "measured (temperature)" in context_text(replace(stood, standings=hours))
+    assert context_text(replace(stood, standings=[one for one in hours if one.p is None])) == ""
+    assert neighbourhood_text(replace(near, p=None), 4) == ""
     html = written(
         tmp_path,
         page(context=context, neighbourhood=[alike], neighbourhood_p=0.021, methods=text),
@@ -1191,7 +1202,6 @@ def test_twenty_sparrow_clips_cannot_say_much(real_data):
         recorder,
         pairs["key"].to_list(),
         is_needed=True,
-        is_applied=False,
     )
     known = evidence_of(one, associate(one.sessions), tolerance_ms=500, clocks=[state])
     assert verdict(known).startswith(("Not much can be said", "Nothing can be said"))

@@ -206,9 +206,33 @@ def test_the_facts_of_a_report_made_again_are_the_same(workspace, joined):
     assert json.loads(facts.read_bytes())["guessed"] == before["guessed"]
 
 
+def test_calls_of_another_site_than_that_of_the_log_are_not_called_unobserved(
+    workspace, log, capsys
+):
+    settings = ["--set", "permutations=199"]
+    assert run(["join", str(log), "--site", "=nowhere", "-w", str(workspace), *settings]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    told = steps.join(workspace)
+    assert (told.observed, told.unobserved, told.without_log) == (0, 0, told.calls)
+    (limit,) = told.limits
+    assert f"{told.calls:,} lie in recordings of which no log says anything" in limit
+    assert "unobserved" not in limit
+    assert f"unobserved 0 without a log {told.calls:,} watched" in said
+
+
 def test_one_log_under_two_names_is_warned_of(workspace, joined, log):
-    assert not any("counts twice" in note for note in joined.notes)
-    notes = steps.join(workspace, log, name="seen again").notes
+    assert not any("are in seen again too" in note for note in joined.notes)
+    before = reports(workspace)
+    counterparts = pl.read_parquet(workspace / "reports" / "join_counterparts.parquet")
+    twice = steps.join(workspace, log, name="seen again")
+    notes = twice.notes
+    # What is said of it is so.
+    assert reports(workspace)["join_pairs.csv"] == before["join_pairs.csv"]
+    assert (twice.hours, twice.sessions) == (joined.hours, joined.sessions)
+    doubled = pl.read_parquet(workspace / "reports" / "join_counterparts.parquet")
+    assert len(doubled) == 2 * len(counterparts)
+    assert "two observations each" in notes[0]
+    assert "count once in hours, rates and tests" in notes[0]
     n = joined.logs[0].rows
     assert f"{n} of {n} rows of seen that say what was seen are in seen again too" in notes[0]
     assert "oscine join --forget 'seen again'" in notes[0]
@@ -266,6 +290,26 @@ def test_times_of_a_film_that_is_no_recording_ask_for_its_beginning(workspace, t
     assert "times count from the beginning of a film" in said
     assert "no recording goes by 'film' (row 2)" in said
     assert said.count("--media-start 2024-04-25T12:58:00+01:00") == 2
+
+
+def test_of_several_films_a_table_of_their_beginnings_is_asked_for(workspace, tmp_path):
+    file, films = tmp_path / "films.tsv", tmp_path / "films.csv"
+    file.write_text(
+        "Observation id,Observation date,Media file name,Subject,Behavior,Behavior type,Time\n"
+        "one,2024-05-06 05:00:00,a.mp4,Alma,peck,POINT,1.5\n"
+        "two,,b.mp4,Alma,peck,POINT,1.5\n"
+    )
+    told = steps.join(workspace, file, settings=FEW)
+    way = "say when each began, in a table with the columns media and start: --media-start films"
+    (guessed,) = (one for one in told.guessed if way in one)
+    assert guessed.endswith("films.csv (a.mp4, observation date 2024-05-06 05:00:00, b.mp4)")
+    assert any(way in problem.what for problem in told.problems)
+    assert pl.read_parquet(workspace / "reports" / "join_counterparts.parquet").is_empty()
+    # It is taken as it is asked for.
+    films.write_text("media,start\na.mp4,2024-05-06T06:00:00\nb.mp4,2024-05-06T06:01:00\n")
+    told = steps.join(workspace, file, declared={"media_start": str(films)})
+    observations = pl.read_parquet(workspace / "reports" / "join_observations.parquet")
+    assert observations["start_ms"].diff().to_list() == [None, 60_000]
 
 
 def test_a_log_of_the_same_name_is_replaced_and_can_be_forgotten(workspace, joined, log):
@@ -379,6 +423,36 @@ def test_a_clock_of_which_nothing_is_known_is_not_corrected(workspace, log):
     log.write_text("\n".join(log.read_text().splitlines()[:4]) + "\n")
     with pytest.raises(WrongArgument, match="cannot be corrected"):
         steps.join(workspace, log, clock=steps.ClockAsked(use_estimate=True))
+
+
+def test_rows_that_are_left_out_are_a_limit_with_their_number(workspace, log, tmp_path):
+    lines = log.read_text().splitlines()
+    lines[2] = lines[2].replace("2024", "")
+    log.write_text("\n".join(lines) + "\n")
+    limits = steps.join(workspace, log, settings=FEW).limits
+    said = f"seen: 1 of {len(lines) - 1} rows was left out (listed): what they saw counts as not"
+    assert any(said in limit for limit in limits)
+    assert said in (workspace / "reports" / "join.html").read_text(encoding="utf-8")
+
+    film = tmp_path / "film.tsv"
+    film.write_text(
+        "Observation id,Media file name,Subject,Behavior,Behavior type,Time\n"
+        "one,film.mp4,Alma,peck,START,1.5\none,film.mp4,Alma,caw,POINT,3\n"
+    )
+    limits = steps.join(workspace, film, settings=FEW).limits
+    assert any("film: 1 of 2 rows was left out" in limit for limit in limits)
+
+
+def test_what_was_seen_while_nothing_was_recorded_is_a_limit_with_its_number(workspace, log):
+    lines = log.read_text().splitlines()
+    n = len(lines) - 1
+    site = lines[1].rpartition(",")[2]
+    late = f"2024-05-08 05:00:00,2024-05-08 05:00:10,caw,Alma,{site}"
+    log.write_text("\n".join([*lines, late, late.replace("caw", "peck")]) + "\n")
+    limits = steps.join(workspace, log, settings=FEW).limits
+    said = f"2 of {n + 2} observations fell when nothing was recorded: they take no part."
+    assert said in limits
+    assert said in (workspace / "reports" / "join.html").read_text(encoding="utf-8")
 
 
 def test_names_of_sound_types_that_are_behaviours_are_warned_of(workspace, joined):

@@ -568,6 +568,32 @@ def test_the_heaviest_forward_run_is_the_heaviest_of_all(blocks):
 # Zones
 
 
+def test_a_night_that_keeps_the_date_of_its_evening_is_asked_about_once(tmp_path):
+    evening = ["23:30", "23:31", "23:34"]
+    night = "date,time,behaviour\n" + "".join(
+        f"26.10.2024,{time},a\n" for time in [*evening, "00:30", "01:30", "00:50"]
+    )
+    log = read(tmp_path, night + "27.10.2024,22:00,a\n")
+    assert problems(log) == [(5, "suspicious")]
+    assert "goes back from 23:34:00 to 00:30:00 of the same date: is it of the next" in what(log, 5)
+    assert len(log.observations) == 7
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["23:30", "11:40"],  # less than half a day
+        ["23:30", "20:00", "06:00", "05:00"],  # the newest first
+        ["05:00", "22:00", "05:30", "22:30"],  # by behaviour
+    ],
+)
+def test_rows_in_another_order_than_that_of_time_are_no_night(tmp_path, times):
+    text = "date,time,behaviour\n" + "".join(f"26.10.2024,{time},a\n" for time in times)
+    assert problems(read(tmp_path, text)) == []
+    at_two = "date,time,site,behaviour\n26.10.2024,23:30,north,a\n26.10.2024,00:30,south,a\n"
+    assert problems(read(tmp_path, at_two)) == []
+
+
 def test_a_zone_must_be_given_where_times_state_none(tmp_path):
     text = "time,behaviour\n2024-04-21 10:00,a\n"
     with pytest.raises(WrongArgument, match=r"do not say in which zone.*--timezone Europe/London"):
@@ -595,6 +621,36 @@ def test_hours_that_daylight_saving_leaves_out_or_repeats_are_listed(tmp_path):
         ms("2024-03-31 01:00"),
         ms("2024-10-27 02:00"),
     ]
+
+
+def test_time_in_which_a_row_may_lie_that_can_be_of_two_is_not_watched(tmp_path):
+    def watched(text: str, **settings) -> list[tuple]:
+        log = read(tmp_path, text, LogConfig(timezone="Europe/Berlin", tolerance_ms=1), **settings)
+        told = [one.what for one in log.problems if not one.row]
+        assert any("60 min do not count as watched" in one for one in told) == ("02:" in text)
+        return [
+            tuple(f"{datetime.fromtimestamp(ms / 1000, UTC):%H:%M}" for ms in span)
+            for span in rows(log.effort, "start_ms", "stop_ms")
+        ]
+
+    point = "time,behaviour\n27.10.2024 01:00,a\n27.10.2024 {},a\n27.10.2024 04:00,a\n"
+    assert watched(point.format("01:30")) == [("23:00", "03:00")]
+    # It is 00:10 or 01:10 in UTC.
+    assert watched(point.format("02:10")) == [("23:00", "00:09"), ("01:10", "03:00")]
+    effort = write(tmp_path, "start,stop\n27.10.2024 00:10,27.10.2024 05:00\n", name="e.csv")
+    declared = watched(point.format("02:10"), effort=str(effort))
+    assert declared == [("22:10", "00:09"), ("01:10", "04:00")]
+
+
+def test_a_state_with_an_end_that_can_be_of_two_times_is_not_watched(tmp_path):
+    text = (
+        "start,stop,behaviour\n27.10.2024 00:30,27.10.2024 00:40,a\n"
+        "27.10.2024 01:50,27.10.2024 02:10,a\n27.10.2024 03:30,,a\n27.10.2024 04:00,,b\n"
+    )
+    log = read(tmp_path, text, LogConfig(timezone="Europe/Berlin", tolerance_ms=1))
+    first, second = rows(log.effort, "start_ms", "stop_ms")
+    assert first == (ms("2024-10-26 22:30"), ms("2024-10-26 23:50") - 1)
+    assert second == (ms("2024-10-27 01:10") + 1, ms("2024-10-27 03:00"))
 
 
 def test_a_zone_in_the_name_of_the_column_counts_unless_another_is_declared(tmp_path):
@@ -831,10 +887,11 @@ def test_rows_of_start_and_stop_are_paired_by_subject_and_behaviour(tmp_path):
     assert "neither START nor STOP" in what(log, 8)
 
 
-def test_rows_that_are_alike_are_suspicious_and_both_count(tmp_path):
+def test_rows_that_are_alike_are_suspicious_and_two_observations(tmp_path):
     log = read(tmp_path, "time,behaviour\n2024-04-21 10:00,a\n2024-04-21 10:00,a\n")
     assert problems(log) == [(3, "suspicious")]
     assert "same as line 2" in what(log, 3)
+    assert "count once in rates and tests" in what(log, 3)
     assert log.observations.height == 2
 
 
@@ -926,6 +983,23 @@ def test_a_marker_gives_observations_on_the_timeline_of_its_recording(tmp_path):
         ("1", "file:1_1", FOREVER),
         ("1", "file:1_3", FOREVER),
     ]
+
+
+def test_an_equals_sign_alone_is_no_column_where_one_would_be_guessed(tmp_path):
+    text = (
+        "datetime,behaviour,subject,site,session,count,recording\n"
+        "2024-04-21 10:00,peck,A,north,s1,3,a.wav\n2024-04-21 10:05,peck,B,south,s2,2,b.wav\n"
+    )
+    names = ("subject", "site", "session", "count", "marker")
+    guessed = read(tmp_path, text)
+    assert all(getattr(guessed.config, name) for name in names)
+    log = read(tmp_path, text, LogConfig(timezone="UTC", **dict.fromkeys(names, "=")))
+    assert log.problems == ()
+    assert (
+        rows(log.observations, "subject", "timeline", "session", "count")
+        == [("", "site:", "2024-04-21", None)] * 2
+    )
+    assert log.effort["source"].to_list() == ["first to last row"]
 
 
 def test_numbers_hold_until_the_next_number_and_words_until_the_next_row(tmp_path):

@@ -960,7 +960,8 @@ def join(
 
     LOG is a table of observations (CSV, TSV, Excel) or an export of BORIS, Solomon Coder or
     JWatcher. What is not declared of it is guessed and shown; `join.toml` in the workspace holds
-    all of it. Columns go by the names in the header; `=north` in place of one is a fixed value.
+    all of it. Columns go by the names in the header; `=north` in place of one is a fixed value,
+    and `=` alone says that there is none (`--marker =`), where one would be guessed.
     Sound types go with behaviours or do not: what a call is for is not in it.
 
     Example: oscine join seen.csv --time date,time --timezone Europe/London -w crows.oscine
@@ -986,7 +987,9 @@ def join(
     timezone
         Of the observer's clock: an IANA name such as Europe/London, or UTC+2.
     media_start
-        When a film began that seconds are counted from, as 2024-04-25T12:58:00+01:00.
+        When a film began that seconds are counted from, as 2024-04-25T12:58:00+01:00; of several
+        films in an export of BORIS, a table with the columns media (name of the film, or of the
+        observation) and start.
     behaviour
         The column that names what was seen.
     behaviours
@@ -1635,6 +1638,7 @@ def _print_joined(report: JoinReport) -> None:
             ("calls", f"{report.calls:,}, {report.observed:,} of them observed"),
             ("unobserved", f"{report.unobserved:,}"),
             *([("without a time", f"{report.without_time:,}")] if report.without_time else []),
+            *([("without a log", f"{report.without_log:,}")] if report.without_log else []),
             ("watched", f"{report.watched} in {report.sessions:,} sessions"),
             ("pairs tested", f"{report.tested:,}, {report.found:,} found"),
             ("report", report.report),

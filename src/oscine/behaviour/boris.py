@@ -37,7 +37,7 @@ from oscine.behaviour.parts import (
     media_key,
 )
 from oscine.behaviour.raw import RawTable
-from oscine.behaviour.starts import MediaStarts, local_ms, media_starts
+from oscine.behaviour.starts import MediaStarts, local_ms, media_starts, way_to_say
 from oscine.behaviour.tables import FILE, SITE
 from oscine.config import WrongArgument
 from oscine.sound.archive import shown
@@ -129,10 +129,11 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
     gathered = Gathered(log=table.file.stem, lone_row_ms=config.tolerance_ms)
     gathered.say(shape)
     watched = _observations(_Sheet(table), config, gathered)
-    starts = media_starts(config, {one.head for one in watched})
+    heads = {one.head for one in watched}
+    starts = media_starts(config, heads)
     for one in watched:
         bouts = _bouts(one, config.modifiers, gathered)
-        stretches = _stretches(one, starts, config.timezone, gathered)
+        stretches = _stretches(one, starts, len(heads), config.timezone, gathered)
         if stretches:
             known = _within(bouts, stretches, gathered)
             effort = gathered.place(one.session, known, stretches)
@@ -525,7 +526,7 @@ def _note_overlaps(events: Iterable[_Event], gathered: Gathered) -> None:
 
 
 def _stretches(
-    one: _Observation, starts: MediaStarts, timezone: str, gathered: Gathered
+    one: _Observation, starts: MediaStarts, n_films: int, timezone: str, gathered: Gathered
 ) -> list[Stretch]:
     """Tell where the clock of an observation lies; nowhere, with the reason noted, if unknown."""
     if not one.events:
@@ -552,7 +553,7 @@ def _stretches(
             Stretch(timeline=site, shift_ms=start_ms - one.offset_ms, watched_ms=watched),
         ]
     elif one.media:
-        return _by_media(one, starts, site, gathered)
+        return _by_media(one, starts, n_films, site, gathered)
     elif one.is_live:
         return _live(one, first_ms, site, timezone, gathered)
     else:
@@ -566,7 +567,7 @@ def _stretches(
 
 
 def _by_media(
-    one: _Observation, starts: MediaStarts, site: str, gathered: Gathered
+    one: _Observation, starts: MediaStarts, n_films: int, site: str, gathered: Gathered
 ) -> list[Stretch]:
     """Lay each media file of an observation on its own timeline, or at its own start."""
     if not one.n_players:
@@ -576,11 +577,12 @@ def _by_media(
     for at, name in enumerate(one.media):
         start_ms = starts.of(name)
         if start_ms is None:
+            # It may also be that of the coding: a hint to who knows, and never used.
+            has_date = not at and one.date.casefold() not in NOTHING
             gathered.say(
                 "times count from the beginning of a film and go with the recording of its name; "
-                "if it is no recording of the archive, say when it began: --media-start "
-                "2024-04-25T12:58:00+01:00",
-                name,
+                f"if it is no recording of the archive, {way_to_say(n_films)}",
+                f"{name}, observation date {one.date}" if has_date else name,
             )
         stops_ms = begins_ms + one.lengths_ms[at] if one.lengths_ms else None
         is_last = at + 1 == len(one.media)

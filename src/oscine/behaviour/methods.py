@@ -93,9 +93,11 @@ def context_text(found: Contexts) -> str:
     Returns
     -------
     str
-        A paragraph for :func:`methods_text`.
+        A paragraph for :func:`methods_text`; empty where nothing was tested.
     """
-    values = sorted({one.context for one in found.standings})
+    values = sorted({one.context for one in found.standings if one.p is not None})
+    if not values:
+        return ""
     return (
         f"What was measured ({listed(values)}) was held against sound types in the same way: the "
         "mean at the calls of a type less the mean over the time that was observed in their "
@@ -126,6 +128,8 @@ def neighbourhood_text(found: Neighbourhood, n_neighbours: int) -> str:
     n_neighbours : int
         Of each call.
     """
+    if found.p is None:
+        return ""
     return (
         "Without sound types, it was asked whether calls that sound alike go with the same "
         f"behaviour: of each call, the {n_neighbours:,} nearest calls of other recordings in "

@@ -31,6 +31,7 @@ from oscine.behaviour.guess import (
 from oscine.behaviour.orders import Reading, read_times, suspicious_pace
 from oscine.behaviour.parts import FIRST_TO_LAST, FOREVER, Gathered, LogParts
 from oscine.behaviour.raw import RawTable, number, read_table
+from oscine.behaviour.slips import kept_evenings
 from oscine.behaviour.tables import FILE, SITE, ProblemKind
 from oscine.behaviour.times import (
     DAY_MS,
@@ -137,6 +138,8 @@ class _Row:
     start_ms: int | None = None
     stop_ms: int | None = None
     has_stop: bool = False
+    possible_ms: tuple[int, ...] = ()
+    """Where it has no time because it can be of two: these, and the other end of a state."""
 
     def placed(self, log: str) -> dict[str, Any]:
         return {"log": log, "session": self.session, "timeline": self.timeline}
@@ -183,6 +186,8 @@ class TableReader:
             )
             for at, line in enumerate(self.lines)
         ]
+        self.unsure: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """By timeline, from when to when rows may lie that can be of two times."""
         self._note_duplicates()
         if config.time or config.start:
             self._place()
@@ -243,6 +248,8 @@ class TableReader:
         )
         for sentence in reading.why:
             self.gathered.say(sentence)
+        if start is None:
+            self._note_kept_evenings(reading)
         starts = self._absolute(reading)
         for row, moment in zip(self.rows, starts, strict=True):
             if moment is not None:
@@ -254,6 +261,10 @@ class TableReader:
             if len(begins) == 2 and len(ends) == 1:
                 ends = (begins[0], *ends)
             self._place_stops(ends, start)
+        for row in self.rows:
+            if row.possible_ms:
+                ends = (*row.possible_ms, row.stop_ms or row.possible_ms[0])
+                self.unsure[row.timeline].append((min(ends), max(ends)))
         times = [row.start_ms for row in self.rows if row.start_ms is not None]
         if pace := suspicious_pace(times, reading.date_format):
             self.gathered.problem(0, "suspicious", pace)
@@ -307,6 +318,7 @@ class TableReader:
                 utc_ms = to_utc_ms(moment, self.config.timezone)
                 if isinstance(utc_ms, Trouble):
                     trouble = utc_ms
+                    row.possible_ms += utc_ms.possible_ms
                 else:
                     one = utc_ms, day_of(moment, utc_ms, self.config.timezone)
             if trouble is not None:
@@ -330,9 +342,24 @@ class TableReader:
             if one is not None:
                 row.stop_ms, row.has_stop = one[0], True
             elif row.start_ms is not None and (stops[row.at] or behaviours[row.at] in with_stop):
+                if row.possible_ms:
+                    row.possible_ms += (row.start_ms,)
                 row.start_ms = row.stop_ms = None
                 if not stops[row.at]:
                     self.untimed(row, "unread", "it has a start and no stop: write when it stopped")
+
+    def _note_kept_evenings(self, reading: Reading) -> None:
+        """Ask of rows after midnight that have the date of the evening."""
+        times = [None if one is None else one.local_ms for one in reading.moments]
+        groups = [(row.session, row.site) for row in self.rows]
+        for at, ends in kept_evenings(times, groups).items():
+            before, after = (written_ms(ms).partition(" ")[2] for ms in ends)
+            self.problem(
+                self.rows[at],
+                "suspicious",
+                f"goes back from {before} to {after} of the same date: is it of the next day? Then "
+                "write that day, here and in the rows after it",
+            )
 
     def _note_duplicates(self) -> None:
         first: dict[tuple[str, ...], int] = {}
@@ -342,7 +369,7 @@ class TableReader:
                     line,
                     "suspicious",
                     f"it is the same as line {first[cells]} in every cell: was it entered twice? "
-                    "Both count",
+                    "They are two observations, and count once in rates and tests",
                 )
             first.setdefault(cells, line)
 
@@ -520,10 +547,34 @@ class TableReader:
             self._watched_by_columns()
         elif not self.is_in_file:
             self._watched_by_rows()
+        self._leave_out_unsure()
         recordings = {(row.session, row.marker): row for row in self.rows if row.marker}
         for row in recordings.values():
             whole = {"timeline": FILE + row.marker, "start_ms": 0, "stop_ms": FOREVER}
             self.gathered.effort.append(row.placed(log) | whole | {"source": WHOLE_RECORDING})
+
+    def _leave_out_unsure(self) -> None:
+        """Take out of the effort the time in which rows may lie that can be of two times."""
+        near_ms = self.config.tolerance_ms
+        kept: list[dict[str, Any]] = []
+        left_out_ms = 0
+        for one in self.gathered.effort:
+            start, stop = one["start_ms"], one["stop_ms"]
+            left_out_ms += stop - start
+            for first, last in (*sorted(self.unsure[one["timeline"]]), (FOREVER, FOREVER)):
+                until = min(first - near_ms, stop)
+                if start < until:
+                    kept.append(one | {"start_ms": start, "stop_ms": until})
+                    left_out_ms -= until - start
+                start = max(start, last + near_ms)
+        self.gathered.effort = kept
+        if left_out_ms:
+            self.gathered.problem(
+                0,
+                "suspicious",
+                f"{_apart(left_out_ms)} do not count as watched, as rows that can be of two times "
+                "may lie in them: write these with their zone (02:10+01:00)",
+            )
 
     def _timed_rows(self) -> list[_Row]:
         return [row for row in self.rows if row.start_ms is not None]

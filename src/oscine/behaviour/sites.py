@@ -60,8 +60,10 @@ def places_of_sites(
     for log, timeline, row in sources.select("log", "timeline", "row").iter_rows():
         found, kind, what = where.meant(log, timeline)
         rows += [(log, timeline, place) for place in found]
-        if what:
-            problems.append(Problem(log=log, row=row or 0, kind=kind, what=what))
+        # Without a time of any recording it is nothing of that row, nor of that site.
+        problem = Problem(log=log, row=row or 0 if where.recorded else 0, kind=kind, what=what)
+        if what and problem not in problems:
+            problems.append(problem)
     schema = {"log": pl.String, "timeline": pl.String, "place": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row"), tuple(problems)
 

@@ -1,15 +1,16 @@
-"""Find the dates in a log whose year is a slip.
+"""Find the dates in a log that are slips.
 
 In come the times of the rows, in the order of the log; out come those of which the year alone falls
 out of that order, as where a cell was dragged down in a spreadsheet, which counts the year up, or
-where January still has the old year. :mod:`oscine.behaviour.orders` calls.
+where January still has the old year; and those of a night that kept the date of its evening.
+:mod:`oscine.behaviour.orders` and :mod:`oscine.behaviour.rows` call.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date
 from itertools import groupby
 from typing import NamedTuple
@@ -91,6 +92,46 @@ def slips_of_year(times_ms: Sequence[int | None]) -> dict[int, Slip]:
         if right != days[n] and is_between and abs(right - days[around[0]]) <= _SLIP_DAYS:
             mark(n, right, around[0])
     return slips
+
+
+def kept_evenings(
+    times_ms: Sequence[int | None], groups: Sequence[Hashable]
+) -> dict[int, tuple[int, int]]:
+    """Find where a night log keeps the date of the evening after midnight.
+
+    Of rows of one group and date that follow each other, time goes back by more than half a day
+    once, to before all that stood there; on both sides of that it goes forward.
+
+    Parameters
+    ----------
+    times_ms : sequence of int or None
+        Wall-clock times in the order of the log; None where there is none.
+    groups : sequence of N values
+        What must be the same for rows to be of one night, such as the session.
+
+    Returns
+    -------
+    dict of int to (int, int)
+        By row, the first after midnight: the time before it, and its own.
+    """
+    rows = [
+        (at, ms, (ms // DAY_MS, group))
+        for at, (ms, group) in enumerate(zip(times_ms, groups, strict=True))
+        if ms is not None
+    ]
+    found: dict[int, tuple[int, int]] = {}
+    for _, same in groupby(rows, key=lambda row: row[2]):
+        run = [(at, ms) for at, ms, _ in same]
+        times = [ms for _, ms in run]
+        back = (n for n in range(1, len(run)) if times[n - 1] - times[n] > DAY_MS // 2)
+        n = next(back, None)
+        if n is None:
+            continue
+        evening, night = times[:n], times[n:]
+        goes_on = evening[0] <= evening[-1] and night[0] <= night[-1]
+        if goes_on and max(night) < min(evening):
+            found[run[n][0]] = evening[-1], night[0]
+    return found
 
 
 def _in_year_of(day: int, other: int) -> int:

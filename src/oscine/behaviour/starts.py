@@ -78,6 +78,16 @@ def media_starts(config: LogConfig, heads: Collection[str]) -> MediaStarts:
     return MediaStarts(only_ms=start_ms)
 
 
+def way_to_say(n_films: int) -> str:
+    """Say how the beginning of so many films is declared."""
+    if n_films > 1:
+        return (
+            f"say when each began, in a table with the columns {' and '.join(COLUMNS)}: "
+            "--media-start films.csv"
+        )
+    return "say when it began: --media-start 2024-04-25T12:58:00+01:00"
+
+
 def local_ms(local: datetime, timezone: str) -> int:
     """Count a time of an observer's clock from 1970 in UTC, in milliseconds.
 

@@ -19,6 +19,7 @@ import polars as pl
 from oscine.behaviour.matching import Matches, match_keys
 from oscine.behaviour.sites import SLACK_MS, folded, places_of_sites
 from oscine.behaviour.spans import sharing
+from oscine.behaviour.starts import way_to_say
 from oscine.behaviour.tables import FILE, Problem
 
 _WITH_ITS_SITE, _NOWHERE = -1, -2  # beside numbers of recordings that have their own timelines
@@ -253,10 +254,8 @@ def _key_problems(
             "a recording must be the key, or begin with it and go on with neither letter nor digit"
         )
         if log in films:
-            what += (
-                ". Its times count from the beginning of a film: say when that began, as "
-                "--media-start 2024-04-25T12:58:00+01:00"
-            )
+            n_films = keyed["log"].eq(log).sum()
+            what += f". Its times count from the beginning of a film: {way_to_say(n_films)}"
         # Its rows are read, and count where they state a time.
         row = rows["row"][0] or 0
         problems.append(Problem(log=str(log), row=row, kind="suspicious", what=what))

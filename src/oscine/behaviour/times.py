@@ -84,10 +84,11 @@ class Moment(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Why a row has no time, or one that should be looked at."""
+    """Why a row has no time, or one that should be looked at; and, if it can be of two, these."""
 
     kind: ProblemKind
     what: str
+    possible_ms: tuple[int, ...] = ()
 
 
 # One text
@@ -341,7 +342,7 @@ def to_utc_ms(moment: Moment, timezone: str) -> int | Trouble:
     possible, note = in_zone(local, timezone)
     if len(possible) == 1:
         return possible[0]
-    return Trouble("ambiguous" if possible else "unread", note)
+    return Trouble("ambiguous" if possible else "unread", note, possible)
 
 
 def day_of(moment: Moment, utc_ms: int, timezone: str) -> str:

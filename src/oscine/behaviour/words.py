@@ -35,6 +35,10 @@ MOST_GUESSED = 0.1
 MOST_UNOBSERVED = 0.2
 MOST_POOLED = 0.1
 """Share of the hours in which recorders ran beside each other, from which little can be said."""
+MOST_LEFT_OUT = 0.1
+"""Share of the rows of a log, left out, from which little can be said."""
+MOST_UNRECORDED = 0.5
+"""Share of the observations, of what nobody recorded, from which little can be said."""
 LARGE_RATIO = 3.0
 """Where no pair could have shown an effect below this, little can be said."""
 
@@ -123,6 +127,10 @@ class Evidence:
         How many of the hours reach from the first to the last row of a session only.
     tolerance_ms : int
         A call this near to a point is together with it.
+    left_out : mapping of str to (int, int)
+        By log: rows that could not be read without doubt, of all rows (0 where it is no table).
+    n_seen, n_unrecorded : int
+        Observations; those of them that fell when nothing was recorded.
     clocks : sequence of ClockState
     names, looks : mapping of int to str
         Names of sound types; band and length of each.
@@ -138,6 +146,9 @@ class Evidence:
     pooled_hours: float
     tolerance_ms: int
     at_offsets: Mapping[str, Association] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    n_seen: int = 0
+    n_unrecorded: int = 0
     clocks: Sequence[ClockState] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     looks: Mapping[int, str] = field(default_factory=dict)
@@ -365,6 +376,8 @@ def limits(evidence: Evidence) -> list[Limit]:
         *(limit for clock in evidence.clocks for limit in _clock(clock, evidence.tolerance_ms)),
         *_too_few(evidence),
         *_effort(evidence),
+        *_left_out(evidence),
+        *_unrecorded(evidence),
         *_permutations(evidence),
         *_detectable(evidence),
         *_taken_back(evidence),
@@ -407,8 +420,9 @@ def _no_calls(evidence: Evidence) -> str:
     if not whys:
         return "The workspace holds no calls, so there is nothing to join."
     return (
-        f"No call was heard while somebody watched; of all calls, {listed(whys)}. They are "
-        f"unobserved, which is not the same as without behaviour. {_where_to_look(evidence)}"
+        f"No call was heard while somebody watched; of all calls, {listed(whys)}. What was done "
+        "then is not known, which is not the same as without behaviour. "
+        f"{_where_to_look(evidence)}"
     )
 
 
@@ -506,6 +520,39 @@ def _effort(evidence: Evidence) -> list[Limit]:
         if number:
             found.append(_less(f"{count_text(number, 'call')} could not be joined: {why}."))
     return found
+
+
+def _left_out(evidence: Evidence) -> list[Limit]:
+    """Say of which rows nothing is known but that somebody watched around them."""
+    found: list[Limit] = []
+    for log, (number, n_rows) in evidence.left_out.items():
+        if not number:
+            continue
+        leaves = _little if n_rows and number > MOST_LEFT_OUT * n_rows else _less
+        rows = f"{number:,} of {count_text(n_rows, 'row')}" if n_rows else count_text(number, "row")
+        found.append(
+            leaves(
+                f"{log}: {rows} {'was' if number == 1 else 'were'} left out (listed): what they "
+                "saw counts as not seen, and the time around them, where it counts as watched, as "
+                "watched without it."
+            )
+        )
+    return found
+
+
+def _unrecorded(evidence: Evidence) -> list[Limit]:
+    """Say how much was seen that no recorder could hear."""
+    number, n_seen = evidence.n_unrecorded, evidence.n_seen
+    if not number:
+        return []
+    leaves = _little if number >= MOST_UNRECORDED * n_seen else _less
+    take = "it takes" if number == 1 else "they take"
+    return [
+        leaves(
+            f"{number:,} of {count_text(n_seen, 'observation')} fell when nothing was recorded: "
+            f"{take} no part."
+        )
+    ]
 
 
 _TELLING: Mapping[ClockSource, str] = {"markers": "markers", "activity": "calls and behaviour"}

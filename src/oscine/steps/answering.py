@@ -497,7 +497,7 @@ class WorkspaceSource:
             return {"available": False, "why": "no log was joined yet: run `oscine join`"}
         association = report.get("association") or {}
         names = ("verdict", "findings", "limits", "calls", "observed", "unobserved", "without_time")
-        names += ("sessions", "hours", "tested", "found", "names", "methods")
+        names += ("without_log", "sessions", "hours", "tested", "found", "names", "methods")
         made = (self.workspace.reports / "join.json").stat().st_mtime
         return {
             "available": True,

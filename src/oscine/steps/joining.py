@@ -130,7 +130,8 @@ class JoinReport:
     ----------
     workspace : str
     logs : list of JoinedLog
-    calls, observed, unobserved, without_time : int
+    calls, observed, unobserved, without_time, without_log : int
+        All, and by status: those without a log are of recordings of which none says anything.
     sessions : int
     hours : float
         Of observation while a recorder ran.
@@ -155,6 +156,7 @@ class JoinReport:
     observed: int = 0
     unobserved: int = 0
     without_time: int = 0
+    without_log: int = 0
     sessions: int = 0
     hours: float = 0.0
     tested: int = 0
@@ -550,6 +552,7 @@ def _written(
     from oscine.behaviour.words import findings, limits, name_warnings, verdict
 
     names = sound_type_names(catalogue)
+    pages = [page_log(kept.log, found.joined) for kept in logs]
     evidence = evidence_of(
         found.joined,
         found.association,
@@ -562,7 +565,12 @@ def _written(
             kept.log.observations["subject"].fill_null("").ne("").any() for kept in logs
         ),
     )
-    pages = [page_log(kept.log, found.joined) for kept in logs]
+    evidence = replace(
+        evidence,
+        left_out={page.name: (page.n_unread, page.n_rows) for page in pages},
+        n_seen=int(found.joined.observed["n"].sum()),
+        n_unrecorded=int(found.joined.observed["n_unrecorded"].sum()),
+    )
     behaviours = sorted({pair.behaviour for pair in evidence.pairs})
     notes = [
         *_said_twice(logs),
@@ -623,6 +631,7 @@ def _written(
         observed=statuses.get("observed", 0),
         unobserved=statuses.get("unobserved", 0),
         without_time=statuses.get("no time", 0),
+        without_log=statuses.get("no log", 0),
         sessions=len(found.joined.sessions),
         hours=round(found.association.hours, 4),
         tested=found.association.n_tested,
@@ -667,8 +676,9 @@ def _said_twice(logs: Sequence[KeptLog]) -> list[str]:
             notes.append(
                 f"{rows:,} of {one.observations['row'].n_unique():,} rows of {one.name} that say "
                 f"what was seen are in {other.name} too (same behaviour, subject, place and time): "
-                "what they say counts twice. If it is one log under two names, remove one: oscine "
-                f"join --forget {shlex.quote(other.name)}"
+                "they are two observations each, with counterparts of their own, and count once in "
+                "hours, rates and tests. If it is one log under two names, remove one: oscine join "
+                f"--forget {shlex.quote(other.name)}"
             )
     return notes
 
