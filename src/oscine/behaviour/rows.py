@@ -139,7 +139,8 @@ class _Row:
     has_stop: bool = False
 
     def placed(self, log: str) -> dict[str, Any]:
-        return {"log": log, "session": self.session, "timeline": self.timeline}
+        place = {"session": self.session, "timeline": self.timeline, "site": self.site}
+        return {"log": log} | place
 
 
 class TableReader:
