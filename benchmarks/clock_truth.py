@@ -289,6 +289,7 @@ def effort_table(effort: list[tuple[int, float, float]], offset_ms: float) -> pl
             "start_ms": [round(start + offset_ms) for _, start, _ in effort],
             "stop_ms": [round(stop + offset_ms) for _, _, stop in effort],
             "source": "declared",
+            "site": "",
         },
         schema=dict(EFFORT),
     )

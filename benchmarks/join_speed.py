@@ -127,6 +127,7 @@ def logs_of(n: int, rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFram
             "start_ms": begins,
             "stop_ms": begins + 2 * HOUR_MS,
             "source": pl.Series(["declared"]).new_from_index(0, len(site)),
+            "site": pl.Series([""]).new_from_index(0, len(site)),
         },
         schema=dict(EFFORT),
     )

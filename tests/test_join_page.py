@@ -493,14 +493,10 @@ WINDOWS = JoinConfig(tolerance_ms=500, before_ms=5000, after_ms=4000, by_subject
 
 def test_the_methods_name_every_parameter_and_cite_who_is_due():
     shuffled = replace(FLYING, test="shuffled sessions")
-    text = methods_text(
-        evidence(
-            FEEDING, shuffled, clocks=[CLOCK], at_offsets={"200 ms earlier": association(FEEDING)}
-        ),
-        [LOG],
-        WINDOWS,
-        version="1.2.3",
-    )
+    where = "200 ms earlier"
+    said = evidence(FEEDING, shuffled, clocks=[CLOCK], at_offsets={where: association(FEEDING)})
+    by_site = replace(said.association, is_within_sites=True)
+    text = methods_text(replace(said, association=by_site), [LOG], WINDOWS, version="1.2.3")
     for part in (
         "crows.csv (500 rows: 420 with what was seen, 1 that could not be read without doubt (left "
         "out) and 79 with nothing, or with the end of something; 420 observations: 300 points and "
@@ -524,6 +520,9 @@ def test_the_methods_name_every_parameter_and_cite_who_is_due():
     ):
         assert part in text
     assert " is tested" not in text  # past tense
+    anywhere = methods_text(said, [LOG], WINDOWS, version="1.2.3")
+    assert "among whole sessions instead, and the ratio was conditional on the calls of" in anywhere
+    assert "site" not in anywhere.replace("recording or site", "")
 
 
 def test_only_what_was_done_is_in_the_methods():

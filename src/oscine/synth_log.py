@@ -274,6 +274,7 @@ def _effort_table(config: TruthConfig, rows: Whole) -> pl.DataFrame:
             "start_ms": start_ms,
             "stop_ms": stop_ms,
             "source": ["declared"] * n,
+            "site": [""] * n,
         }
     )
 

@@ -7,8 +7,9 @@ ask of the same sessions what this does not.
 A p says how often calls and behaviours that have nothing to do with each other would be as far from
 chance. Calls are moved against behaviours by one time a session (:mod:`.shifts`), so neither bouts
 nor individuals count as independent calls. A behaviour that hardly changes within sessions is given
-whole to other sessions of the same site instead. Which pairs are tested is decided before it is
-looked at how often they go together, so that the false discovery rate is that of all pairs tested.
+whole to other sessions of the same site instead (to any, where no site has several). Which pairs
+are tested is decided before it is looked at how often they go together, so that the false discovery
+rate is that of all pairs tested.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oscine.behaviour.columns import Column, Test, behaviour_column, shuffled
+from oscine.behaviour.columns import (
+    Column,
+    Test,
+    behaviour_column,
+    is_within_sites,
+    shuffled,
+)
 from oscine.behaviour.ratios import (
     detectable,
     odds_ratio,
@@ -71,7 +78,7 @@ class Pair:
         Those that share time with it.
     expected : float
         How many would by chance, given what each session has of both; where whole sessions are
-        shuffled, given what each site has.
+        shuffled, given what those among which they are have.
     hours_on, hours_off : float
         Effort with the behaviour and without.
     n_sessions, n_subjects : int
@@ -164,6 +171,8 @@ class Association:
         The same of the reverse question, which is a family of its own.
     n_sessions, n_calls, n_ungrouped, hours
         Of all sessions; ungrouped are calls of no sound type.
+    is_within_sites : bool
+        Whether whole sessions were shuffled within sites; else they all were one group.
     notes : tuple of str
         What a reader must know before believing any row.
     """
@@ -180,6 +189,7 @@ class Association:
     n_calls: int
     n_ungrouped: int
     hours: float
+    is_within_sites: bool = False
     notes: tuple[str, ...]
 
 
@@ -277,6 +287,7 @@ def associate(
         n_calls=sum(len(session.calls) for session in sessions),
         n_ungrouped=n_ungrouped,
         hours=sum(session.duration_ms for session in sessions) / _HOUR_MS,
+        is_within_sites=is_within_sites(columns),
         notes=tuple(_notes(sessions, columns, n_ungrouped)),
     )
 

@@ -136,7 +136,7 @@ def read_boris(table: RawTable, config: LogConfig) -> LogParts:
         stretches = _stretches(one, starts, len(heads), config.timezone, gathered)
         if stretches:
             known = _within(bouts, stretches, gathered)
-            effort = gathered.place(one.session, known, stretches)
+            effort = gathered.place(one.session, one.site, known, stretches)
             gathered.hold(one.row, one.context, effort)
     if any(one["source"] == MEDIA for one in gathered.effort):
         gathered.say("media are taken to have been watched from end to end (else: --effort)")

@@ -225,15 +225,15 @@ def _placed(
 ) -> LogParts:
     """Lay a log on the timeline of the recording of its name, or at its declared start."""
     start_ms = media_starts(config, {file.name}).of(file.name)
-    timeline = FILE + file.stem
+    timeline, site = FILE + file.stem, _value("site", config.site)
     if start_ms is None:
         gathered.say(f"times count from the first sample of the recording called {file.stem!r}")
     else:
-        timeline = SITE + _value("site", config.site)
+        timeline = SITE + site
     stretch = Stretch(
         timeline=timeline, shift_ms=start_ms or 0, watched_ms=watched_ms, source=source
     )
-    gathered.place(_value("session", config.session) or file.stem, bouts, [stretch])
+    gathered.place(_value("session", config.session) or file.stem, site, bouts, [stretch])
     return gathered.parts()
 
 

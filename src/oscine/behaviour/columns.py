@@ -197,6 +197,25 @@ def _groups(sites: Sequence[str], watched: NDArray[np.bool_]) -> Whole:
     return np.where(watched, numbers, -1)
 
 
+def is_within_sites(columns: Sequence[Column]) -> bool:
+    """Tell whether whole sessions that are shuffled stay at their site.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    bool
+        False where none is shuffled, and where all sessions are one group: no site has several, or
+        they are of one site or of none.
+    """
+    return any(
+        one.test == "shuffled sessions" and len(np.unique(one.groups[one.is_watched])) > 1
+        for one in columns
+    )
+
+
 def _rearrangements(levels: Floats, groups: Whole) -> float:
     """Count the different ways to give the levels to the sessions of each group."""
     log_ways = 0.0

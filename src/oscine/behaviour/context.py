@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from oscine.behaviour.association import MIN_CALLS
-from oscine.behaviour.columns import Column, Test, column, shuffled
+from oscine.behaviour.columns import Column, Test, column, is_within_sites, shuffled
 from oscine.behaviour.sessions import Held, Session
 from oscine.behaviour.shifts import (
     Shifts,
@@ -63,7 +63,7 @@ class Standing:
         Of the calls of the type that can be compared, those in sessions in which the context
         changes, and what that would be by chance: over the effort of their own sessions. Where
         whole sessions are shuffled, a call has the mean of its session, and by chance that of the
-        sessions of its site. None where not tested.
+        sessions of its site (of all, where no site has several). None where not tested.
     difference, low, high : float or None
         The one less the other, and the 95 % interval, in units of the context.
     p, q : float or None
@@ -109,6 +109,8 @@ class Contexts:
     n_permutations, seed, alpha
         As used.
     n_tested, n_found : int
+    is_within_sites : bool
+        As of :class:`~oscine.behaviour.association.Association`.
     """
 
     standings: list[Standing]
@@ -117,6 +119,7 @@ class Contexts:
     alpha: float
     n_tested: int
     n_found: int
+    is_within_sites: bool = False
 
 
 def in_context(
@@ -203,6 +206,7 @@ def in_context(
         alpha=alpha,
         n_tested=n_tested,
         n_found=int((is_tested[0] & (q[0] <= alpha * (1 + 1e-9))).sum()),
+        is_within_sites=is_within_sites(columns),
     )
 
 

@@ -174,7 +174,7 @@ class _Course:
     def of(cls, session: Session) -> _Course:
         lengths = np.diff(session.segments, axis=1)[:, 0]
         edges = np.concatenate([[0], np.cumsum(lengths)])
-        gaps = session.segments[1:, 0] - session.segments[:-1, 1]
+        gaps = np.maximum(session.segments[1:, 0] - session.segments[:-1, 1], 0)
         widest = min(WIDEST_GAP, MOST_GAPS / max(1, len(gaps))) * session.duration_ms
         before = np.concatenate([[0.0], np.cumsum(np.minimum(gaps, widest))])
         begins = edges[:-1] + before
@@ -243,11 +243,12 @@ def strip(shown: PageSession, type_names: Sequence[str]) -> str:
 
 def when_text(shown: PageSession) -> str:
     """Write when a session was: its date, its first and last moment, and the time zone."""
-    first, last = (
-        int(end) for end in (shown.session.segments[0, 0], shown.session.segments[-1, 1])
-    )
+    segments = shown.session.segments
+    first, last = int(segments[0, 0]), int(segments[:, 1].max())
     if not shown.session.is_dated:
-        return f"{clock_text(first / 1000, 1)} to {clock_text(last / 1000, 1)} of a recording"
+        n_recordings = shown.session.n_timelines
+        of = "a recording" if n_recordings == 1 else f"{n_recordings:,} recordings end to end"
+        return f"{clock_text(first / 1000, 1)} to {clock_text(last / 1000, 1)} of {of}"
     start, stop = _local(first, shown.zone), _local(last, shown.zone)
     is_short = last - first < 120_000
     written = "%H:%M:%S" if is_short else "%H:%M"
@@ -285,7 +286,7 @@ def _call_rows(session: Session, course: _Course, type_names: Sequence[str]) -> 
 
 
 def _unobserved_row(shown: PageSession, course: _Course) -> _Row:
-    knots = shown.session.segments.ravel()
+    knots = np.maximum.accumulate(shown.session.segments.ravel())
     along = np.stack([course.begins, course.ends], axis=1).ravel()
     places = np.interp(shown.unobserved_ms, knots, along)
     return _ticks("unobserved", "unobserved", places, shown.session.duration_ms)
@@ -357,20 +358,19 @@ def _times(shown: PageSession, course: _Course) -> str:
     step_ms = next(
         (step for step in STEPS_MS if shown.session.duration_ms / step <= MOST_TIMES), STEPS_MS[-1]
     )
-    begun = [(0, int(start)) for start in segments[:, 0]]
+    begun = [(stretch, int(start)) for stretch, start in enumerate(segments[:, 0])]
     rounded = []
-    for start, stop in segments.tolist():
+    for stretch, (start, stop) in enumerate(segments.tolist()):
         ahead = 0
         if shown.session.is_dated:
             offset = _local(start, shown.zone).utcoffset() or timedelta()
             ahead = round(offset.total_seconds() * 1000)
         first = math.ceil((start + ahead) / step_ms) * step_ms - ahead
-        rounded += [(1, first + n * step_ms) for n in range(math.ceil((stop - first) / step_ms))]
+        n_times = math.ceil((stop - first) / step_ms)
+        rounded += [(stretch, first + n * step_ms) for n in range(n_times)]
     placed: list[tuple[float, float]] = []
-    edges = segments[:, 0]
-    for _, at_ms in [*rounded, *begun] if len(segments) == 1 else [*begun, *rounded]:
-        stretch = max(0, int(np.searchsorted(edges, at_ms, side="right")) - 1)
-        share = course.begins[stretch] + (at_ms - edges[stretch]) * course.scale
+    for stretch, at_ms in [*rounded, *begun] if len(segments) == 1 else [*begun, *rounded]:
+        share = course.begins[stretch] + (at_ms - int(segments[stretch, 0])) * course.scale
         is_free = all(abs(share - other) >= TIME_SPACING for other, _ in placed)
         if is_free and share <= LAST_TIME:
             placed.append((float(share), at_ms))

@@ -21,7 +21,7 @@ from oscine.behaviour.misfits import find_misfits, pooled_hours
 from oscine.behaviour.parts import FOREVER
 from oscine.behaviour.sessions import Session, Whole, overlaps
 from oscine.behaviour.spans import Axis, cut, cut_by_group, sharing
-from oscine.behaviour.tables import FILE, Problem
+from oscine.behaviour.tables import FILE, SITE, Problem
 from oscine.behaviour.timelines import Layout, lay_out
 from oscine.behaviour.watching import Seen, Values, Watch, measured, sessions_of, watch
 
@@ -89,9 +89,9 @@ class Joined:
     sessions : list of Session
         In the order of their timelines and times.
     effort : pl.DataFrame
-        One row a session of a log on a timeline: `log`, `session`, `site`, `path` (of a recording
-        that has a timeline of its own), `sources`, `watched_h`, `recorded_h` (of these hours),
-        `n_calls` (that began in these), `joined_session`.
+        One row a session of a log at a site: `log`, `session`, `site`, `path` (of a recording that
+        has a timeline of its own, where only that was watched), `sources`, `watched_h`,
+        `recorded_h` (of these hours), `n_calls` (that began in these), `joined_session`.
     observed : pl.DataFrame
         One row a log and behaviour: how many observations there are (`n`; what one row says of one
         recording and of its time is one), and of these `n_nowhere` (no recording or site for
@@ -206,6 +206,9 @@ def join(
     heard = _heard(calls, layout)
     reach_ms = max(config.tolerance_ms, config.before_ms, config.after_ms) + 1
     windows = _windows(observations, layout, config, reach_ms)
+    timeline = pl.col("timeline")
+    stated = pl.when(timeline.str.starts_with(SITE)).then(timeline.str.strip_prefix(SITE))
+    effort = effort.with_columns(site=stated.otherwise(pl.col("site")))
     watched = layout.place(effort, 0, is_cut=True).filter(pl.col("stop_ms") > pl.col("start_ms"))
     recorded = layout.recordings.drop_nulls("line")
     axis = Axis.of(
@@ -223,7 +226,7 @@ def join(
     pairs = _pairs(calls, observations, heard, windows, spans, axis, config)
 
     ran = (recorded[name].to_numpy() for name in ("line", "start_ms", "stop_ms"))
-    watching = watch(axis, watched, axis.spans(*ran))
+    watching = watch(axis, watched, layout.timelines, axis.spans(*ran))
     values = measured(axis, layout.place(context, 0, is_cut=True))
     seen = _seen(observations, windows, layout, axis, watching)
     names = observations.group_by("log").agg(pl.col("behaviour").drop_nulls().unique())
@@ -244,9 +247,11 @@ def join(
     observed, is_outside = _observed(observations, windows, seen, watching, pairs)
     return Joined(
         pairs=pairs.select(list(PAIRS)),
-        calls=_calls(calls, observations, heard, spans, watching, pairs, values),
+        calls=_calls(
+            calls, observations, heard, spans, watched["line"].to_numpy(), watching, pairs, values
+        ),
         sessions=sessions,
-        effort=_effort(watching, layout, spans),
+        effort=_effort(watching, spans),
         observed=observed,
         named=dict(
             layout.lies_on.drop_nulls("number")
@@ -481,6 +486,7 @@ def _calls(
     observations: pl.DataFrame,
     heard: _Heard,
     spans: Whole,
+    watched_lines: Whole,
     watching: Watch,
     pairs: pl.DataFrame,
     values: dict[str, Values],
@@ -492,7 +498,6 @@ def _calls(
     session = np.full(n, -1)
     session[heard.rows[is_observed]] = watching.sessions[segment[is_observed]]
     status = np.full(n, STATUSES.index("no time"))
-    watched_lines = watching.groups["line"].unique().to_numpy()
     is_watched = np.isin(heard.lines, watched_lines)
     status[heard.rows] = np.where(
         is_observed,
@@ -540,8 +545,8 @@ def _calls(
     )
 
 
-def _effort(watching: Watch, layout: Layout, spans: Whole) -> pl.DataFrame:
-    """Count hours and calls of each session of a log on each timeline."""
+def _effort(watching: Watch, spans: Whole) -> pl.DataFrame:
+    """Count hours and calls of each session of a log at each site."""
     groups, watched = watching.effort
     n = len(watching.groups)
     rows, _, recorded = cut(watched, watching.recorded)
@@ -552,8 +557,6 @@ def _effort(watching: Watch, layout: Layout, spans: Whole) -> pl.DataFrame:
         "recorded_h": np.bincount(groups[rows], np.diff(recorded)[:, 0], n) / _MS_AN_HOUR,
         "n_calls": np.bincount(groups[rows], n_calls, n).astype(np.int64),
     }
-    return (
-        watching.groups.join(layout.timelines, on="line", maintain_order="left")
-        .with_columns(**{name: pl.Series(values) for name, values in sums.items()})
-        .select("log", "session", "site", "path", "sources", *sums, joined_session="joined")
-    )
+    return watching.groups.with_columns(
+        **{name: pl.Series(values) for name, values in sums.items()}
+    ).select("log", "session", "site", "path", "sources", *sums, joined_session="joined")

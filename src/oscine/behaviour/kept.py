@@ -240,4 +240,5 @@ def keep_analysis(folder: Path, config: AnalysisConfig) -> None:
 
 def together(tables: Sequence[pl.DataFrame], kind: str) -> pl.DataFrame:
     """Return the rows of several logs as one table; `kind` names it."""
-    return pl.concat([empty(_TABLES[kind]), *tables])
+    # Logs that were kept by an earlier version state no site of their effort.
+    return pl.concat([empty(_TABLES[kind]), *tables], how="diagonal")

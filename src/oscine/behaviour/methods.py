@@ -115,7 +115,8 @@ def _whole_means(found: Contexts) -> str:
         return ""
     return (
         f" (for {listed(sorted(names))}, which hardly changed within sessions, the mean of the "
-        "sessions of the calls less that over the time observed in all sessions of their site)"
+        "sessions of the calls less that over the time observed in all sessions"
+        f"{' of their site' if found.is_within_sites else ''})"
     )
 
 
@@ -279,11 +280,12 @@ def _together(evidence: Evidence, logs: Sequence[PageLog], windows: JoinConfig) 
 def _by_time(evidence: Evidence) -> str:
     association = evidence.association
     shuffled = sorted({p.behaviour for p in evidence.pairs if p.test == "shuffled sessions"})
+    of_site = " of a site" if association.is_within_sites else ""
     whole = (
         f" For behaviours that changed fewer than {MIN_CHANGES} times within sessions, or had less "
         f"than {MIN_WITHIN:.0%} of their variance there ({listed(shuffled)}), the share of time "
-        "that each took was shuffled among whole sessions of a site instead, and the ratio was "
-        "conditional on the calls of each site."
+        f"that each took was shuffled among whole sessions{of_site} instead, and the ratio was "
+        f"conditional on the calls of {'each site' if of_site else 'all of these'}."
         if shuffled
         else ""
     )

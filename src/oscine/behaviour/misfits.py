@@ -60,6 +60,7 @@ def find_misfits(
         yield from _heard_twice(log, places)
     yield from _of_another_length(layout, observations)
     yield from _outside(observations, is_outside)
+    yield from _sessions_that_share(groups)
     yield from _watched_for_in_part(groups, watched_for)
 
 
@@ -278,6 +279,30 @@ def _outside(observations: pl.DataFrame, is_outside: NDArray[np.bool_]) -> Itera
                 f"{len(rows)} row{'s lie' if len(rows) > 1 else ' lies'} outside the effort "
                 f"({numbers}{more}), so that no rate counts what they say: tell with --effort when "
                 "somebody watched"
+            ),
+        )
+
+
+def _sessions_that_share(groups: pl.DataFrame) -> Iterator[Problem]:
+    """Tell of sessions of one log that became one."""
+    shared = (
+        groups.drop_nulls("joined")
+        .group_by("log", "joined", maintain_order=True)
+        .agg(pl.col("session").unique(maintain_order=True))
+        .filter(pl.col("session").list.len() > 1)
+    )
+    for (log,), sets in shared.group_by("log", maintain_order=True):
+        names = sets["session"][0].to_list()
+        some = " and ".join(map(repr, names[:_SHOWN]))
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        others = f" (and so do {len(sets) - 1:,} other groups of them)" if len(sets) > 1 else ""
+        yield Problem(
+            log=str(log),
+            row=0,
+            kind="suspicious",
+            what=(
+                f"sessions {some}{more} share recordings or time{others}, and count as one, so "
+                "that no call is counted twice: does each row name the right session?"
             ),
         )
 

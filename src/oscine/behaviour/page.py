@@ -767,7 +767,8 @@ def _context(page: JoinPage) -> str:
         "differ by what sessions were like; the difference is that of the two means after them. "
         "Within sessions: calls beside the watched time of their own session, where the value "
         "changes in it. Whole sessions: each call has the mean of its session, and by chance that "
-        "of the sessions of its site. ‘From all calls’: the difference from calls of all types. "
+        "of the sessions of its site (of all, where no site has several). ‘From all calls’: the "
+        "difference from calls of all types. "
         "Bold: found. Watched: as long as the value is known.</p>"
         f"{_long_table('Measured values', columns, rows, 'rows')}{_list(reasons, 'reasons')}"
     )

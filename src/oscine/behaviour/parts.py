@@ -120,7 +120,7 @@ class Gathered:
             names.append(name)
 
     def place(
-        self, session: str, bouts: Iterable[Bout], stretches: Iterable[Stretch]
+        self, session: str, site: str, bouts: Iterable[Bout], stretches: Iterable[Stretch]
     ) -> list[dict[str, Any]]:
         """Add bouts of a session, cut where one stretch ends and the next begins, and its effort.
 
@@ -157,7 +157,8 @@ class Gathered:
                     first, last = first - self.lone_row_ms, last + self.lone_row_ms
             else:
                 continue
-            effort.append(common | {"start_ms": first, "stop_ms": last, "source": source})
+            span = {"start_ms": first, "stop_ms": last}
+            effort.append(common | span | {"source": source, "site": site})
         self.effort += effort
         return effort
 

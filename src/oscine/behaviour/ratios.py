@@ -265,10 +265,12 @@ def detectable(
 
         def statistic(left: Floats, left_squares: Floats, scale: float, more: float) -> Floats:
             common = gain @ left / weight.sum()
-            apart = gain**2 @ left_squares - 2 * common * ((gain * weight) @ left)
+            squared = gain**2 @ left_squares
+            apart = squared - 2 * common * ((gain * weight) @ left) + common**2 * (weight @ weight)
+            apart = np.where(apart > 1e-9 * squared, apart, 0)  # the rest is rounding
             return studentised(
                 deviation * np.sqrt(scale + more) + gain @ left,
-                misfit * scale + apart + common**2 * (weight @ weight),
+                misfit * scale + apart,
                 spread * clumped + gain**2 @ squares.mean(axis=1),
                 n_effective,
                 turnover,

@@ -69,7 +69,7 @@ OBSERVATIONS: Mapping[str, str] = {
 EFFORT: Mapping[str, str] = {
     "log": "the log",
     "session": "session of the log",
-    "site": "where it was watched",
+    "site": "where it was watched: of the recordings or, where they have none, of the log",
     "path": "the recording, where only that was watched; else empty",
     "sources": "where the hours are from: declared, media, whole recording, or first to last row",
     "watched_h": "hours that somebody watched",
@@ -77,7 +77,7 @@ EFFORT: Mapping[str, str] = {
     "n_calls": "calls that began in these",
     "joined_session": "place of its session of observation, from 0; empty: nothing was recorded",
 }
-"""One row a session of a log on a timeline."""
+"""One row a session of a log at a site."""
 
 OBSERVED: Mapping[str, str] = {
     "log": "the log",
@@ -99,7 +99,7 @@ ASSOCIATION: Mapping[str, str] = {
     "n_calls": "calls of the type while somebody watched for the behaviour",
     "n_together": "calls of these that " + _TOGETHER,
     "expected": "how many would by chance, given what each session has of both (each site, where "
-    "sessions were shuffled)",
+    "sessions were shuffled; all sessions, where no site has several)",
     "hours_on": "hours watched with the behaviour",
     "hours_off": "hours watched without it",
     "n_sessions": "sessions in which it was watched for",

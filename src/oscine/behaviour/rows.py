@@ -142,7 +142,8 @@ class _Row:
     """Where it has no time because it can be of two: these, and the other end of a state."""
 
     def placed(self, log: str) -> dict[str, Any]:
-        return {"log": log, "session": self.session, "timeline": self.timeline}
+        place = {"session": self.session, "timeline": self.timeline, "site": self.site}
+        return {"log": log} | place
 
 
 class TableReader:

@@ -42,7 +42,9 @@ class Session:
     duration_ms : int
         Length of the axis: the effort.
     segments : np.ndarray of int64 [shape=(M, 2)]
-        The stretches of effort on their timeline, in ms: the axis is these, end to end.
+        The stretches of effort on their timeline, in ms: the axis is these, end to end. By when
+        they begin; those of recorders that ran beside each other share time. Of several recordings
+        without a time they are as on the axis itself.
     is_dated : bool
         Whether the timeline is UTC, so that there is an hour of the day.
     calls : np.ndarray of int64 [shape=(N,)]
@@ -58,6 +60,8 @@ class Session:
     of_subjects : mapping of (str, str) to np.ndarray of int64 [shape=(M, 2)]
         The same for each behaviour and subject.
     contexts : mapping of str to Held
+    n_timelines : int
+        How many timelines it is on: that of a site, and those of recordings.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Session:
     behaviours: Mapping[str, Whole]
     of_subjects: Mapping[tuple[str, str], Whole] = field(default_factory=dict)
     contexts: Mapping[str, Held] = field(default_factory=dict)
+    n_timelines: int = 1
 
 
 def overlaps(

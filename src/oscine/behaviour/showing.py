@@ -151,14 +151,16 @@ def page_sessions(joined: Joined, timezones: Mapping[str, str]) -> list[PageSess
     )
     by_path = _starts_by(unobserved["path"], unobserved["start_ms"])
     by_file = _starts_by(unobserved["path"], unobserved["file_start_ms"])
+    has_sites = joined.calls["site"].fill_null("").str.strip_chars().ne("").any()
     shown: list[PageSession] = []
     for number, session in enumerate(joined.sessions):
         row = first[number]
         if row["path"]:
             starts = (by_path if session.is_dated else by_file).get(row["path"])
         else:
-            starts = by_site.get(folded(session.site))
-        ends = session.segments[0, 0], session.segments[-1, 1]
+            # Where no recording has a site, that of a session is as the log states it.
+            starts = by_site.get(folded(session.site) if has_sites else "")
+        ends = session.segments[0, 0], session.segments[:, 1].max()
         nearby = np.zeros(0, np.int64)
         if starts is not None:
             nearby = starts[slice(*np.searchsorted(starts, ends))]

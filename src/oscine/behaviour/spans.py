@@ -51,9 +51,13 @@ class Axis:
         """Return where intervals lie [shape=(N, 2)]."""
         return np.stack((self.at(timelines, starts_ms), self.at(timelines, stops_ms)), axis=1)
 
-    def back(self, timeline: int, positions: Whole) -> Whole:
-        """Return the times on a timeline that lie at positions."""
-        return positions - self.begins[timeline] + self.first[timeline]
+    def timelines(self, positions: Whole) -> Whole:
+        """Return the timelines that positions are of."""
+        return np.searchsorted(self.begins, positions, side="right") - 1
+
+    def back(self, timelines: Whole, positions: Whole) -> Whole:
+        """Return the times on their timelines that lie at positions; the two are broadcast."""
+        return positions - self.begins[timelines] + self.first[timelines]
 
 
 def merged(spans: Whole) -> Whole:

@@ -54,6 +54,7 @@ EFFORT: Mapping[str, pl.DataType] = {
     "start_ms": pl.Int64(),
     "stop_ms": pl.Int64(),
     "source": pl.String(),  # "declared", "media", "first to last row", "whole recording"
+    "site": pl.String(),  # as the log states it: the timeline of a recording does not hold it
 }
 """When somebody watched. What lies outside is unobserved, which is not the same as no behaviour."""
 

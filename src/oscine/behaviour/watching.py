@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from oscine.behaviour.sessions import Held, Session, Whole
+from oscine.behaviour.sites import folded
 from oscine.behaviour.spans import Axis, cut, cut_by_group, merged, merged_by_group, split_by
 
 _NO_SPANS = np.zeros((0, 2), np.int64)
@@ -26,14 +27,15 @@ _NEVER = np.iinfo(np.int64).max
 class Watch:
     """When somebody watched.
 
-    A **group** is the effort of one session of one log on one timeline; a **segment** is a stretch
-    of effort while a recorder ran. Positions are those of the axis of all timelines.
+    A **group** is the effort of one session of one log at one site; a **segment** is a stretch of
+    effort while a recorder ran. Positions are those of the axis of all timelines.
 
     Attributes
     ----------
     groups : pl.DataFrame
-        `log`, `session`, `line`, `log_number`, `sources`; `joined`: the session that it is part of,
-        null where nothing was recorded.
+        `log`, `session`, `site`, `path` of the recording whose timeline it is on, where that is the
+        only one, `log_number`, `sources`; `joined`: the session that it is part of, null where
+        nothing was recorded.
     effort : (groups, spans)
         What each group watched; spans are apart from each other within a group.
     recorded : np.ndarray of int64 [shape=(R, 2)]
@@ -44,6 +46,8 @@ class Watch:
         Of each segment.
     segments : np.ndarray of int64 [shape=(M, 2)]
         Apart or touching, ascending.
+    lines : np.ndarray of int64 [shape=(M,)]
+        Timeline of each.
     offsets : np.ndarray of int64 [shape=(M,)]
         Where each begins on the axis of its session.
     durations : np.ndarray of int64 [shape=(S,)]
@@ -55,6 +59,7 @@ class Watch:
     of_logs: tuple[Whole, Whole]
     sessions: Whole
     segments: Whole
+    lines: Whole
     offsets: Whole
     durations: Whole
 
@@ -72,20 +77,27 @@ class Watch:
         return rows, self.sessions[hit], parts + (self.offsets - self.segments[:, 0])[hit, None]
 
 
-def watch(axis: Axis, effort: pl.DataFrame, recorded: Whole) -> Watch:
+def watch(axis: Axis, effort: pl.DataFrame, timelines: pl.DataFrame, recorded: Whole) -> Watch:
     """Make sessions of effort.
 
-    What one session of a log watched on one timeline is one session; those that share time become
-    one, with what was watched by either, so that a call counts once. It lasts as long as somebody
+    What one session of a log watched at one site is one session, be it on many recordings: clips of
+    one trial are no independent witnesses. Sessions that share time or recordings become one, with
+    what was watched by either, so that a call counts once. A session lasts as long as somebody
     watched *and* a recorder ran: with a recorder that runs for one minute in ten, nobody can have
     heard what was called in the other nine, and rates would be a tenth of what they are. What was
-    never recorded makes no session.
+    never recorded makes no session. On its axis stretches lie as they began; recordings without a
+    time come last, in the order in which the log names them.
+
+    The site is that of the recordings; where they have none, it is as the log states it.
 
     Parameters
     ----------
     axis : Axis
     effort : pl.DataFrame
-        As :data:`~oscine.behaviour.tables.EFFORT`, with `line`.
+        As :data:`~oscine.behaviour.tables.EFFORT`, with `line`, and with `site` as the log states
+        it.
+    timelines : pl.DataFrame
+        As in :class:`~oscine.behaviour.timelines.Layout`.
     recorded : np.ndarray of int64 [shape=(R, 2)]
         When a recorder ran, on the axis; in any order.
 
@@ -93,10 +105,15 @@ def watch(axis: Axis, effort: pl.DataFrame, recorded: Whole) -> Watch:
     -------
     Watch
     """
-    keys = ["log", "session", "line"]
+    keys = ["log", "session", "site"]
+    effort = _at_sites(effort, timelines)
+    line, path = pl.col("line"), pl.col("path")
     groups = (
         effort.group_by(keys, maintain_order=True)
-        .agg(sources=pl.col("source").unique().sort().str.join(", "))
+        .agg(
+            path=pl.when(line.n_unique() == 1).then(path.first()).otherwise(pl.lit("")),
+            sources=pl.col("source").unique().sort().str.join(", "),
+        )
         .with_columns(group=pl.int_range(pl.len()), log_number=pl.col("log").rank("dense") - 1)
         .cast({"log_number": pl.Int64})
     )
@@ -117,7 +134,11 @@ def watch(axis: Axis, effort: pl.DataFrame, recorded: Whole) -> Watch:
     joined = np.full(len(groups), -1)
     joined[known] = rank
     lengths = segments[:, 1] - segments[:, 0]
-    by_session = np.argsort(sessions, kind="stable")
+    lines = axis.timelines(segments[:, 0])
+    named = np.full(len(timelines), len(effort))  # when each was named first, if it has no time
+    np.minimum.at(named, effort["line"].to_numpy(), np.arange(len(effort)))
+    named[timelines["is_dated"].to_numpy()] = -1
+    by_session = np.lexsort((axis.back(lines, segments[:, 0]), named[lines], sessions))
     durations = np.bincount(sessions, lengths, minlength=len(known)).astype(np.int64)
     offsets = np.zeros(len(segments), np.int64)
     offsets[by_session] = np.cumsum(lengths[by_session]) - lengths[by_session]
@@ -130,9 +151,24 @@ def watch(axis: Axis, effort: pl.DataFrame, recorded: Whole) -> Watch:
         of_logs=merged_by_group(log_numbers[of_group], united),
         sessions=sessions,
         segments=segments,
+        lines=lines,
         offsets=offsets,
         durations=durations,
     )
+
+
+def _at_sites(effort: pl.DataFrame, timelines: pl.DataFrame) -> pl.DataFrame:
+    """Add the `path` of timelines, and write the site: of the recordings, or else as stated."""
+    own = pl.col("own_site")
+    effort = effort.join(
+        timelines.select("line", "path", own_site="site"), on="line", maintain_order="left"
+    ).with_columns(site=pl.when(own != "").then(own).otherwise(pl.col("site").fill_null("")))
+    sites = effort["site"].unique(maintain_order=True).to_list()
+    spelled: dict[str, str] = {}
+    for site in [*timelines["site"], *sites]:
+        spelled.setdefault(folded(site), site.strip())
+    alike = {site: spelled[folded(site)] for site in sites}
+    return effort.with_columns(pl.col("site").replace_strict(alike, return_dtype=pl.String))
 
 
 def _components(groups: Whole, spans: Whole, n_groups: int) -> Whole:
@@ -241,30 +277,40 @@ def sessions_of(
     numbers, spans, sound_types = calls
     segment = watch.begins_in(spans[:, 0])
     inside = np.flatnonzero(segment >= 0)
-    inside = inside[np.argsort(spans[inside, 0], kind="stable")]
     segment = segment[inside]
     offsets = watch.offsets[segment] - watch.segments[segment, 0]
+    order = np.argsort(spans[inside, 0] + offsets, kind="stable")
+    inside, segment, offsets = inside[order], segment[order], offsets[order]
     starts = spans[inside, 0] + offsets
     # A call that outlasts its segment would reach into the next one, which may be hours later.
     stops = np.minimum(spans[inside, 1], watch.segments[segment, 1]) + offsets
     calls_of = split_by(watch.sessions[segment], n_sessions)
 
-    segments_of = split_by(watch.sessions, n_sessions)
+    is_dated = timelines["is_dated"].to_numpy()
+    by_offset = np.argsort(watch.offsets, kind="stable")
+    segments_of = [by_offset[rows] for rows in split_by(watch.sessions[by_offset], n_sessions)]
     groups_of = watch.groups.drop_nulls("joined").partition_by("joined", as_dict=True)
     behaviours, of_subjects = _behaviours(watch, seen)
     contexts = _contexts(watch, values)
     made: list[Session] = []
     for session, mine in enumerate(calls_of):
         groups = groups_of[(session,)]
-        line = timelines.row(groups["line"][0], named=True)
+        segments = watch.segments[segments_of[session]]
+        lines = watch.lines[segments_of[session]]
+        known = np.unique(lines)
+        site = next(filter(None, groups["site"]), "")
+        path = timelines["path"][int(known[0])] if len(known) == 1 else ""
+        times = axis.back(lines[:, None], segments)
+        if len(known) > 1 and not is_dated[known].all():
+            times += (watch.offsets[segments_of[session]] - times[:, 0])[:, None]
         names = sorted({name for log in groups["log"] for name in watched_for.get(log, ())})
         made.append(
             Session(
-                name=_name(groups, line["site"], line["path"]),
-                site=line["site"],
+                name=_name(groups, site, path),
+                site=site,
                 duration_ms=int(watch.durations[session]),
-                segments=axis.back(line["line"], watch.segments[segments_of[session]]),
-                is_dated=line["is_dated"],
+                segments=times,
+                is_dated=bool(is_dated[known].all()),
                 calls=numbers[inside[mine]],
                 starts=starts[mine],
                 lengths=(stops - starts)[mine],
@@ -272,13 +318,14 @@ def sessions_of(
                 behaviours={name: behaviours[session].get(name, _NO_SPANS) for name in names},
                 of_subjects=of_subjects[session],
                 contexts=contexts[session],
+                n_timelines=len(known),
             )
         )
     return made
 
 
 def _name(groups: pl.DataFrame, site: str, path: str) -> str:
-    """Return logs and their sessions, the site, and the recording whose timeline it is."""
+    """Return logs and their sessions, the site, and the recording if its timeline is the only."""
     sessions = (f"{log} {session}".strip() for log, session in groups["log", "session"].iter_rows())
     return ", ".join(filter(None, (" + ".join(dict.fromkeys(sessions)), site, path)))
 
@@ -321,6 +368,8 @@ def _contexts(watch: Watch, values: Mapping[str, Values]) -> list[dict[str, Held
     contexts: list[dict[str, Held]] = [{} for _ in range(n_sessions)]
     for name, one in values.items():
         rows, sessions, parts = watch.on_sessions(one.spans)
+        order = np.argsort(parts[:, 0], kind="stable")
+        rows, sessions, parts = rows[order], sessions[order], parts[order]
         for session, mine in enumerate(split_by(sessions, n_sessions)):
             if len(mine):
                 contexts[session][name] = Held(spans=parts[mine], values=one.values[rows[mine]])
