@@ -1299,6 +1299,21 @@ def test_times_in_a_recording_count_from_its_start():
     assert "0:02.0" in strip(shown, ["type 0"])
 
 
+def test_recordings_of_a_session_are_drawn_one_after_the_other():
+    clips = session(segments=((0, 7000), (7000, 14_000)), starts=[5], types=[0], dated=False)
+    shown = PageSession(session=replace(clips, n_timelines=2), source="whole recording")
+    assert when_text(shown) == "0:00.0 to 0:14.0 of 2 recordings end to end"
+    beside = session(
+        segments=((0, HOUR_MS), (0, HOUR_MS // 2)), starts=[5, HOUR_MS + 5], types=[0, 0]
+    )
+    shown = PageSession(session=beside, source="whole recording")
+    assert when_text(shown) == "2024-04-24 23:06 to 2024-04-25 00:06 (UTC)"
+    html = strip(shown, ["type 0"])
+    assert 'class="gap"' not in html
+    times = re.findall(r'class="time" style="left:([\d.]+)%">([^<]+)<', html)
+    assert [share for share, text in times if text == times[0][1]] == ["0.0", "66.7"]
+
+
 def test_a_scale_of_ratios_holds_one_and_says_where_an_interval_goes_on():
     scale = RatioScale.of([0.3, 3.0, None, float("inf"), 0.0])
     assert (scale.low, scale.high) == (0.25, 4)
