@@ -40,8 +40,8 @@ SHORTER = {
     "--minutes 8": "--steps 4",
     " --preset small --plan": " --plan",
     "name 10": "name 1",
-    "merge 9 11": "merge 0 1",
-    "name 9": "name 0",
+    "merge 6 8": "merge 0 1",
+    "name 6": "name 0",
 }
 SMALL = with_overrides(OscineConfig(), SETTINGS)
 BATS = with_preset(SMALL, "bat", "picture")
