@@ -1,6 +1,7 @@
 """A file that kills, hangs or fills the process that draws it costs nothing but itself."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import time
@@ -197,3 +198,10 @@ def test_what_is_known_reaches_every_process(tmp_path, ray):
     draw = workers.draw_with_ray if ray else draw_in_order
     found = list(draw(tasks, known, tmp_path, PICTURE, ACTIVITY, 2))
     assert [one.drawn is None for one in found] == [False, True, False]
+
+
+def test_a_worker_that_begins_when_who_asks_has_gone_ends_quietly(tmp_path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # this process is to hear Ctrl-C
+    here, there = multiprocessing.Pipe()
+    workers._work(there, tmp_path / "gone" / "printed", act, tmp_path, PICTURE, ACTIVITY)
+    assert not here.poll()

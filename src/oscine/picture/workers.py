@@ -393,7 +393,10 @@ def _work(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     # Decoders write there from C, past any handler.
-    os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    try:
+        os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    except FileNotFoundError:  # stopped while this one began: who asks has gone with the folder
+        return
     _limit_memory()
     with suppress(EOFError, OSError):
         connection.send(None)
