@@ -36,6 +36,13 @@ N_SCATTERED = 15
 CONFIG = ClusterConfig()
 
 
+def in_any_order(test):
+    """Try a test with rows in several orders, and with all of them fitted or a sample."""
+    order = st.permutations(range(sum(TYPE_SIZES) + N_SCATTERED))
+    tried = given(order=order, max_fit=st.sampled_from([80, 999]))
+    return settings(deadline=None, max_examples=15)(tried(test))
+
+
 def sounds_of_known_type(seed=0):
     """Unit vectors around a few directions, and some scattered ones: vectors, types."""
     rng = np.random.default_rng(seed)
@@ -76,10 +83,7 @@ def test_known_types_are_found_and_numbered_by_size():
     assert (clusters.n_fitted, clusters.note) == (len(types), "")
 
 
-@settings(deadline=None, max_examples=15)
-@given(
-    order=st.permutations(range(sum(TYPE_SIZES) + N_SCATTERED)), max_fit=st.sampled_from([80, 999])
-)
+@in_any_order
 def test_each_key_gets_the_same_type_in_any_order_of_rows(order, max_fit):
     vectors, types = sounds_of_known_type()
     keys, recordings = keys_and_recordings(len(types))
@@ -96,10 +100,7 @@ def test_each_key_gets_the_same_type_in_any_order_of_rows(order, max_fit):
     ]
 
 
-@settings(deadline=None, max_examples=15)
-@given(
-    order=st.permutations(range(sum(TYPE_SIZES) + N_SCATTERED)), max_fit=st.sampled_from([80, 999])
-)
+@in_any_order
 def test_types_that_all_recordings_hold_are_stable_in_any_order_of_rows(order, max_fit):
     vectors, types = sounds_of_known_type()
     keys, recordings = keys_and_recordings(len(types))

@@ -78,7 +78,8 @@ class Analysed:
     association : Association
         Without what does not stand at the offsets.
     at_offsets : mapping of str to Association
-        The same, had observations been so many ms later.
+        The same, at the ends of what is known of the clocks: had observations been where the key
+        says.
     contexts : Contexts
     neighbourhood : Neighbourhood or None
         None where the calls have no vectors.
@@ -127,7 +128,8 @@ def analyse(
     tell(0, 6, "clocks")
     clocks = [tell_clock(kept, calls, recordings, config.seed) for kept in logs]
     tell(1, 6, "joining")
-    tables = _corrected(logs, [kept.about.clock.clock for kept in logs])
+    as_joined = [kept.about.clock.clock for kept in logs]
+    tables = _corrected(logs, as_joined)
     joined = join(calls, recordings, *tables, config.join)
     tell(2, 6, "what goes with what")
     association = _associated(joined, config)
@@ -153,7 +155,10 @@ def analyse(
     at_offsets: dict[str, Association] = {}
     for end in range(2) if any(told.ends for told in clocks) else ():
         tell(4 + end, 6, "the same at an end of what is known of the clocks")
-        at_end = [told.ends[end] if told.ends else None for told in clocks]
+        at_end = [
+            told.ends[end] if told.ends else clock
+            for told, clock in zip(clocks, as_joined, strict=True)
+        ]
         again = join(calls, recordings, *_corrected(logs, at_end), config.join)
         at_offsets[_moved(logs, at_end)] = _associated(again, config)
     tell(6, 6, "")
@@ -226,7 +231,7 @@ def _moved(logs: Sequence[KeptLog], clocks: Sequence[Clock | None]) -> str:
             round(_ahead_ms(kept.about.clock.clock, at) - _ahead_ms(clock, at))
         )
         for kept, clock in zip(logs, clocks, strict=True)
-        if clock is not None
+        if clock != kept.about.clock.clock
         for at in [_middle_ms(kept.log.observations)]
     }
     if len(set(moved.values())) == 1:

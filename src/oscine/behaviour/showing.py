@@ -54,7 +54,7 @@ def evidence_of(
     tolerance_ms : int
     clocks : sequence of ClockState
     at_offsets : mapping of str to Association, optional
-        Of the join with observations so many ms later.
+        Of the join with observations where the key says.
     names, looks : mapping of int to str, optional
         Names of sound types; band and length of each.
     has_subjects : bool

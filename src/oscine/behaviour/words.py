@@ -674,9 +674,9 @@ def _detectable(evidence: Evidence) -> list[Limit]:
     else:
         said = f"An effect below {ratio_text(least)} times would have been missed in {every}"
         if middle > least:
-            below = "up to " + f"{MOST_DETECTABLE:g}" if math.isinf(middle) else ratio_text(middle)
-            said += f", and one {'' if math.isinf(middle) else 'below '}{below}"
-            said += " in half of them"
+            is_beyond = math.isinf(middle)
+            size = f"up to {MOST_DETECTABLE:g}" if is_beyond else f"below {ratio_text(middle)}"
+            said += f", and one {size} in half of them"
     leaves = _little if least > LARGE_RATIO else _less
     return [leaves(f"{said} (more often than once in five): no finding is not no effect.")]
 
