@@ -196,10 +196,10 @@ def test_a_sample_keeps_the_shares_of_types_and_of_recordings_within_them(pairs,
 def test_a_sample_is_shown_of_many_and_counts_are_of_all(held):
     catalogue, events = held["catalogue"], held["events"]
     overview = Overview.of(catalogue, most_shown=50)
-    header, found = unpacked(overview.points(catalogue))
+    header, found = unpacked(overview.points(catalogue, "as found"))
     assert (header["n"], header["total"], header["is_sample"]) == (50, len(events), True)
     assert sum(header["types"].values()) == len(events)
-    every = unpacked(Overview.of(catalogue).points(catalogue))[1]
+    every = unpacked(Overview.of(catalogue).points(catalogue, "as found"))[1]
     place = np.searchsorted(every["event"], found["event"])
     for name, column in found.items():
         np.testing.assert_array_equal(column, every[name][place])
@@ -661,19 +661,20 @@ def test_a_card_says_of_a_sound_type_what_the_catalogue_does(client, held):
     assert client.get("/api/types/3000").status_code == 404
 
 
-def test_a_name_is_kept_in_the_catalogue_and_changes_the_grouping(copied):
+def test_a_name_is_kept_in_the_catalogue(copied):
     with served(copied) as asked:
-        before = asked.get("/api/atlas").json()["grouping"]
-        given = {"name": "  low double  caw ", "who": "Ada"}
+        grouping = asked.get("/api/atlas").json()["grouping"]
+        given = {"grouping": grouping, "name": "  low double  caw ", "who": "Ada"}
         answer = asked.post("/api/types/3/name", json=given, headers=WRITING)
         assert answer.status_code == 200, answer.text
-        assert answer.json()["grouping"] != before
+        again = asked.post("/api/types/3/name", json=given, headers=WRITING).json()
+        assert (answer.json()["edit"], again["edit"]) == (1, None)
         assert asked.get("/api/types/3").json()["name"] == "low double caw"
         about = asked.get("/api/atlas").json()
-        assert about["grouping"] == answer.json()["grouping"]
+        assert about["grouping"] == answer.json()["grouping"] == grouping
         (named,) = [one for one in about["types"] if one["name"]]
         assert (named["number"], named["name"]) == (3, "low double caw")
-        asked.post("/api/types/3/name", json={"name": "", "who": ""}, headers=WRITING)
+        asked.post("/api/types/3/name", json=given | {"name": "", "who": ""}, headers=WRITING)
         assert asked.get("/api/types/3").json()["name"] == ""
     steps.name_sound_type(copied, 3, "caw", who="Eve")
     with served(copied) as asked:
@@ -686,6 +687,7 @@ def test_sound_types_are_merged_split_and_all_of_it_is_undone(copied):
         return {one["number"]: (one["name"], one["size"]) for one in types}
 
     def post(asked, what, **given):
+        given["grouping"] = asked.get("/api/atlas").json()["grouping"]
         answer = asked.post(f"/api/{what}", json=given, headers=WRITING)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -708,8 +710,9 @@ def test_sound_types_are_merged_split_and_all_of_it_is_undone(copied):
         assert asked.get("/api/history").json()["history"] == merged["history"]
         split = post(asked, "types/1/split", who="Eve")
         assert split["words"]
-        while not all(one["is_undone"] for one in asked.get("/api/history").json()["history"]):
-            post(asked, "undo", who="Ada")
+        history = asked.get("/api/history").json()["history"]
+        for one in history:
+            assert post(asked, "undo", edit=one["id"], who="Ada")["edit"] == one["id"]
         assert told(asked) == before
         np.testing.assert_array_equal(columns(asked.get("/api/points"))[1]["type"], points["type"])
         for what, given in (
@@ -717,8 +720,46 @@ def test_sound_types_are_merged_split_and_all_of_it_is_undone(copied):
             ("types/merge", {"types": [1, 1]}),
             ("types/3000/split", {}),
         ):
+            given["grouping"] = asked.get("/api/atlas").json()["grouping"]
             answer = asked.post(f"/api/{what}", json=given, headers=WRITING)
             assert answer.status_code == 422, answer.text
+
+
+def test_what_is_said_of_sound_types_that_are_no_longer_those_that_were_seen_is_refused(copied):
+    """A number is then that of another type."""
+    with served(copied) as asked:
+        seen = asked.get("/api/atlas").json()["grouping"]
+        steps.merge_sound_types(copied, [3, 1], who="Eve")
+        for what, given in (
+            ("types/3/name", {"name": "caw"}),
+            ("types/merge", {"types": [2, 3]}),
+            ("types/3/split", {}),
+        ):
+            said = {"grouping": seen, **given}
+            answer = asked.post(f"/api/{what}", json=said, headers=WRITING)
+            assert answer.status_code == 409
+            assert "look again" in answer.json()["error"]
+            unsaid = asked.post(f"/api/{what}", json=given, headers=WRITING)
+            assert unsaid.status_code == 422
+        (merge,) = asked.get("/api/history").json()["history"]
+        assert (merge["kind"], merge["who"]) == ("merge", "Eve")
+        now = {"grouping": asked.get("/api/atlas").json()["grouping"], "name": "caw"}
+        assert asked.post("/api/types/3/name", json=now, headers=WRITING).json()["edit"] == 2
+        # What Ada takes back is what she saw, or nothing.
+        late = asked.post("/api/undo", json={"edit": 1}, headers=WRITING)
+        assert late.status_code == 422
+        assert "edit 2 was made since" in late.json()["error"]
+        assert not any(one["is_undone"] for one in asked.get("/api/history").json()["history"])
+
+
+def test_points_and_summary_tell_of_which_sound_types_they_are(copied):
+    with served(copied) as asked:
+        for _ in range(2):
+            grouping = asked.get("/api/atlas").json()["grouping"]
+            assert columns(asked.get("/api/points"))[0]["grouping"] == grouping
+            steps.merge_sound_types(copied, [3, 1])
+            assert grouping != asked.get("/api/atlas").json()["grouping"]
+            steps.undo_edit(copied)
 
 
 def test_what_another_process_changes_is_seen_at_the_next_visit(copied):
@@ -805,8 +846,8 @@ def test_without_sound_types_there_are_no_edits_and_that_is_said(copied):
     with served(copied) as asked:
         for answer in (
             asked.get("/api/history"),
-            asked.post("/api/undo", json={}, headers=WRITING),
-            asked.post("/api/types/1/name", json={"name": "x"}, headers=WRITING),
+            asked.post("/api/undo", json={"edit": 1}, headers=WRITING),
+            asked.post("/api/types/1/name", json={"grouping": "", "name": "x"}, headers=WRITING),
         ):
             assert answer.status_code == 409
             assert "run `oscine cluster`" in answer.json()["error"]
@@ -831,7 +872,8 @@ def test_a_map_that_could_not_be_drawn_can_be_asked_for_again(copied, monkeypatc
 
 def test_a_name_that_another_run_is_in_the_way_of_is_refused_in_words(copied):
     with served(copied) as asked, Workspace(copied).alone():
-        answer = asked.post("/api/types/1/name", json={"name": "x"}, headers=WRITING)
+        said = {"grouping": asked.get("/api/atlas").json()["grouping"], "name": "x"}
+        answer = asked.post("/api/types/1/name", json=said, headers=WRITING)
     assert answer.status_code == 409
     assert "in use by another run" in answer.json()["error"]
 

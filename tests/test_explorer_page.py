@@ -337,6 +337,23 @@ def test_types_are_merged_and_that_is_undone(page_of):
     expect(cards).to_have_count(n_types)
 
 
+def test_a_name_for_a_type_that_was_regrouped_meanwhile_is_not_given_to_another(page_of, workspace):
+    """What the page shows then are the types of now."""
+    page = page_of("view=types", is_troubled=True)
+    cards = page.locator(".type")
+    expect(cards.nth(2)).to_be_visible()
+    n_types = cards.count()
+    steps.merge_sound_types(workspace, [1, 2], who="Eve")
+    page.get_by_role("button", name="Name Type 1").click()
+    page.get_by_label("Name", exact=True).fill("caw")
+    page.get_by_label("Who are you?").fill("Ada")
+    page.keyboard.press("Enter")
+    expect(page.locator("#trouble")).to_contain_text("nothing was changed")
+    expect(cards).to_have_count(n_types - 1)
+    expect(page.locator("#type-1 h3")).to_have_text("Type 1")
+    steps.undo_edit(workspace, who="Eve")
+
+
 def test_an_address_opens_what_it_says(page_of):
     page = page_of("view=recordings&recording=2&event=3&text=flac")
     expect(page.get_by_role("heading", name="Recordings")).to_be_visible()

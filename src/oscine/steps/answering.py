@@ -442,36 +442,36 @@ class WorkspaceSource:
             names=named,
         )
 
-    def name(self, number: int, name: str, who: str) -> Edited:
+    def name(self, grouping: str, number: int, name: str, who: str) -> Edited:
         """Name a sound type."""
-        return self._edit(name_sound_type, number, name, who=who)
+        return self._edit(name_sound_type, number, name, grouping=grouping, who=who)
 
-    def merge(self, numbers: Sequence[int], who: str) -> Edited:
+    def merge(self, grouping: str, numbers: Sequence[int], who: str) -> Edited:
         """Make one sound type of several."""
-        return self._edit(merge_sound_types, numbers, who=who)
+        return self._edit(merge_sound_types, numbers, grouping=grouping, who=who)
 
-    def split(self, number: int, who: str) -> Edited:
+    def split(self, grouping: str, number: int, who: str) -> Edited:
         """Split a sound type where it falls apart."""
-        return self._edit(split_sound_type, number, who=who)
+        return self._edit(split_sound_type, number, grouping=grouping, who=who)
 
-    def undo(self, who: str) -> Edited:
-        """Take back the last edit."""
-        return self._edit(undo_edit, who=who)
+    def undo(self, edit: int, who: str) -> Edited:
+        """Take back an edit."""
+        return self._edit(undo_edit, edit, who=who)
 
     def history(self) -> Edited:
         """Return all edits, the last first."""
-        return self._edits("")
+        return self._edits(None, "")
 
-    def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str) -> Edited:
+    def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str, **seen: str) -> Edited:
         with self._unanswered(409):  # another run holds the workspace, or it is stale
-            report = edit(self.workspace.folder, *given, who=who.strip() or None)
-        return self._edits(report.words)
+            report = edit(self.workspace.folder, *given, who=who.strip() or None, **seen)
+        return self._edits(report.edit, report.words)
 
-    def _edits(self, words: str) -> Edited:
+    def _edits(self, edit: int | None, words: str) -> Edited:
         with self._unanswered(409):  # there are no sound types yet
             history = [asdict(one) for one in edit_history(self.workspace.folder).history]
         grouping = self._state(is_renewed=True).grouping
-        return Edited(grouping=grouping, words=words, history=history[::-1])
+        return Edited(grouping=grouping, edit=edit, words=words, history=history[::-1])
 
     # Of reports
 
@@ -685,11 +685,9 @@ class _Now:
     def of(
         cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig, stands_for: str
     ) -> _Now:
-        overview = Overview.of(catalogue)
-        points = overview.points(catalogue)
-        archive, grouping = catalogue.stage("index"), catalogue.stage("cluster")
+        archive, grouped = catalogue.stage("index"), catalogue.stage("cluster")
         types, looks, notes = None, {}, alarms_of(catalogue)
-        if grouping is not None and grouping.finished:
+        if grouped is not None and grouped.finished:
             types, looks = sound_types(catalogue), sound_type_looks(catalogue)
             notes += types.report.notes
         else:
@@ -702,13 +700,16 @@ class _Now:
                 "none is shown for them"
             )
         labels = _Labels.of(workspace, catalogue)
+        grouping = types.grouping if types else ""
+        overview = Overview.of(catalogue)
+        points = overview.points(catalogue, grouping)
         of_archive = archive.fingerprint if archive is not None else ""
         key = fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events"))
         model = catalogue.stage("pretrain")
         return cls(
             stands_for=stands_for,
             key=key,
-            grouping=fingerprint(types.grouping, types.names) if types else "",
+            grouping=grouping,
             model=fingerprint(key, model.fingerprint if model is not None else ""),
             overview=overview,
             points=points,

@@ -100,7 +100,9 @@ class HistoryReport:
     grouping: str
 
 
-def name_sound_type(folder: Path, cluster: int, name: str, *, who: str | None = None) -> EditReport:
+def name_sound_type(
+    folder: Path, cluster: int, name: str, *, who: str | None = None, grouping: str | None = None
+) -> EditReport:
     """Name a sound type by how it sounds; an empty name takes it back.
 
     Parameters
@@ -111,6 +113,8 @@ def name_sound_type(folder: Path, cluster: int, name: str, *, who: str | None = 
     name : str
     who : str, optional
         Says so; by default the user that the system knows.
+    grouping : str, optional
+        Fingerprint of the sound types that whoever says so has seen; by default, those of now.
 
     Returns
     -------
@@ -121,11 +125,11 @@ def name_sound_type(folder: Path, cluster: int, name: str, *, who: str | None = 
     WrongArgument
         There is no such sound type, or the name is too long or not one line.
     ValueError
-        There are no sound types yet, or they are older than the vectors, or another process holds
-        the workspace.
+        There are no sound types yet, or they are older than the vectors, or others than those that
+        were seen, or another process holds the workspace.
     """
     name, who = _line(name, "a name"), _person(who)
-    with _editing(folder) as types:
+    with _editing(folder, grouping) as types:
         types.check(cluster)
         if types.state.names.get(cluster, "") == name:
             return types.report(None, f"sound type {cluster} is called so already")
@@ -134,7 +138,7 @@ def name_sound_type(folder: Path, cluster: int, name: str, *, who: str | None = 
 
 
 def merge_sound_types(
-    folder: Path, clusters: Sequence[int], *, who: str | None = None
+    folder: Path, clusters: Sequence[int], *, who: str | None = None, grouping: str | None = None
 ) -> EditReport:
     """Make one sound type of several: it has the number of the first, and the first of their names.
 
@@ -143,7 +147,7 @@ def merge_sound_types(
     folder : Path
         Of the workspace.
     clusters : sequence of int
-    who : str, optional
+    who, grouping : str, optional
         As in :func:`name_sound_type`.
 
     Returns
@@ -160,7 +164,7 @@ def merge_sound_types(
     if len(set(clusters)) < 2 or len(set(clusters)) < len(clusters):
         raise WrongArgument("name at least two sound types to merge, each once")
     who = _person(who)
-    with _editing(folder) as types:
+    with _editing(folder, grouping) as types:
         for cluster in clusters:
             types.check(cluster)
         names = [types.state.names[one] for one in clusters if one in types.state.names]
@@ -171,7 +175,9 @@ def merge_sound_types(
     return replace(done, words=f"{done.words}: {done.sizes[clusters[0]]:,} events{lost}")
 
 
-def split_sound_type(folder: Path, cluster: int, *, who: str | None = None) -> EditReport:
+def split_sound_type(
+    folder: Path, cluster: int, *, who: str | None = None, grouping: str | None = None
+) -> EditReport:
     """Part a sound type where its events fall apart; the largest part keeps number and name.
 
     Parameters
@@ -179,7 +185,7 @@ def split_sound_type(folder: Path, cluster: int, *, who: str | None = None) -> E
     folder : Path
         Of the workspace.
     cluster : int
-    who : str, optional
+    who, grouping : str, optional
         As in :func:`name_sound_type`.
 
     Returns
@@ -197,7 +203,7 @@ def split_sound_type(folder: Path, cluster: int, *, who: str | None = None) -> E
     from oscine.atlas.cluster import HELD_BY_PARTS, split_vectors
 
     who = _person(who)
-    with _editing(folder) as types:
+    with _editing(folder, grouping) as types:
         types.check(cluster)
         events = types.state.members(cluster)
         found = split_vectors(*types.described(events), types.config)
@@ -235,7 +241,7 @@ def undo_edit(folder: Path, edit: int | None = None, *, who: str | None = None) 
     folder : Path
         Of the workspace.
     edit : int, optional
-        That rests: to be forgotten.
+        The one that is meant: the last that counts, or one that rests, which is then forgotten.
     who : str, optional
         As in :func:`name_sound_type`.
 
@@ -518,14 +524,19 @@ class _Types:
 
 
 @contextmanager
-def _editing(folder: Path) -> Iterator[_Types]:
-    """Hold a workspace for one edit."""
+def _editing(folder: Path, seen: str | None = None) -> Iterator[_Types]:
+    """Hold a workspace for one edit, of the sound types that were seen."""
     with at_work(folder, (), wait_s=WAIT_S) as (workspace, catalogue, config):
         grouping, embedded = needed(catalogue, "cluster"), needed(catalogue, "embed")
         if grouping.fingerprint != grouping_of(embedded, config.cluster):
             raise ValueError(
                 f"{folder}: the sound types are older than the vectors or the settings of "
                 "[cluster]: run `oscine cluster` first (names, merges and splits are carried over)"
+            )
+        if seen is not None and seen != sound_types(catalogue).grouping:
+            raise ValueError(
+                f"{folder}: nothing was changed: since they were looked at, the sound types were "
+                "grouped anew, merged or split, and a number may be that of another: look again"
             )
         edits = catalogue.edits(with_events=True)
         yield _Types(workspace, catalogue, config.cluster, grouping, catalogue.found_types(), edits)

@@ -68,6 +68,15 @@ Columns = Annotated[int, Query(ge=1, le=4000)]
 Condition = Annotated[str, Query(max_length=2000)]
 Top = Annotated[int, Query(ge=0, le=200)]
 Who = Annotated[str, Body(embed=True, max_length=80)]
+Grouping = Annotated[
+    str,
+    Body(
+        embed=True,
+        max_length=100,
+        description="As /api/atlas told it. In another grouping a number may be that of another "
+        "sound type: 409, and nothing is changed.",
+    ),
+]
 
 _WORDS: dict[int | str, dict[str, Any]] = {
     status: {
@@ -84,6 +93,7 @@ _WORDS: dict[int | str, dict[str, Any]] = {
     }
     for status, said in {
         404: "There is none of this number, or not this of it.",
+        409: "The workspace has changed, or is in use; the sentence says what to do.",
         422: "It cannot be meant; the sentence says why.",
         503: "Busy: ask again after Retry-After.",
     }.items()
@@ -414,30 +424,36 @@ def _add_types(app: FastAPI, source: Source, work: _Work) -> None:
 
     @app.post("/api/types/{number}/name")
     async def name(
-        number: TypeNumber, name: Annotated[str, Body(max_length=400)], who: Who = ""
+        number: TypeNumber,
+        grouping: Grouping,
+        name: Annotated[str, Body(max_length=400)],
+        who: Who = "",
     ) -> Edited:
         """Name a sound type; an empty name takes it back."""
-        return await work.slow(source.name, number, name, who)
+        return await work.slow(source.name, grouping, number, name, who)
 
     @app.post("/api/types/merge")
     async def merge(
+        grouping: Grouping,
         types: Annotated[
             list[Annotated[int, Body(ge=0, le=2**15 - 1)]], Body(min_length=2, max_length=100)
         ],
         who: Who = "",
     ) -> Edited:
         """Make one sound type of several."""
-        return await work.slow(source.merge, types, who)
+        return await work.slow(source.merge, grouping, types, who)
 
     @app.post("/api/types/{number}/split")
-    async def split(number: TypeNumber, who: Who = "") -> Edited:
+    async def split(number: TypeNumber, grouping: Grouping, who: Who = "") -> Edited:
         """Split a sound type where it falls apart."""
-        return await work.slow(source.split, number, who)
+        return await work.slow(source.split, grouping, number, who)
 
     @app.post("/api/undo")
-    async def undo(who: Who = "") -> Edited:
-        """Take back the last edit."""
-        return await work.slow(source.undo, who)
+    async def undo(
+        edit: Annotated[int, Body(embed=True, ge=1, le=2**31 - 1)], who: Who = ""
+    ) -> Edited:
+        """Take back the last edit that counts, which is told by its number."""
+        return await work.slow(source.undo, edit, who)
 
     @app.get("/api/history")
     async def history() -> Edited:

@@ -131,8 +131,11 @@ class Overview:
             shown=shown,
         )
 
-    def points(self, catalogue: Catalogue) -> bytes:
-        """Return what is known of the events on the map, with what is measured in them."""
+    def points(self, catalogue: Catalogue, grouping: str) -> bytes:
+        """Return what is known of the events on the map, with what is measured in them.
+
+        The header tells the fingerprint of the sound types, which may change between two answers.
+        """
         shown, recordings = self.shown, self.recordings
         rows = self.rows[shown]
         traits = catalogue.event_traits(self.numbers[shown])
@@ -162,6 +165,7 @@ class Overview:
             total=len(self.numbers),
             is_sample=len(shown) < len(self.numbers),
             sample=self.sample,
+            grouping=grouping,
             types={str(number): size for number, size in counts.items()},
         )
 

@@ -68,8 +68,9 @@ class Has:
 class Atlas:
     """What a page needs first.
 
-    ``key`` stands for what was heard, ``grouping`` for the sound types and their names: what was
-    asked for while both were as now can be kept. ``events`` are all, ``shown`` those on the map.
+    ``key`` stands for what was heard, ``grouping`` for which event is in which sound type: what is
+    said of a type by its number must tell in which grouping that was. ``events`` are all, ``shown``
+    those on the map.
     """
 
     title: str
@@ -240,10 +241,12 @@ class TypeCard:
 class Edited:
     """What was done to sound types, the last first, and what stands for them now.
 
-    ``words`` say what was done just now, or why nothing was.
+    ``words`` say what was done just now, or why nothing was; ``edit`` is the number of what was
+    made or taken back, None where nothing was.
     """
 
     grouping: str
+    edit: int | None
     words: str
     history: list[dict[str, Any]]
 
@@ -375,20 +378,20 @@ class Source(Protocol):
         """Return a map, or how far it is."""
         ...
 
-    def name(self, number: int, name: str, who: str) -> Edited:
-        """Name a sound type; an empty name takes it back."""
+    def name(self, grouping: str, number: int, name: str, who: str) -> Edited:
+        """Name a sound type of a grouping that is that of now; an empty name takes it back."""
         ...
 
-    def merge(self, numbers: Sequence[int], who: str) -> Edited:
-        """Make one sound type of several."""
+    def merge(self, grouping: str, numbers: Sequence[int], who: str) -> Edited:
+        """Make one sound type of several, of a grouping that is that of now."""
         ...
 
-    def split(self, number: int, who: str) -> Edited:
-        """Split a sound type where it falls apart."""
+    def split(self, grouping: str, number: int, who: str) -> Edited:
+        """Split a sound type where it falls apart, of a grouping that is that of now."""
         ...
 
-    def undo(self, who: str) -> Edited:
-        """Take back the last edit that was not taken back."""
+    def undo(self, edit: int, who: str) -> Edited:
+        """Take back an edit, if none was made since."""
         ...
 
     def history(self) -> Edited:

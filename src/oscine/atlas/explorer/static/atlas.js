@@ -16,7 +16,9 @@ let types = new Map();
 const kept = new Map(); // path -> promise of an answer
 
 export async function load() {
-  [atlas, points] = await Promise.all([get("/api/atlas"), columns("/api/points")]);
+  do {
+    [atlas, points] = await Promise.all([get("/api/atlas"), columns("/api/points")]);
+  } while (atlas.grouping !== points.grouping); // Sound types changed between the two answers.
   types = new Map(atlas.types.map((type) => [type.number, type]));
   rowOf = new Map();
   points.event.forEach((event, row) => rowOf.set(event, row));

@@ -41,20 +41,20 @@ const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with wha
 
 async function change(path, body, canUndo = true) {
   try {
-    const before = atlas.grouping;
-    const { words, grouping } = await post(path, body);
-    if (grouping !== before) await reload();
-    tellDone(prose(words), canUndo && grouping !== before); // It may be that nothing was to be done.
+    const { words, edit } = await post(path, body);
+    if (edit !== null) await reload(); // It may be that nothing was to be done.
+    tellDone(prose(words), canUndo ? edit : null);
   } catch (error) {
+    if ([409, 422].includes(error.status)) await reload().catch(() => {}); // Others changed them meanwhile.
     complain(error.message);
   }
 }
 
 let fading = null;
-function tellDone(words, canUndo) {
+function tellDone(words, edit) {
   byId("trouble").hidden = true;
   const done = byId("done");
-  put(done, words, " ", canUndo ? button("Undo", undo, { className: "link" }) : null);
+  put(done, words, " ", edit === null ? null : button("Undo", () => undo(edit), { className: "link" }));
   done.hidden = false;
   clearTimeout(fading);
   fading = setTimeout(() => (done.hidden = true), 10_000);
@@ -63,6 +63,7 @@ function tellDone(words, canUndo) {
 export async function askName(number) {
   const type = typeOf(number);
   if (!type || !atlas.has.writing) return;
+  const { grouping } = atlas; // The number is of this one.
   const given = await ask(
     type.name ? `Rename ${typeTitle(number)}` : `Name type ${number}`,
     { name: { label: "Name", value: type.name ?? "", isNeeded: false }, ...whoField() },
@@ -70,13 +71,14 @@ export async function askName(number) {
     "Keep the name",
   );
   if (given) {
-    await change(`/api/types/${number}/name`, { name: given.name.trim(), who: who(given.who) });
+    await change(`/api/types/${number}/name`, { grouping, name: given.name.trim(), who: who(given.who) });
   }
 }
 
 async function agree(title, words, yes, path, body) {
+  const { grouping } = atlas;
   const given = await ask(title, whoField(), hint(words), yes);
-  if (given) await change(path, { ...body, who: who(given.who) });
+  if (given) await change(path, { grouping, ...body, who: who(given.who) });
 }
 
 export const askMerge = (types) =>
@@ -89,18 +91,18 @@ export const askSplit = (number) =>
     "Its calls are parted into those that lie closest together. Whether that makes sense, you will hear. This can be undone.",
     "Split it", `/api/types/${number}/split`, {});
 
-async function undo() {
+async function undo(edit) {
   byId("done").hidden = true;
   const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
   if (given === null) return;
-  await change("/api/undo", { who: who(given) }, false);
+  await change("/api/undo", { edit, who: who(given) }, false);
 }
 
 export function drawHistory(host) {
   return into(host, get("/api/history"), ({ history }) => {
-    const isAny = history.some((entry) => !entry.is_undone);
+    const last = history.find((entry) => entry.types.length); // Of those that count; the last comes first.
     put(host,
-      isAny ? button("Undo the last change", undo) : null,
+      last ? button("Undo the last change", () => undo(last.id)) : null,
       history.length === 0
         ? hint("Nothing was named, merged or split yet.")
         : el("ul", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone, types }) => {
