@@ -1,8 +1,9 @@
 """Take the pictures of the manual, from made-up recordings.
 
 In comes docs/tutorial.md, whose commands are gone through, and the notebooks; out come
-docs/pictures/*.png, and what each command printed, which the tutorial quotes. It takes a quarter of
-an hour; what was made before in --work is used again. It needs Chromium.
+docs/pictures/*.png, each taken where the tutorial shows it, and what each command printed, which the
+tutorial quotes. It takes a quarter of an hour; where --work holds a walk, only its last pictures are
+taken again. It needs Chromium.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ from playwright.sync_api import Page, sync_playwright
 
 OSCINE = [sys.executable, "-m", "oscine"]
 WIDTH = 1240
-VIEWS = {
+LEARNED = {
     "map": (800, "view=map&colour=type"),
     "hours": (800, "view=map&colour=hour"),
     "call": (1080, "view=map&event={event}"),
     "types": (800, "view=types"),
     "recordings": (800, "view=recordings&recording={recording}"),
+}
+"""How high each picture is, and what the address says: where the tutorial opens the atlas."""
+EVALUATED = {
     "layers": (960, "view=layers"),
     "behaviour": (800, "view=behaviour"),
 }
-"""How high each picture is, and what the address says."""
+"""The same, of what the last commands made."""
 LARGE = 140_000
 """Bytes from which a picture is drawn with fewer colours."""
 
@@ -49,23 +53,14 @@ def main() -> None:
     if not walked.exists():
         walked.write_text("".join(_printed(work)), encoding="utf-8")
     print(walked.read_text(encoding="utf-8"))
-    with _explored(work) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        page = browser.new_page(color_scheme="light")
-        event = page.request.get(f"{address}api/types/1").json()["typical"][0]
-        recording = page.request.get(f"{address}api/events/{event}").json()["recording"]["id"]
-        for name, (height, state) in VIEWS.items():
-            page.set_viewport_size({"width": WIDTH, "height": height})
-            _take(page, f"{address}#{state.format(event=event, recording=recording)}", name)
-        browser.close()
+    _look(work, EVALUATED)
 
 
 def _printed(work: Path) -> Iterator[str]:
     """Run what the tutorial says, and give what is seen."""
     for command in typed(DOCS / "tutorial.md"):
         if words(command)[0] == "explore":
+            _look(work, LEARNED)
             continue
         ran = subprocess.run(
             [*OSCINE, *words(command)], cwd=work, stdout=subprocess.PIPE, text=True, check=True
@@ -74,6 +69,21 @@ def _printed(work: Path) -> Iterator[str]:
     for notebook in sorted((DOCS.parent / "notebooks").glob("*.ipynb")):
         opened = nbformat.read(notebook, as_version=4)
         NotebookClient(opened, resources={"metadata": {"path": str(work)}}).execute()
+
+
+def _look(work: Path, views: dict[str, tuple[int, str]]) -> None:
+    """Open the atlas as it is now, and take pictures of it."""
+    with _explored(work) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(color_scheme="light")
+        event = page.request.get(f"{address}api/types/1").json()["typical"][0]
+        recording = page.request.get(f"{address}api/events/{event}").json()["recording"]["id"]
+        for name, (height, state) in views.items():
+            page.set_viewport_size({"width": WIDTH, "height": height})
+            _take(page, f"{address}#{state.format(event=event, recording=recording)}", name)
+        browser.close()
 
 
 @contextmanager
