@@ -1,9 +1,9 @@
 """Take the pictures of the manual, from made-up recordings.
 
 In comes docs/tutorial.md, whose commands are gone through, and the notebooks; out come
-docs/pictures/*.png, each taken where the tutorial shows it, and what each command printed, which the
-tutorial quotes. It takes a quarter of an hour; where --work holds a walk, only its last pictures are
-taken again. It needs Chromium.
+docs/pictures/*.png, each taken where the tutorial shows it, and what each command printed, which
+the tutorial quotes. It takes a quarter of an hour; where --work holds a walk, only its last
+pictures are taken again. It needs Chromium.
 """
 
 from __future__ import annotations
