@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from oscine import steps
+from oscine.atlas.explorer import hearing
 from oscine.atlas.explorer.columns import packed, unpacked
 from oscine.atlas.explorer.hearing import PLAYED_HZ, checked, longest_s, played_rates_hz
 from oscine.atlas.explorer.overview import Overview, sampled
@@ -39,6 +40,7 @@ from oscine.sound.annotations import (
     match_recordings,
     read_annotations,
 )
+from oscine.steps import answering
 from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
 from oscine.steps.shared import asked_config, open_tape
@@ -464,6 +466,26 @@ def test_parts_of_a_sound_make_the_whole_and_broken_ranges_do_no_harm(client):
     for broken in ("bytes=5-2", "bytes=0-1,5-9", "lines=0-5", "bytes=a-b", "bytes=-", "x" * 500):
         answer = client.get(url, headers={"Range": broken})
         assert (answer.status_code, answer.content) == (200, whole.content)
+
+
+def test_a_large_sound_is_not_decoded_anew_for_each_part(learned, monkeypatch):
+    reads, read = [], hearing.read_interval
+
+    def counted(*given, **settings):
+        reads.append(given)
+        return read(*given, **settings)
+
+    monkeypatch.setattr(hearing, "read_interval", counted)
+    monkeypatch.setattr(answering, "KEPT_BYTES", 1000)
+    with served(learned) as asked:
+        urls = [f"/api/recordings/{number}/audio?stop_sample=9000" for number in (5, 6)]
+        for n_reads, url in enumerate(urls, 1):
+            for start in range(0, 9000, 1000):
+                part = asked.get(url, headers={"Range": f"bytes={start}-{start + 999}"})
+                assert part.status_code == 206
+            assert len(reads) == n_reads
+        asked.get(urls[0])  # No more than one is kept that is larger than all may be.
+        assert len(reads) == 3
 
 
 @pytest.mark.parametrize(

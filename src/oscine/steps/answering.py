@@ -86,7 +86,7 @@ HEAR_S, REDRAW_S, MAP_S = 180.0, 180.0, 1800.0
 MOST_MAPPED = 5000
 """Events on the map of a layer."""
 KEPT_BYTES = 32 * 2**20
-"""Of sounds that were asked for, for a browser asks for each in parts."""
+"""Of sounds that were asked for: a browser asks for each in parts. One may be larger."""
 TYPICAL, RANDOM = 5, 10
 MOST_LABELS = 1000
 """Different values of a column of labels; one with more is no category."""
@@ -817,7 +817,8 @@ class _Sounds:
             if key not in self._kept:
                 self._kept[key] = made
                 self._n_bytes += len(made.data)
-            while self._n_bytes > KEPT_BYTES:
+            # The last stays, however large it is: its next part is about to be asked for.
+            while self._n_bytes > KEPT_BYTES and len(self._kept) > 1:
                 self._n_bytes -= len(self._kept.popitem(last=False)[1].data)
         return made
 
