@@ -232,7 +232,7 @@ def index(
         "gone": report.gone_files,
     }
     rows += [(f"{name} in this run", f"{count:,}") for name, count in changes.items() if count]
-    _print_table(rows)
+    _print_table(rows, report.notes)
     _print_skipped(report.skipped)
 
 
