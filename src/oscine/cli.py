@@ -1393,8 +1393,8 @@ def run(arguments: Sequence[str]) -> int:
     except (CycloptsError, WrongUse) as error:
         _complain(f"{error}\nTry `oscine --help`.")
         return WRONG_USE
-    except KeyboardInterrupt:
-        _complain("stopped; run the same command again to go on from here")
+    except KeyboardInterrupt as error:
+        _complain(str(error) or "stopped; run the same command again to go on from here")
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
         from oscine.config import WrongArgument
