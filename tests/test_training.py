@@ -440,6 +440,18 @@ def test_minutes_become_steps_once(tmp_path, sampler):
         pretrain(tmp_path, sampler, longer, "archive")
 
 
+@pytest.mark.parametrize("worked_s", [0.0, 1e3])
+def test_a_trial_that_was_starved_is_told_of(tmp_path, sampler, monkeypatch, worked_s):
+    clock = iter(np.arange(100) * worked_s)
+    monkeypatch.setattr("time.process_time", lambda: next(clock))
+    short = replace(RUN, training=replace(RUN.training, steps=0, minutes=1e-6))
+    said = []
+    pretrain(tmp_path, sampler, short, "archive", note=said.append)
+    assert [one[:60] for one in said] == [
+        "the trial that set the number of steps (20) had a processor in 0%"[:60]
+    ] * (worked_s == 0)
+
+
 class FailingSampler(WindowSampler):
     """Gives windows without a number in them at one step of training."""
 

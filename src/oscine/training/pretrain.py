@@ -50,6 +50,8 @@ LOG_EVERY = 10
 KEPT_CHECKPOINTS = 2
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
+STARVED_SHARE = 0.7
+"""Of the time of a trial on processors: below this something else had them."""
 MOST_REWINDS = 5
 """Times that the rate is halved before a run is given up."""
 FREE_TO_DIFFER = ("micro_batch", "compile")
@@ -78,6 +80,7 @@ def pretrain(
     progress: Progress | None = None,
     *,
     start: Path | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Train to the last step, from the last checkpoint if there is one.
 
@@ -100,6 +103,8 @@ def pretrain(
         Told the step, their number and the loss; by the first process only.
     start : Path, optional
         A checkpoint whose weights the run begins with, in place of new ones.
+    note : callable, optional
+        Told, in a sentence, where the trial cannot be trusted; by the first process only.
 
     Returns
     -------
@@ -118,7 +123,7 @@ def pretrain(
     """
     with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder):
         ranks.meet()  # whatever the first did with the folder before is seen by all
-        run = _settled(folder, sampler, run, ranks)
+        run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
         last = this.last_good()
         if start is not None:
@@ -452,7 +457,13 @@ def _looked_at(steps: list[Step], done: int) -> tuple[float, float]:
     return loss, norm
 
 
-def _settled(folder: Path, sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> RunConfig:
+def _settled(
+    folder: Path,
+    sampler: WindowSampler,
+    run: RunConfig,
+    ranks: Ranks,
+    note: Callable[[str], None] | None,
+) -> RunConfig:
     """Return the run with its number of steps, the same as before if it was begun before."""
     file = folder / RUN
     if file.exists():
@@ -466,8 +477,14 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig, ranks: Ranks)
         free = {name: getattr(run.training, name) for name in FREE_TO_DIFFER}
         return replace(kept, training=replace(kept.training, **free))
     if run.training.steps == 0:
-        training = replace(run.training, steps=_steps_in_minutes(sampler, run, ranks))
-        run = replace(run, training=training)
+        steps, share = _steps_in_minutes(sampler, run, ranks)
+        run = replace(run, training=replace(run.training, steps=steps))
+        if note is not None and ranks.device.type == "cpu" and share < STARVED_SHARE:
+            note(
+                f"the trial that set the number of steps ({steps:,}) had a processor in "
+                f"{share:.0%} of its time: this machine is busy, or reads slowly, and the "
+                "training may be far shorter than asked for; --fresh begins it again"
+            )
     ranks.meet()  # all have seen that there was no file
     if ranks.is_first:
         with NewFile(file) as path:
@@ -493,19 +510,23 @@ def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
     ]
 
 
-def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> int:
-    """Time a few steps of a throw-away model and return how many fit into the minutes."""
+def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> tuple[int, float]:
+    """Time a few steps of a throw-away model and return how many fit into the minutes.
+
+    The other figure is the time of all processors over that of the clock.
+    """
     trial = replace(run.training, steps=TRIAL_WARM_STEPS + TRIAL_STEPS)
     this = _Run(Path(), sampler, replace(run, training=trial), "", ranks, None)
     learner = Learner(new_model(sampler, run), trial, ranks)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     with Ahead(this.draw, range(trial.steps)) as coming:
         for step in range(trial.steps):
             if step == TRIAL_WARM_STEPS:
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
             learner.step(step, coming.take()).loss.item()
-    per_step_s = (time.perf_counter() - began) / TRIAL_STEPS
-    return max(LEAST_STEPS, int(run.training.minutes * 60 / per_step_s))
+    took_s, worked_s = time.perf_counter() - began, time.process_time() - worked
+    fitting = int(run.training.minutes * 60 * TRIAL_STEPS / took_s)
+    return max(LEAST_STEPS, fitting), worked_s / took_s
 
 
 def _checkpoints(folder: Path) -> Path:
