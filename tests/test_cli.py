@@ -12,7 +12,7 @@ import soundfile
 import tiny
 
 from oscine import steps as verbs
-from oscine.cli import app, run
+from oscine.cli import _progress, app, run
 from oscine.config import OscineConfig, read_config, to_toml, with_overrides
 
 VERBS = (
@@ -535,3 +535,9 @@ def test_a_model_goes_on_in_another_workspace(ask, call, archive, copied, tmp_pa
     code, out, err = call("pretrain", "-w", other, "--from", archive, "--steps", 5)
     assert (code, out) == (1, "")
     assert "is no checkpoint, and holds none" in err
+
+
+def test_a_note_of_a_step_is_a_line_on_standard_error(capsys):
+    with _progress() as tell:
+        tell("note", 0, 0, "slow [red]" + 100 * " and slow")
+    assert capsys.readouterr().err == "note: slow [red]" + 100 * " and slow" + "\n"

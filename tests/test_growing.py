@@ -468,3 +468,134 @@ def steps_config():
     from oscine.synth import SynthConfig
 
     return SynthConfig(minutes=1, recording_s=10)
+
+
+# An archive whose folder gets another name.
+
+
+def everything(archive):
+    """Return all rows of the catalogue but where files lie."""
+    with archive.workspace.catalogue() as catalogue:
+        recordings = [replace(row, root="") for row in catalogue.recordings()]
+        rows = recordings, catalogue.events(), catalogue.windows(), catalogue.tape_rows()
+        return rows, clocks_of(archive)
+
+
+def roots(archive):
+    with archive.workspace.catalogue() as catalogue:
+        return catalogue.roots()
+
+
+def index_here(archive):
+    return steps.index([archive.folder], archive.workspace.folder, workers=1)
+
+
+def rename(archive, name):
+    """Give the folder another name, and return the one it had."""
+    old = archive.folder
+    archive.folder = old.rename(old.with_name(name))
+    return str(old)
+
+
+def test_a_renamed_archive_is_followed(archive, here):
+    (archive.folder / "text.wav").write_text("not a sound\n")
+    index_here(archive)
+    before = everything(archive)
+    with archive.workspace.catalogue() as catalogue:
+        archive_before = catalogue.stage("index").fingerprint
+    del here[:]
+    old = rename(archive, "archive2")
+    report = index_here(archive)
+    assert report.notes == [f"3 recordings moved from {old}"]
+    assert (report.files, report.moved_files, report.gone_files) == (4, 3, 0)
+    assert report.states == {"whole": 3, "unreadable": 1}
+    assert set(here) <= {"text.wav"}
+    assert roots(archive) == [str(archive.folder)]
+    (recordings, *rows), clocks = everything(archive)
+    (were, *rows_before), clocks_before = before
+    heard = [row for row in recordings if row.n_frames]
+    assert heard == [row for row in were if row.n_frames]
+    assert (rows, clocks) == (rows_before, clocks_before)
+    with archive.workspace.catalogue() as catalogue:
+        assert catalogue.stage("index").fingerprint == archive_before
+    assert index_here(archive).notes == []
+
+
+def test_copies_in_a_renamed_archive_keep_their_parts(archive, here):
+    shutil.copy2(archive.folder / "b.wav", archive.folder / "0.wav")
+    index_here(archive)
+    archive.write("0a.wav", 5)
+    index_here(archive)
+    shutil.copy2(archive.folder / "0a.wav", archive.folder / "00.wav")  # listed first, heard last
+    index_here(archive)
+    before, n_drawn = archive.contents(), len(here)
+    rename(archive, "archive2")
+    report = index_here(archive)
+    assert (report.new_files, report.moved_files) == (2, 4)
+    assert archive.contents() == before
+    assert len(here) == n_drawn
+    assert roots(archive) == [str(archive.folder)]
+
+
+def test_a_copied_archive_is_no_moved_one_until_the_first_is_gone(archive, here):
+    index_here(archive)
+    before = everything(archive)
+    old = archive.folder
+    archive.folder = old.with_name("copy")
+    shutil.copytree(old, archive.folder)
+    report = index_here(archive)
+    assert (report.moved_files, report.states["duplicate"], report.notes) == (0, 3, [])
+    shutil.rmtree(old)
+    report = index_here(archive)
+    assert (report.moved_files, report.new_files) == (3, 0)
+    assert report.states == {"whole": 3}
+    assert everything(archive) == before
+
+
+def test_a_part_of_an_archive_that_moved_is_followed(archive, here):
+    index_here(archive)
+    before = archive.contents()
+    del here[:]
+    old = archive.folder
+    archive.folder = old.with_name("south")
+    (old / "sub").rename(archive.folder)
+    report = index_here(archive)
+    assert report.notes == [f"1 recording moved from {old}"]
+    assert (report.files, report.gone_files, here) == (3, 0, [])
+    assert roots(archive) == [str(old), str(archive.folder)]
+    assert archive.contents() == {
+        path.removeprefix("sub/"): content for path, content in before.items()
+    }
+
+
+def test_a_folder_that_may_not_be_looked_into_is_not_gone(archive, here, monkeypatch):
+    index_here(archive)
+    old = rename(archive, "archive2")
+    stat = Path.stat
+
+    def closed(path, **more):
+        if path.is_relative_to(old):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert index_here(archive).moved_files == 0
+    monkeypatch.setattr(Path, "stat", stat)
+    assert index_here(archive).moved_files == 3
+
+
+def test_a_move_that_is_stopped_goes_on(archive, here, monkeypatch):
+    index_here(archive)
+    before = everything(archive)
+    rename(archive, "archive2")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stops:
+        stops.setattr(indexing, "_settle_duplicates", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            index_here(archive)
+    report = index_here(archive)
+    assert report.moved_files == 3
+    assert everything(archive) == before

@@ -1,6 +1,7 @@
 """`oscine index`, killed at random moments and run again, ends as if it had not been.
 
-While the archive grows, too: between two runs files are added, moved and taken away.
+While the archive grows, too: between two runs files are added, moved and taken away, and at last
+its folder gets another name.
 """
 
 import importlib.util
@@ -52,6 +53,12 @@ def grow(archive):
     samples, rate_hz = soundfile.read(archive / "003.wav")
     soundfile.write(archive / "003.wav", samples[::-1], rate_hz)
     soundfile.write(archive / "new.wav", -samples, rate_hz)
+    return archive
+
+
+def rename(archive):
+    """Give the archive another name."""
+    return archive.rename(archive.with_name("renamed"))
 
 
 def held(folder):
@@ -108,16 +115,18 @@ def killed_often(archive, folder, engine, workers, n_kills, seed):
     assert begun(archive, folder, engine, workers).wait() == 0
     assert held(folder) == before
 
-    grow(archive)
-    assert begun(archive, whole, engine, workers).wait() == 0
-    after = held(whole)
-    assert after != before
-    for _ in range(2):
-        process = begun(archive, folder, engine, workers)
-        time.sleep(rng.uniform(0, lasted_s))
-        kill(process)
-    assert begun(archive, folder, engine, workers).wait() == 0
-    assert held(folder) == after
+    for change in (grow, rename):
+        archive = change(archive)
+        assert begun(archive, whole, engine, workers).wait() == 0
+        after = held(whole)
+        assert after != before
+        for _ in range(2):
+            process = begun(archive, folder, engine, workers)
+            time.sleep(rng.uniform(0, lasted_s))
+            kill(process)
+        assert begun(archive, folder, engine, workers).wait() == 0
+        assert held(folder) == after
+        before = after
 
 
 def test_killed_at_some_moments(archive, tmp_path):

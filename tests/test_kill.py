@@ -200,6 +200,20 @@ def test_killed_once_in_each_step(archive, whole, tmp_path):
     assert_same(folder, reference)
 
 
+def test_stopping_the_training_by_hand_keeps_its_steps(archive, tmp_path, whole):
+    reference = whole[0]
+    folder = tmp_path / "crows.oscine"
+    learning = Learning(archive, folder)
+    learning.wait_for("pretrain", is_begun)
+    os.killpg(learning.process.pid, signal.SIGINT)  # as a terminal does
+    _, err = learning.process.communicate(timeout=60)
+    assert learning.process.returncode == 1
+    assert "oscine: stopped" in err
+    assert "Traceback" not in err
+    Learning(archive, folder).finish()
+    assert_same(folder, reference)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_many_times(archive, tmp_path_factory, tmp_path, seed, many):

@@ -127,6 +127,30 @@ def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
     assert [one.step for one in losses] == list(range(0, n_steps + 1, 25))
 
 
+def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(workspace):
+    run = workspace / "runs" / "stopped"
+    together = subprocess.Popen(
+        [*TWO_RANKS, *command(workspace, "stopped", 300)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while last_checkpoint(run) is None:
+            assert together.poll() is None, together.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(together.pid, signal.SIGINT)  # as a terminal does
+        together.communicate(timeout=120)
+    finally:
+        together.kill()
+    assert together.returncode != 0
+    assert int(last_checkpoint(run).name) % 25 == 0  # each would end another step
+
+
 def child_with(parent, setting):
     """Return the process below another whose environment has a setting."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

@@ -447,3 +447,24 @@ def test_a_damaged_workspace_is_mended_or_said(copied, archive, damage):
     # What can be made again is; of anything else a sentence names the file.
     assert said or damage in ("weights", "no run", "no vectors", "short vectors")
     assert all(str(copied) in message for message in said)
+
+
+def test_training_that_takes_far_longer_than_asked_says_so_once(monkeypatch):
+    from oscine.steps import learning
+
+    now_s, said = 0.0, []
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    told = {
+        minutes: learning._told_loss(
+            lambda *what, minutes=minutes: said.append((minutes, *what)), minutes
+        )
+        for minutes in (1.0, 0.0)  # the last: a number of steps was asked for
+    }
+    for done in range(11, 101):  # ten were done before
+        for tell in told.values():
+            tell(done, 100, 0.5)
+        now_s += 0.6 if done < 31 else 3.0
+    ((minutes, _, _, _, note),) = [one for one in said if one[1] == "note"]
+    assert minutes == 1
+    assert note.startswith("the training takes longer than 1 min")
+    assert "54 of 100 are done, for the others it needs about 1 min more" in note

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,7 @@ from oscine.training.pretrain import (
     last_checkpoint,
     pretrain,
 )
+from oscine.training.stopping import Stopped
 from oscine.training.windows import EVALUATE, MEASURE, TRAIN, WindowSampler
 
 FRAMES = tiny.PICTURE.window_frames
@@ -311,6 +313,70 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(tmp_path, sampler, who
     assert kept == ["00000008", "00000012"]
 
 
+def ask_at(step, number=signal.SIGINT, times=1):
+    """Send this process a signal while a step is told of, as Ctrl-C or a shutdown does."""
+
+    def progress(done, total, loss):
+        if done == step:
+            for _ in range(times):
+                signal.raise_signal(number)
+
+    return progress
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("asked_at", "kept"),
+    [(1, ["00000002"]), (4, ["00000004"]), (9, ["00000004", "00000008", "00000010"])],
+)
+def test_a_run_that_is_asked_to_stop_keeps_its_steps(
+    tmp_path, sampler, whole, asked_at, kept, number
+):
+    before = signal.getsignal(number)
+    said = rf"after step {int(kept[-1])} of 12, which is kept; run the same command again"
+    with pytest.raises(Stopped, match=said):
+        pretrain(tmp_path, sampler, RUN, "archive", ask_at(asked_at, number))
+    assert signal.getsignal(number) is before
+    assert checkpoints(tmp_path) == kept
+    told = []
+    pretrain(tmp_path, sampler, RUN, "archive", lambda done, *_: told.append(done))
+    assert told[0] == int(kept[-1]) + 1
+    assert files(tmp_path) == files(whole)
+
+
+def test_a_run_may_be_stopped_again_and_again(tmp_path, sampler, whole):
+    for asked_at in (1, 3, 5, 11):
+        with pytest.raises(Stopped):
+            pretrain(tmp_path, sampler, RUN, "archive", ask_at(asked_at))
+    assert checkpoints(tmp_path) == ["00000004", "00000008", "00000012"][1:]
+    pretrain(tmp_path, sampler, RUN, "archive")
+    assert files(tmp_path) == files(whole)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "said"), [(2, "begins it again"), (6, "goes on from step 4, its last checkpoint")]
+)
+def test_a_second_signal_stops_at_once(tmp_path, sampler, whole, asked_at, said):
+    with pytest.raises(Stopped, match=said):
+        pretrain(tmp_path, sampler, RUN, "archive", ask_at(asked_at, times=2))
+    assert checkpoints(tmp_path) == ["00000004"] * (asked_at > 4)
+    pretrain(tmp_path, sampler, RUN, "archive")
+    assert files(tmp_path) == files(whole)
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path, sampler):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    try:
+        last = pretrain(tmp_path, sampler, RUN, "archive", ask_at(3))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert last.name == "00000012"
+
+
 @pytest.mark.parametrize("torn", ['{"step": 6, "training_', "{"])
 def test_a_torn_last_line_of_the_log_is_written_again(tmp_path, sampler, whole, torn):
     with pytest.raises(KeyboardInterrupt):
@@ -374,6 +440,18 @@ def test_minutes_become_steps_once(tmp_path, sampler):
         pretrain(tmp_path, sampler, longer, "archive")
 
 
+@pytest.mark.parametrize("worked_s", [0.0, 1e3])
+def test_a_trial_that_was_starved_is_told_of(tmp_path, sampler, monkeypatch, worked_s):
+    clock = iter(np.arange(100) * worked_s)
+    monkeypatch.setattr("time.process_time", lambda: next(clock))
+    short = replace(RUN, training=replace(RUN.training, steps=0, minutes=1e-6))
+    said = []
+    pretrain(tmp_path, sampler, short, "archive", note=said.append)
+    assert [one[:60] for one in said] == [
+        "the trial that set the number of steps (20) had a processor in 0%"[:60]
+    ] * (worked_s == 0)
+
+
 class FailingSampler(WindowSampler):
     """Gives windows without a number in them at one step of training."""
 
@@ -423,6 +501,16 @@ def test_a_run_goes_back_and_on_at_a_lower_rate(tmp_path, shaky):
     assert load_provenance(last)["rate_factor"] == 0.25
     _, losses = read_losses(tmp_path / "run")
     assert [one.step for one in losses] == sorted({one.step for one in losses})
+
+
+@pytest.mark.parametrize("asked_at", [1, 2, 4, 5, 6])
+def test_a_run_that_goes_back_after_it_was_stopped_ends_the_same(tmp_path, shaky, asked_at):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    whole = pretrain(tmp_path / "whole", sampler, RUN, "archive")
+    with pytest.raises(Stopped):
+        pretrain(tmp_path / "stopped", sampler, RUN, "archive", ask_at(asked_at))
+    pretrain(tmp_path / "stopped", sampler, RUN, "archive")
+    assert files(tmp_path / "stopped") == files(whole.parent.parent)
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3, 5, 6, 8, 11])

@@ -119,7 +119,8 @@ def learn(
     size
         How large the model is and how long it learns, as `pretrain --preset`: tiny, small, base.
     minutes
-        How long to train (8 if neither minutes nor steps nor a size are given).
+        How long to train (8 if neither minutes nor steps nor a size are given): an estimate, by a
+        short trial.
     steps
         How many training steps to take, instead of minutes.
     model
@@ -232,7 +233,7 @@ def index(
         "gone": report.gone_files,
     }
     rows += [(f"{name} in this run", f"{count:,}") for name, count in changes.items() if count]
-    _print_table(rows)
+    _print_table(rows, report.notes)
     _print_skipped(report.skipped)
 
 
@@ -267,7 +268,8 @@ def pretrain(
         Say what the run would take here (memory, hours, how often the archive is heard), after a
         trial of ten seconds; write nothing.
     minutes
-        How long to train (8 if neither minutes nor steps nor a preset are given).
+        How long to train (8 if neither minutes nor steps nor a preset are given): an estimate, by a
+        short trial.
     steps
         How many training steps to take, instead of minutes.
     seed
@@ -1393,8 +1395,8 @@ def run(arguments: Sequence[str]) -> int:
     except (CycloptsError, WrongUse) as error:
         _complain(f"{error}\nTry `oscine --help`.")
         return WRONG_USE
-    except KeyboardInterrupt:
-        _complain("stopped; run the same command again to go on from here")
+    except KeyboardInterrupt as error:
+        _complain(str(error) or "stopped; run the same command again to go on from here")
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
         from oscine.config import WrongArgument
@@ -1469,6 +1471,9 @@ def _progress() -> Iterator[Progress]:
     tasks: dict[str, Any] = {}
 
     def tell(step: str, done: int, total: int, word: str) -> None:
+        if step == "note":
+            bars.console.print(f"note: {word}", markup=False, highlight=False, soft_wrap=True)
+            return
         bars.start()  # not before: a step that is quick shows nothing
         if step not in tasks:
             tasks[step] = bars.add_task(DOING[step], total=total, word="")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -21,7 +22,7 @@ from oscine.config import ActivityConfig, ClockConfig, PictureConfig, fingerprin
 from oscine.picture.drawing import Drawn, band_limits_hz, not_drawn
 from oscine.picture.tape import Channel, TapeWriter, tape_fingerprint
 from oscine.picture.workers import Outcome, Task, draw_in_order, draw_with_ray
-from oscine.sound.archive import Found, find_recordings
+from oscine.sound.archive import Found, find_recordings, is_gone
 from oscine.sound.changes import Changes, changes_since
 from oscine.sound.clock import (
     ClockReading,
@@ -65,6 +66,8 @@ class Indexed:
         Files drawn again, for they are not as they were.
     n_moved : int
         Files known by their content under another name: not drawn again.
+    moved_from : dict of str to int
+        Those of them that came from elsewhere, by the folder that held them.
     n_gone : int
         Files that are not where they were, and nowhere else.
     problems : list of (path, reason)
@@ -74,6 +77,7 @@ class Indexed:
     n_new: int
     n_changed: int
     n_moved: int
+    moved_from: dict[str, int]
     n_gone: int
     problems: list[tuple[str, str]]
 
@@ -92,7 +96,8 @@ def index_archive(
     """Bring the catalogue up to date with some folders: draw what is new or changed.
 
     What is gone is kept, present no more: its frames count again when the file comes back, here or
-    elsewhere.
+    elsewhere. A recording of another folder whose file is gone from there, and found here, is
+    here from then on.
 
     Parameters
     ----------
@@ -148,11 +153,13 @@ def index_archive(
                 if progress is not None:
                     progress(done, total, one.path)
         note.write_down()
-        _settle_duplicates(catalogue)
+        moved = _settle_duplicates(catalogue, files, found)
+    before = {(row.root, row.path) for row in files if row.is_present}
     return Indexed(
-        n_new=note.n_new,
+        n_new=note.n_new - sum((row.root, row.path) not in before for row, _ in moved),
         n_changed=note.n_changed,
-        n_moved=note.n_moved,
+        n_moved=note.n_moved + len(moved),
+        moved_from=Counter(heard.root for _, heard in moved),
         n_gone=note.n_gone,
         problems=problems,
     )
@@ -425,19 +432,54 @@ class _Notebook:
             self._next_window += 1
 
 
-def _settle_duplicates(catalogue: Catalogue) -> None:
-    """Let a duplicate take the place of the file it stood back for, where that is gone."""
-    orphans = catalogue.orphans()
-    if orphans:
-        names = {(row.root, row.path) for row, _ in orphans}
+def _settle_duplicates(
+    catalogue: Catalogue, files: Sequence[FileRow], found: Sequence[Found]
+) -> list[tuple[FileRow, FileRow]]:
+    """Let a duplicate take the place of the file it stood back for, where that is gone.
+
+    So a recording follows its file to a folder of another name: return these, each with the row
+    it had. What else was known of the folders they left, and is found here, is there no more.
+    """
+    listed = {(str(one.root), one.path) for one in found}
+    here: defaultdict[str, list[FileRow]] = defaultdict(list)
+    elsewhere = [row for row in files if row.is_present and not row.content_hash]
+    for row in catalogue.twins():
+        if (row.root, row.path) in listed:
+            here[row.content_hash].append(row)
+        else:
+            elsewhere.append(row)
+    gone = [
+        row
+        for row in elsewhere
+        if (row.content_hash in here or not row.content_hash) and is_gone(Path(row.root), row.path)
+    ]
+    moved = [(_nearest(row, here[row.content_hash]), row) for row in gone if row.is_heard]
+    left = {row.root for _, row in moved}
+    settled = catalogue.orphans() + moved
+    if settled:
+        names = {(row.root, row.path) for row, _ in settled}
         catalogue.add(
             [],
             [],
             [],
-            retired=[row for row, _ in orphans],
-            placed=[_placed(heard, row) for row, heard in orphans],
+            retired=[
+                *(row for row, _ in settled),
+                *(row for row in gone if row.root in left and not row.is_heard),
+            ],
+            placed=[_placed(heard, row) for row, heard in settled],
             clocks=[row for row, _, _ in catalogue.clocks() if (row.root, row.path) in names],
         )
+    return moved
+
+
+def _nearest(row: FileRow, twins: Sequence[FileRow]) -> FileRow:
+    """Return the file that is named most like another, from the end of its path; else the first."""
+
+    def n_shared(twin: FileRow) -> int:
+        names = zip(reversed(twin.path.split("/")), reversed(row.path.split("/")), strict=False)
+        return len(list(takewhile(lambda pair: pair[0] == pair[1], names)))
+
+    return max(twins, key=n_shared)
 
 
 def _placed(row: FileRow, place: Found | FileRow) -> Placed:

@@ -142,6 +142,17 @@ def located(root: Path, path: str) -> Path:
     return root / os.fsdecode(original)
 
 
+def is_gone(root: Path, path: str) -> bool:
+    """Tell whether `Found.path` names a file no more; not where nobody may look."""
+    try:
+        located(root, path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _start(folder: Path) -> tuple[Path, Path]:
     """Root, and where to begin below it: the root itself, or the one file that was named."""
     if not folder.exists():

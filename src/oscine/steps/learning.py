@@ -6,8 +6,10 @@ In comes an indexed workspace; out come a run and a report of its losses and hea
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from oscine.training.plan import Plan
     from oscine.training.verdicts import Verdict
 from oscine.steps.shared import (
+    NOTE,
     RUN_NAME,
     Progress,
     alarms_of,
@@ -44,6 +47,8 @@ from oscine.steps.shared import (
 )
 
 GIVEN_RUN = "given"
+LATE = 1.5
+"""Times the minutes asked for, after which it is said that a run takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +90,8 @@ def pretrain(
     preset : str, optional
         How large the model is and how long it learns, as of :func:`oscine.config.with_preset`.
     minutes : float, optional
-        Of training; turned into steps once, by a short trial.
+        Of training, about: turned into steps once, by a short trial. A machine that gets slower
+        takes longer.
     steps : int, optional
         Instead of minutes.
     seed : int, optional
@@ -130,8 +136,16 @@ def pretrain(
         sampler = _sampler(workspace, catalogue, config)
         if fresh and is_first and run_folder.exists():
             _set_aside(catalogue, run_folder)
-        told = _told_loss(progress)
-        last = train(run_folder, sampler, run, archive, told, start=start)
+        minutes = 0.0 if run.training.steps else run.training.minutes
+        last = train(
+            run_folder,
+            sampler,
+            run,
+            archive,
+            _told_loss(progress, minutes),
+            start=start,
+            note=None if progress is None else partial(progress, NOTE, 0, 0),
+        )
         rows, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
@@ -257,10 +271,43 @@ def _length(minutes: float | None, steps: int | None) -> list[str]:
     return []
 
 
-def _told_loss(progress: Progress | None) -> Callable[[int, int, float], None] | None:
+def _told_loss(
+    progress: Progress | None, minutes: float
+) -> Callable[[int, int, float], None] | None:
+    """Return what training tells its loss; where it takes far longer than asked it says so, once.
+
+    Parameters
+    ----------
+    progress : callable, optional
+    minutes : float
+        That the steps were to take; 0 where their number was asked for.
+    """
     if progress is None:
         return None
-    return lambda done, total, loss: progress("pretrain", done, total, f"loss {loss:.3f}")
+    first: tuple[int, float] | None = None
+    is_said = minutes == 0
+
+    def tell(done: int, total: int, loss: float) -> None:
+        nonlocal first, is_said
+        progress("pretrain", done, total, f"loss {loss:.3f}")
+        if first is None:
+            first = done, time.monotonic()
+        began, began_s = first
+        taken_s = time.monotonic() - began_s
+        if not is_said and done < total and taken_s > LATE * 60 * minutes * (total - began) / total:
+            is_said = True
+            left = taken_s / 60 / (done - began) * (total - done)
+            progress(
+                NOTE,
+                0,
+                0,
+                f"the training takes longer than {minutes:g} min: the machine is slower than "
+                f"in the trial that set the number of steps; {done:,} of {total:,} are done, for "
+                f"the others it needs about {left:,.0f} min more; it may be stopped (Ctrl-C), and "
+                "the same command goes on with it",
+            )
+
+    return tell
 
 
 def _sampler(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> Any:

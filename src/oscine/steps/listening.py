@@ -55,6 +55,8 @@ class IndexReport:
     """Path, state, reason."""
     events: int
     windows: int
+    notes: list[str]
+    """From which other folders recordings moved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +197,10 @@ def index(
         changed_files=indexed.n_changed,
         moved_files=indexed.n_moved,
         gone_files=indexed.n_gone,
+        notes=[
+            f"{count:,} {'recording' if count == 1 else 'recordings'} moved from {root}"
+            for root, count in sorted(indexed.moved_from.items())
+        ],
     )
 
 
@@ -260,6 +266,7 @@ def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexR
         skipped=skipped,
         events=catalogue.count("events"),
         windows=catalogue.count("windows"),
+        notes=[],
     )
 
 

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[str, int, int, str], None]
-"""Told the step, how far it is, how far it goes, and a word on what is at hand."""
+"""Told the step, how far it is, how far it goes, and a word on what is at hand.
+
+A step called ``note`` is none: its word is a sentence that is to be read now.
+"""
+NOTE = "note"
 
 
 RUN_NAME = "default"

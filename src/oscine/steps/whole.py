@@ -6,6 +6,7 @@ In come folders of recordings; out comes an atlas of their sounds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,9 @@ def learn(
     settings = [*seeds_of(seed, "training", "readout", "cluster"), *settings]
     if size is not None:
         with_preset(OscineConfig(), size, "training")  # refused before hours of listening
-    index(archives, folder, preset=preset, workers=workers, settings=settings, progress=progress)
+    indexed = index(
+        archives, folder, preset=preset, workers=workers, settings=settings, progress=progress
+    )
     if model is None:
         pretrain(
             folder,
@@ -81,4 +84,5 @@ def learn(
         take_model(folder, model, settings=settings)
     embed(folder, settings=settings, progress=progress)
     cluster(folder, settings=settings, progress=progress)
-    return report(folder, progress=progress)
+    learned = report(folder, progress=progress)
+    return replace(learned, notes=[*indexed.notes, *learned.notes])

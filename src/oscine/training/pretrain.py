@@ -2,8 +2,8 @@
 
 In come a sampler of windows and a configuration; out come checkpoints, a log and pictures in the
 folder of the run. No label is within reach. Killed at any moment it goes on from its last
-checkpoint and ends with the same weights. Under torchrun the processes share each batch, and the
-first one writes.
+checkpoint, stopped by hand from the step at hand, and ends with the same weights. Under torchrun
+the processes share each batch, and the first one writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from oscine.training.figures import draw_curves, draw_health, draw_reconstructio
 from oscine.training.health import evaluate, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
 from oscine.training.ranks import Ranks, joined_ranks
+from oscine.training.stopping import Stopped, asked_to_stop
 from oscine.training.windows import EVALUATE, WindowSampler
 from oscine.workspace.arrays import NewFile
 
@@ -49,6 +50,8 @@ LOG_EVERY = 10
 KEPT_CHECKPOINTS = 2
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
+STARVED_SHARE = 0.7
+"""Of the time of a trial on processors: below this something else had them."""
 MOST_REWINDS = 5
 """Times that the rate is halved before a run is given up."""
 FREE_TO_DIFFER = ("micro_batch", "compile")
@@ -77,12 +80,14 @@ def pretrain(
     progress: Progress | None = None,
     *,
     start: Path | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Train to the last step, from the last checkpoint if there is one.
 
     Where a step is not finite the run goes back to its last checkpoint, and on from there at half
     the learning rate; the log says so. Where the last checkpoint is damaged it is set aside, and
-    the run goes on from the one before.
+    the run goes on from the one before. Asked to stop (SIGINT, SIGTERM) it writes a checkpoint at
+    the step at hand first, unless several processes learn together or it is asked again.
 
     Parameters
     ----------
@@ -98,6 +103,8 @@ def pretrain(
         Told the step, their number and the loss; by the first process only.
     start : Path, optional
         A checkpoint whose weights the run begins with, in place of new ones.
+    note : callable, optional
+        Told, in a sentence, where the trial cannot be trusted; by the first process only.
 
     Returns
     -------
@@ -111,10 +118,12 @@ def pretrain(
     ValueError
         The folder holds a run of other settings or of another start, or checkpoints that are all
         damaged or another run's.
+    Stopped
+        Somebody did; the message says from where it goes on.
     """
-    with joined_ranks() as ranks, _others_named(ranks):
+    with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder):
         ranks.meet()  # whatever the first did with the folder before is seen by all
-        run = _settled(folder, sampler, run, ranks)
+        run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
         last = this.last_good()
         if start is not None:
@@ -122,7 +131,7 @@ def pretrain(
         if last is None or _step_of(last) < run.training.steps:
             last = this.to_the_end(last)
         if ranks.is_first:
-            _forget_old(folder)
+            this.forget_old()
             _draw_figures(folder, last, sampler)
         ranks.meet()
         return last
@@ -145,6 +154,23 @@ def _others_named(ranks: Ranks) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _stop_told(folder: Path) -> Iterator[None]:
+    """Say from where a run goes on that was stopped at once."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt as error:
+        last = last_checkpoint(folder)
+        raise Stopped(
+            "stopped; run the same command again: the training goes on from step "
+            f"{_step_of(last):,}, its last checkpoint"
+            if last
+            else "stopped before the training had a checkpoint: the same command begins it again"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """A run on this rank."""
@@ -162,9 +188,19 @@ class _Run:
         Raises
         ------
         TrainingDiverged
+        Stopped
         """
+        with asked_to_stop() if self.ranks.count == 1 else nullcontext([]) as asked:
+            return self.learned(last, asked)
+
+    def learned(self, last: Path | None, asked: list[int]) -> Path:
+        """Do the same, and stop where something is in the list."""
         training = self.config.training
         learner, step, carried = self.begun(last)
+        if not self.is_regular(step):
+            # A run that was not stopped would go back to the one before, and so does this.
+            regular = [path for path in _whole(self.folder) if self.is_regular(_step_of(path))]
+            last = regular[-1] if regular else None
         n_rewinds = 0
         while step < training.steps:
             with Ahead(self.draw, range(step, training.steps)) as coming:
@@ -172,9 +208,13 @@ class _Run:
                     while step < training.steps:
                         every = training.checkpoint_every
                         stop = min(training.steps, (step // every + 1) * every)
-                        self.learn(learner, coming, step, stop)
-                        last = self.saved(learner, stop, carried)
-                        step, n_rewinds = stop, 0
+                        step = self.learn(learner, coming, step, stop, asked)
+                        last, n_rewinds = self.saved(learner, step, carried), 0
+                        if asked:
+                            raise Stopped(
+                                f"stopped after step {step:,} of {training.steps:,}, which is "
+                                "kept; run the same command again to go on from here"
+                            )
                 except _NotFinite as error:
                     n_rewinds += 1
                     if n_rewinds > MOST_REWINDS:
@@ -203,9 +243,14 @@ class _Run:
         )
 
     def learn(
-        self, learner: Learner, coming: Ahead[list[MaskedWindows]], step: int, stop: int
-    ) -> None:
-        """Take the steps of a range, and log some of them.
+        self,
+        learner: Learner,
+        coming: Ahead[list[MaskedWindows]],
+        step: int,
+        stop: int,
+        asked: list[int],
+    ) -> int:
+        """Take the steps of a range, and log some of them; return where it was asked to stop.
 
         Raises
         ------
@@ -220,6 +265,9 @@ class _Run:
             done = number + 1
             is_logged = done % LOG_EVERY == 0 or done == steps
             unseen.append(learner.step(number, coming.take(), measured=is_logged))
+            # Once: who asks later, while figures are looked at, waits for a step more.
+            if asked:
+                stop = done
             # To look at figures is to wait for a GPU, so they are looked at together.
             if done % look_every == 0 or done == stop:
                 loss, norm = _looked_at(unseen, done)
@@ -236,17 +284,34 @@ class _Run:
                 unseen = []
             if self.progress is not None:
                 self.progress(done, steps, loss)
+            if done == stop:
+                break
+        return stop
+
+    def is_regular(self, step: int) -> bool:
+        """Tell whether a run has a checkpoint at a step also where nobody stops it."""
+        training = self.config.training
+        return step % training.checkpoint_every == 0 or step == training.steps
 
     def saved(self, learner: Learner, step: int, carried: dict[str, Any]) -> Path:
-        """Measure the loss, write a checkpoint, and return it."""
+        """Write a checkpoint and return it; measure the loss too where there always is one."""
         place = _checkpoints(self.folder) / f"{step:08d}"
         if self.ranks.is_first:
-            self.measured(learner.model, step)
+            if self.is_regular(step):
+                self.measured(learner.model, step)
             facts = self.provenance(step) | {"rate_factor": learner.rate_factor} | carried
             state = optimiser_state(learner.optimiser)
             save_checkpoint(place, learner.model, self.config, facts, state)
-            _forget_old(self.folder)
+            self.forget_old()
         return place
+
+    def forget_old(self) -> None:
+        """Keep the newest checkpoints only, and one where the run was stopped while it is last."""
+        whole = _whole(self.folder)
+        regular = [path for path in whole if self.is_regular(_step_of(path))]
+        for path in whole[:-1]:
+            if path not in regular[-KEPT_CHECKPOINTS:]:
+                shutil.rmtree(path)
 
     def begun(
         self, last: Path | None, rate_factor: float | None = None
@@ -392,7 +457,13 @@ def _looked_at(steps: list[Step], done: int) -> tuple[float, float]:
     return loss, norm
 
 
-def _settled(folder: Path, sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> RunConfig:
+def _settled(
+    folder: Path,
+    sampler: WindowSampler,
+    run: RunConfig,
+    ranks: Ranks,
+    note: Callable[[str], None] | None,
+) -> RunConfig:
     """Return the run with its number of steps, the same as before if it was begun before."""
     file = folder / RUN
     if file.exists():
@@ -406,8 +477,14 @@ def _settled(folder: Path, sampler: WindowSampler, run: RunConfig, ranks: Ranks)
         free = {name: getattr(run.training, name) for name in FREE_TO_DIFFER}
         return replace(kept, training=replace(kept.training, **free))
     if run.training.steps == 0:
-        training = replace(run.training, steps=_steps_in_minutes(sampler, run, ranks))
-        run = replace(run, training=training)
+        steps, share = _steps_in_minutes(sampler, run, ranks)
+        run = replace(run, training=replace(run.training, steps=steps))
+        if note is not None and ranks.device.type == "cpu" and share < STARVED_SHARE:
+            note(
+                f"the trial that set the number of steps ({steps:,}) had a processor in "
+                f"{share:.0%} of its time: this machine is busy, or reads slowly, and the "
+                "training may be far shorter than asked for; --fresh begins it again"
+            )
     ranks.meet()  # all have seen that there was no file
     if ranks.is_first:
         with NewFile(file) as path:
@@ -433,19 +510,23 @@ def _differences(kept: RunConfig, wanted: RunConfig) -> list[str]:
     ]
 
 
-def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> int:
-    """Time a few steps of a throw-away model and return how many fit into the minutes."""
+def _steps_in_minutes(sampler: WindowSampler, run: RunConfig, ranks: Ranks) -> tuple[int, float]:
+    """Time a few steps of a throw-away model and return how many fit into the minutes.
+
+    The other figure is the time of all processors over that of the clock.
+    """
     trial = replace(run.training, steps=TRIAL_WARM_STEPS + TRIAL_STEPS)
     this = _Run(Path(), sampler, replace(run, training=trial), "", ranks, None)
     learner = Learner(new_model(sampler, run), trial, ranks)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     with Ahead(this.draw, range(trial.steps)) as coming:
         for step in range(trial.steps):
             if step == TRIAL_WARM_STEPS:
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
             learner.step(step, coming.take()).loss.item()
-    per_step_s = (time.perf_counter() - began) / TRIAL_STEPS
-    return max(LEAST_STEPS, int(run.training.minutes * 60 / per_step_s))
+    took_s, worked_s = time.perf_counter() - began, time.process_time() - worked
+    fitting = int(run.training.minutes * 60 * TRIAL_STEPS / took_s)
+    return max(LEAST_STEPS, fitting), worked_s / took_s
 
 
 def _checkpoints(folder: Path) -> Path:
@@ -459,12 +540,6 @@ def _whole(folder: Path) -> list[Path]:
 
 def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name)
-
-
-def _forget_old(folder: Path) -> None:
-    """Keep the newest checkpoints only."""
-    for path in _whole(folder)[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(path)
 
 
 def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> None:

@@ -384,6 +384,14 @@ class Catalogue(Database):
                 found.setdefault(row.content_hash, (row, files[0]))
         return list(found.values())
 
+    def twins(self) -> list[FileRow]:
+        """Return the files present whose bytes another file present has too, by number."""
+        return self._files(
+            "is_present AND channel <= 0 AND content_hash IN (SELECT content_hash FROM recordings"
+            " WHERE is_present AND channel <= 0 AND content_hash != ''"
+            " GROUP BY content_hash HAVING count(*) > 1)"
+        )
+
     def _files(self, condition: str, *values: Any) -> list[FileRow]:
         names = ", ".join(field.name for field in fields(FileRow))
         query = f"SELECT {names} FROM recordings WHERE {condition} ORDER BY recording_id"

@@ -1,0 +1,48 @@
+"""Stopping by hand: what is learned up to there is kept.
+
+In come the signals of Ctrl-C and of a shutdown; out comes a list that is empty until one came, so
+that the loop can end the step at hand and write a checkpoint first. Training calls it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What the signals do otherwise; whoever has set something else has a reason for it."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody stopped the training; the message says from where it goes on."""
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """Note the first signal to stop, in place of being stopped by it; another stops at once.
+
+    Yields
+    ------
+    list of int
+        The signal, once it came; always empty in a thread, where signals do not come.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    taken = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number, usual in USUAL.items():
+                if signal.getsignal(number) == usual:
+                    taken[number] = signal.signal(number, note)
+        yield asked
+    finally:
+        for number, before in taken.items():
+            signal.signal(number, before)
