@@ -33,6 +33,7 @@ from oscine.atlas.explorer.overview import Overview, sampled
 from oscine.atlas.explorer.ranges import ranged
 from oscine.atlas.explorer.serving import listening
 from oscine.atlas.explorer.source import Unanswered
+from oscine.atlas.page import PageEvent, _describe
 from oscine.config import WrongArgument
 from oscine.sound.annotations import (
     LabelBook,
@@ -43,6 +44,7 @@ from oscine.sound.annotations import (
 from oscine.steps import answering
 from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
+from oscine.steps.naming import sound_type_looks
 from oscine.steps.shared import asked_config, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -602,6 +604,39 @@ def test_similar_events_are_those_of_the_step(client, atlas):
     assert "one example" in found["why"]
 
 
+def test_a_call_cannot_be_both_like_and_unlike(client):
+    for url in ("/api/similar", "/api/points/likeness"):
+        answer = client.get(f"{url}?like=5,9&unlike=40,9")
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("event 9 cannot be both like and unlike")
+
+
+def test_an_error_speaks_of_what_was_typed_into_the_page(client, atlas):
+    for url in ("/api/points/where", "/api/similar?like=1"):
+        name = "q" if url.endswith("where") else "where"
+        answer = client.get(url, params={"like": 1, name: "nonsense"})
+        assert answer.status_code == 422
+        said = answer.json()["error"]
+        assert said.startswith("the condition 'nonsense': ")
+        assert "--" not in said
+        assert said.endswith(".")
+    with pytest.raises(WrongArgument, match=r"^--where 'nonsense': "):
+        steps.similar(1, atlas, where="nonsense")
+
+
+def test_without_a_model_a_sound_that_is_sent_is_told_so(copied, tmp_path):
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue.drop_stage("pretrain")
+    soundfile.write(tmp_path / "hum.wav", np.full(8000, 0.1), 8000)
+    body = (tmp_path / "hum.wav").read_bytes()
+    with served(copied) as asked:
+        answer = asked.post("/api/similar", content=body, headers={"Content-Type": "audio/wav"})
+        assert answer.status_code == 422
+        assert "there is no model yet: run `oscine pretrain`" in answer.json()["error"]
+        assert "another model" not in answer.text
+        assert asked.get("/api/similar?like=1").json()["notes"] == []
+
+
 def test_a_sound_that_is_sent_is_held_against_the_archive_as_a_file_is(learned, tmp_path):
     file = tmp_path / "crow.wav"
     rng = np.random.default_rng(0)
@@ -656,6 +691,46 @@ def tempfile_words(text):
 
 
 # Sound types
+
+
+def test_a_sound_type_looks_in_the_explorer_as_in_the_atlas_page(client, held):
+    told = {one["number"]: one["look"] for one in client.get("/api/atlas").json()["types"]}
+    sizes = Counter(one.cluster for one in held["types"].values())
+    n_exemplars = len(held["catalogue"].stage("cluster").facts["exemplars"][0])
+    assert sizes[0] > n_exemplars
+    for number, look in told.items():
+        some = [one for one in held["events"] if held["types"][one.event_id].cluster == number]
+        rates = [held["recordings"][one.recording_id].sample_rate_hz for one in some]
+        lasting = [
+            (one.stop_sample - one.start_sample) / rate
+            for one, rate in zip(some, rates, strict=True)
+        ]
+        page = [
+            PageEvent(
+                **dict.fromkeys(("x", "y", "strength", "level_db"), 0.0),
+                **{name: getattr(one, name) for name in ("low_hz", "high_hz")},
+                **{"event_id": "", "cluster": number, "recording": "", "began_ms": None},
+                start_s=0.0,
+                stop_s=duration_s,
+            )
+            for one, duration_s in zip(some, lasting, strict=True)
+        ]
+        assert look
+        assert _describe(page).endswith(f", median {look}")
+
+
+def test_a_look_of_a_type_that_the_sample_lacks_is_that_of_all_its_events(held):
+    every = Overview.of(held["catalogue"]).looks(held["catalogue"])
+    some = Overview.of(held["catalogue"], most_shown=1).looks(held["catalogue"])
+    assert set(some) == set(every)
+    assert sum(some[number] == every[number] for number in every) >= len(every) - 1
+
+
+def test_where_there_are_no_events_no_type_has_a_look(copied):
+    with Workspace(copied).catalogue() as catalogue:
+        for table in ("found_types", "events"):
+            catalogue._connection.execute(f"DELETE FROM {table}")
+        assert sound_type_looks(catalogue) == {}
 
 
 def test_a_card_says_of_a_sound_type_what_the_catalogue_does(client, held):
@@ -865,7 +940,11 @@ def test_a_recording_that_came_since_is_to_be_seen_at_the_next_visit(copied, hel
 def test_without_sound_types_there_are_no_edits_and_that_is_said(copied):
     with Workspace(copied).catalogue() as catalogue:
         catalogue.drop_stage("cluster")
+        catalogue._connection.execute("DELETE FROM found_types")
     with served(copied) as asked:
+        atlas = asked.get("/api/atlas").json()
+        assert (atlas["missing"][-1], atlas["types"]) == ("cluster", [])
+        assert atlas["workspace"] == str(copied)
         for answer in (
             asked.get("/api/history"),
             asked.post("/api/undo", json={"edit": 1}, headers=WRITING),
@@ -898,6 +977,7 @@ def test_a_name_that_another_run_is_in_the_way_of_is_refused_in_words(copied):
         answer = asked.post("/api/types/1/name", json=said, headers=WRITING)
     assert answer.status_code == 409
     assert "in use by another run" in answer.json()["error"]
+    assert "-w" not in answer.json()["error"]
 
 
 # Reports
@@ -922,6 +1002,16 @@ def test_reports_are_shown_as_they_are_and_their_lack_is_said(copied):
         assert found["available"]
         assert (found["pairs"], found["verdict"]) == ([{"p": None}], "little")
         assert found["is_stale"]
+        assert (found["watched"], found["untested"]) == ("", "")
+        few, alike = "too few calls of the type ({}; 5 needed)", "it never changes"
+        whys = [few.format(2), few.format(3), alike]
+        pairs = [{"test": "not tested", "why": why} for why in whys]
+        pairs.append({"test": "shifts within sessions", "why": ""})
+        joined = {"hours": 0.0125, "association": {"pairs": pairs}}
+        (reports / "join.json").write_text(json.dumps(joined))
+        found = asked.get("/api/behaviour").json()
+        assert found["watched"] == "45 s"
+        assert found["untested"] == "too few calls of the type (2); it never changes (1)"
         (reports / "join.json").write_text("{")
         assert "damaged" in asked.get("/api/behaviour").json()["error"]
 

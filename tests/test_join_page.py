@@ -185,6 +185,15 @@ def test_a_finding_is_said_with_all_its_numbers_and_never_as_a_meaning():
     assert "mean" not in finding.sentence
 
 
+def test_where_nothing_could_be_tested_no_finding_is_said_to_be_that(tmp_path):
+    def said(*pairs):
+        html = written(tmp_path, page(evidence=evidence(*pairs)))
+        return re.search(r"What can be said</h3>.*?</div>", html, re.DOTALL).group()
+
+    assert "could be tested" not in said(FLYING, UNTESTED)
+    assert "Nothing: no pair of a sound type and a behaviour could be tested." in said(UNTESTED)
+
+
 def test_what_is_heard_less_goes_less_with():
     less = replace(FLYING, q=0.01, high=0.8, is_found=True)
     (finding,) = findings(evidence(less))

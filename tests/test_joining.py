@@ -133,7 +133,7 @@ def test_status_tells_when_the_sound_types_are_others_than_those_that_were_joine
     steps.join(workspace, log, settings=FEW)
     assert steps.status(workspace).stages["join"] == "done"
     grouped = json.loads((workspace / "reports" / "join.json").read_bytes())
-    assert all("kHz" in look and look.endswith(" s") for look in grouped["looks"].values())
+    assert all(look.endswith("Hz") and "s, " in look for look in grouped["looks"].values())
     steps.cluster(workspace, settings=["cluster.min_samples=3"])
     assert steps.status(workspace).stages["join"] == "stale"
     steps.join(workspace)

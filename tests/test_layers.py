@@ -309,7 +309,9 @@ def test_a_family_at_chance_is_not_read():
     found = probes(probe("spectral", [0.0, 0.005, 0, 0, 0]), probe("harmonic", MIDDLE))
     words = verdict(found)
     assert "spectral: not read, no layer is better than chance." in words
-    assert "label: not asked." in words
+    assert "label: not asked, as there are no labels." in words
+    refused = replace(found, problems=("hum: too few", "call: in one group only"))
+    assert "label: not asked, for hum: too few; call: in one group only." in verdict(refused)
     assert "holds in part for this model: middle = harmonic relations. " in words
 
 

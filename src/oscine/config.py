@@ -35,7 +35,19 @@ _CHOSEN: dict[PresetKind, str] = {
 
 
 class WrongArgument(ValueError):
-    """What was asked for cannot be meant; the message says what can."""
+    """What was asked for cannot be meant; the message says what can.
+
+    Parameters
+    ----------
+    problem : str
+    option : str
+        Of the command line, in front of the problem; who asks otherwise is told the problem alone.
+    """
+
+    def __init__(self, problem: str, option: str = "") -> None:
+        super().__init__(f"{option} {problem}" if option else problem)
+        self.problem = problem
+        self.option = option
 
 
 def mel_edges_hz(low_hz: float, high_hz: float, n_bands: int) -> list[float]:

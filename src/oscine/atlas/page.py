@@ -23,12 +23,11 @@ from oscine.atlas.pictures import (
     Keep,
     PageExemplar,
     asset,
-    band_text,
     beside,
     count_text,
-    duration_text,
     image_element,
     inside,
+    look_text,
     sound_figure,
     summary_items,
     write_html,
@@ -346,10 +345,12 @@ def _describe(events: Sequence[PageEvent]) -> str:
     """Sum up some events in a line of HTML: counts and medians."""
     n_recordings = len({event.recording for event in events})
     duration_s = median(event.stop_s - event.start_s for event in events)
-    band = band_text(median(e.low_hz for e in events), median(e.high_hz for e in events))
+    look = look_text(
+        duration_s, median(e.low_hz for e in events), median(e.high_hz for e in events)
+    )
     return (
         f"{count_text(len(events), 'event')} in {count_text(n_recordings, 'recording')}, "
-        f"median {duration_text(duration_s)}, {band}"
+        f"median {look}"
     )
 
 

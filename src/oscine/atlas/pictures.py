@@ -284,6 +284,11 @@ def band_text(low_hz: float, high_hz: float) -> str:
     return f"{low_hz / 1000:.1f}–{high_hz / 1000:.1f} kHz"
 
 
+def look_text(duration_s: float, low_hz: float, high_hz: float) -> str:
+    """Write how long the events of a sound type are and where they lie, from their medians."""
+    return f"{duration_text(duration_s)}, {band_text(low_hz, high_hz)}"
+
+
 def count_text(number: int, noun: str) -> str:
     """Write a number of things."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

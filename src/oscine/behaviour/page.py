@@ -46,6 +46,7 @@ from oscine.behaviour.words import (
     limits,
     listed,
     name_warnings,
+    no_finding,
     offset_text,
     p_text,
     ratio_text,
@@ -388,7 +389,7 @@ def _answer(page: JoinPage) -> str:
         '<div class="sides"><div><h3>What can be said</h3>'
         '<p class="hint">‘Goes with’ is not ‘means’: a call and a behaviour come together more '
         "often than by chance. Why they do is not seen here.</p>"
-        + (_list(can, "findings") or "<p>No pair of a sound type and a behaviour.</p>")
+        + (_list(can, "findings") or f"<p>{escape(no_finding(evidence))}</p>")
         + "</div><div><h3>What cannot be said, and why</h3>"
         + (_list(cannot, "reasons") or "<p>No rule speaks against what is said.</p>")
         + "</div></div>"

@@ -291,6 +291,13 @@ def findings(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def no_finding(evidence: Evidence) -> str:
+    """Say what there is instead of findings: none, or none as nothing could be tested."""
+    if evidence.tested:
+        return "No pair of a sound type and a behaviour."
+    return "Nothing: no pair of a sound type and a behaviour could be tested."
+
+
 def pair_sentence(pair: Pair, evidence: Evidence) -> str:
     """Say how a sound type and a behaviour go together, with all numbers."""
     goes = "goes with" if _is_more(pair.rate_ratio) else "goes less with"
@@ -434,12 +441,17 @@ def _where_to_look(evidence: Evidence) -> str:
     return "Say when they were made (--recorded), or name recordings in the log."
 
 
+def untested_text(whys: Sequence[str]) -> str:
+    """Say why pairs were not tested, the commonest reason first, and of how many each holds."""
+    # Figures stand in brackets behind each reason; without them, reasons can be counted.
+    counts = Counter(why.partition(" (")[0] for why in whys)
+    return "; ".join(f"{why} ({number:,})" for why, number in counts.most_common())
+
+
 def _too_few(evidence: Evidence) -> list[Limit]:
     association, found = evidence.association, []
     if not evidence.tested:
-        # Figures stand in brackets behind each reason; without them, reasons can be counted.
-        whys = Counter(pair.why.partition(" (")[0] for pair in evidence.pairs)
-        why = "; ".join(f"{why} ({number:,})" for why, number in whys.most_common())
+        why = untested_text([pair.why for pair in evidence.pairs])
         sentence = (
             f"None of {count_text(len(evidence.pairs), 'pair')} could be tested"
             if evidence.pairs

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from oscine.evaluation.acoustics import QUANTITIES
 from oscine.evaluation.probes import N_FOLDS, N_RESAMPLES
 from oscine.evaluation.splits import grouped_folds
 
@@ -294,13 +295,25 @@ def verdict(found: LayerProbes) -> str:
     else:
         said = "does not hold for this model."
     asked = dict.fromkeys([*(family for family, _, _ in CLAIM), *readings])
-    sentences = [_sentence(family, readings.get(family), found.layers) for family in asked]
+    sentences = [
+        _sentence(family, readings[family], found.layers)
+        if family in readings
+        else f"{family}: not asked, {_why_not(family, found.problems)}."
+        for family in asked
+    ]
     return " ".join([f"{claim} {said}", *sentences])
 
 
-def _sentence(family: str, one: FamilyReading | None, layers: tuple[int, ...]) -> str:
-    if one is None:
-        return f"{family}: not asked."
+def _why_not(family: str, problems: Sequence[str]) -> str:
+    """Say why nothing of a family was asked: the problems of its targets, or that it has none."""
+    kinds = [QUANTITIES.get(one.partition(":")[0], LABEL) for one in problems]
+    own = [one for one, kind in zip(problems, kinds, strict=True) if kind == family]
+    if own:
+        return f"for {'; '.join(own)}"
+    return "as there are no labels" if family == LABEL else "as nothing of it was measured"
+
+
+def _sentence(family: str, one: FamilyReading, layers: tuple[int, ...]) -> str:
     if not one.targets:
         return f"{family}: not read, no layer is better than chance."
     best, rival = layers[one.best], layers[one.rival]

@@ -70,13 +70,15 @@ from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.importing import placed_annotations
 from oscine.steps.modelling import hear, map_of_layer, redraw
-from oscine.steps.naming import sound_type_looks, sound_types
+from oscine.steps.naming import sound_types
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, tape_of
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
 from oscine.workspace.edits import TYPES
 from oscine.workspace.folder import Workspace
 
+GROUPING = ("pretrain", "embed", "cluster")
+"""Steps that lead to sound types and a map, in their order."""
 CATALOGUES = 12
 """Connections that are kept open: as many as quick questions at once."""
 WHERE_S = 10.0
@@ -151,6 +153,8 @@ class WorkspaceSource:
         return Atlas(
             title=f"Sound atlas of {self.workspace.folder.resolve().name}",
             version=self.version,
+            workspace=str(self.workspace.folder.resolve()),
+            missing=now.missing,
             key=now.key,
             grouping=now.grouping,
             events=len(overview.numbers),
@@ -492,6 +496,9 @@ class WorkspaceSource:
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
+        from oscine.behaviour.clocks import hours_text
+        from oscine.behaviour.words import untested_text
+
         report = self._report("join.json")
         if report is None:
             return {"available": False, "why": "no log was joined yet: run `oscine join`"}
@@ -499,11 +506,16 @@ class WorkspaceSource:
         names = ("verdict", "findings", "limits", "calls", "observed", "unobserved", "without_time")
         names += ("without_log", "sessions", "hours", "tested", "found", "names", "methods")
         made = (self.workspace.reports / "join.json").stat().st_mtime
+        pairs = association.get("pairs", [])
+        whys = [pair["why"] for pair in pairs if pair.get("test") == "not tested"]
+        hours = report.get("hours")
         return {
             "available": True,
             "why": "",
             **{name: report.get(name) for name in names},
-            "pairs": association.get("pairs", []),
+            "watched": hours_text(hours) if hours else "",
+            "pairs": pairs,
+            "untested": untested_text(whys),
             "made_ms": round(1000 * made),
             "is_stale": self._is_join_stale(),
         }
@@ -680,18 +692,23 @@ class _Now:
     stability: dict[int, float]
     fits: dict[int, list[int]]
     notes: list[str]
+    missing: list[str]
 
     @classmethod
     def of(
         cls, workspace: Workspace, catalogue: Catalogue, config: OscineConfig, stands_for: str
     ) -> _Now:
         archive, grouped = catalogue.stage("index"), catalogue.stage("cluster")
-        types, looks, notes = None, {}, alarms_of(catalogue)
+        overview = Overview.of(catalogue)
+        types, looks, notes, missing = None, {}, alarms_of(catalogue), []
         if grouped is not None and grouped.finished:
-            types, looks = sound_types(catalogue), sound_type_looks(catalogue)
+            types, looks = sound_types(catalogue), overview.looks(catalogue)
             notes += types.report.notes
+        elif not (overview.types >= 0).any():
+            stages = {name: catalogue.stage(name) for name in GROUPING}
+            missing = [name for name, one in stages.items() if one is None or not one.finished]
         else:
-            notes.append("there are no sound types and no map yet: run `oscine learn`")
+            notes.append("the sound types are of an earlier grouping: run `oscine cluster`")
         summary = catalogue.summary()
         n_untimed = sum(n for zone, n in summary.zones.items() if MODIFICATION in zone)
         if n_untimed:
@@ -701,7 +718,6 @@ class _Now:
             )
         labels = _Labels.of(workspace, catalogue)
         grouping = types.grouping if types else ""
-        overview = Overview.of(catalogue)
         points = overview.points(catalogue, grouping)
         of_archive = archive.fingerprint if archive is not None else ""
         key = fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events"))
@@ -725,6 +741,7 @@ class _Now:
             stability=types.stability if types else {},
             fits=types.fits if types else {},
             notes=[*notes, *labels.notes],
+            missing=missing,
         )
 
     def check(self, recording: RecordingRow) -> None:
@@ -881,9 +898,9 @@ def _channel(row: RecordingRow) -> int | None:
 
 
 def _has_sound(row: RecordingRow) -> bool:
-    """Tell whether a recording's file is where it was, as long as it was."""
+    """Tell whether a recording could be heard, and its file is where it was, as long as it was."""
     try:
-        return located(Path(row.root), row.path).stat().st_size == row.n_bytes
+        return row.n_samples > 0 and located(Path(row.root), row.path).stat().st_size == row.n_bytes
     except (OSError, ValueError):
         return False
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from oscine.picture.tape import Tape
     from oscine.search.index import NeighbourIndex
 
+OTHER_MODEL = "another model was trained since these vectors were made: run `oscine embed`"
 LEAST_LENGTH = 1e-6
 """A vector that is shorter has no direction."""
 _STRETCH = re.compile(r"(?P<file>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<stop>\d+(?:\.\d+)?)")
@@ -201,16 +202,23 @@ class Archive:
         Raises
         ------
         ValueError
-            The vectors are not of it.
+            There is none, or the vectors are not of it.
         """
         model = self.model()
         if model is None:
             raise ValueError(
-                f"{self.workspace.folder}: the vectors are not of the model in use: no file "
-                "can be compared with them: run `oscine embed` once training is done; events can "
-                "be asked by number meanwhile"
+                f"{self.workspace.folder}: no file can be compared with the events: "
+                f"{self.why_no_model()}; events can be asked by number meanwhile"
             )
         return model
+
+    def why_no_model(self) -> str:
+        """Say why there is no model that the vectors are of, and the way out; empty if there is."""
+        stage = self.catalogue.stage("pretrain")
+        if stage is None or not stage.finished:
+            is_begun = "training is not done" if stage else "there is no model yet"
+            return f"{is_begun}: run `oscine pretrain`, then `oscine embed`"
+        return OTHER_MODEL if self.model() is None else ""
 
     def encoder(self) -> Encoder:
         """Return the encoder that the vectors are of.

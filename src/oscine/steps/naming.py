@@ -7,9 +7,9 @@ here, and the catalogue for each event; `cluster` and its edits write both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
+from oscine.atlas.explorer.overview import Overview
 from oscine.config import ClusterConfig, fingerprint
 from oscine.steps.shared import needed
 from oscine.workspace.catalogue import Catalogue, Stage
@@ -108,23 +108,8 @@ def grouping_of(embedded: Stage, config: ClusterConfig) -> str:
 
 
 def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:
-    """Return band and length of each sound type, by number: medians of its exemplars."""
-    looks: dict[int, str] = {}
-    exemplars = sound_types(catalogue).exemplars
-    events = catalogue.some_events(number for each in exemplars.values() for number in each)
-    heard = catalogue.some_recordings({event.recording_id for event in events.values()})
-    for kind, numbers in exemplars.items():
-        some = [events[number] for number in numbers]
-        low_khz, high_khz = (
-            median(ends) / 1000
-            for ends in ([one.low_hz for one in some], [one.high_hz for one in some])
-        )
-        duration_s = median(
-            (one.stop_sample - one.start_sample) / heard[one.recording_id].sample_rate_hz
-            for one in some
-        )
-        looks[kind] = f"{low_khz:.2g} to {high_khz:.2g} kHz, {duration_s:.2g} s"
-    return looks
+    """Return median length and band of the events of each sound type, by number."""
+    return Overview.of(catalogue).looks(catalogue)
 
 
 def _by_number(facts: dict[str, Any]) -> dict[int, Any]:

@@ -19,6 +19,7 @@ from oscine.config import WrongArgument
 from oscine.search.exact import NOBODY, Neighbours
 from oscine.search.similarity import Percentile, described
 from oscine.steps.examples import (
+    OTHER_MODEL,
     Archive,
     Asked,
     Example,
@@ -225,8 +226,11 @@ def query_vector(
     Raises
     ------
     WrongArgument
-        They cancel each other out.
+        They cancel each other out, or an event is among both.
     """
+    events = [{one.event.event_id for one in some if one.event} for some in (liked, unliked)]
+    for number in sorted(events[0] & events[1]):
+        raise WrongArgument(f"event {number} cannot be both like and unlike what is asked for")
     query = np.stack([one.vector for one in liked]).mean(axis=0, dtype=np.float64)
     if unliked:
         query -= weight * np.stack([one.vector for one in unliked]).mean(axis=0, dtype=np.float64)
@@ -250,8 +254,9 @@ def _notes(
     n_newer = archive.catalogue.last("events") - archive.vectors.n_rows
     if n_newer > 0:
         notes.append(f"{n_newer:,} newer events have no vector yet: run `oscine embed`")
-    if archive.model() is None:
-        notes.append("another model was trained since these vectors were made: run `oscine embed`")
+    why = archive.why_no_model()
+    if why == OTHER_MODEL:  # without any, events can be asked as well
+        notes.append(why)
     if archive.index.note:
         notes.append(archive.index.note)
     return notes

@@ -114,8 +114,8 @@ class Workspace:
         ValueError
             Another process holds it.
         """
-        said = "is in use by another run: wait until it is done, stop it, or name another workspace"
-        with held(self.folder / "lock.sqlite", f"{self.folder} {said} with -w", wait_s):
+        said = f"{self.folder} is in use by another run: wait until it is done, or stop it"
+        with held(self.folder / "lock.sqlite", said, wait_s):
             yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:

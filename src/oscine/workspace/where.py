@@ -194,4 +194,4 @@ class _Parser:
 
     def _error(self, problem: str) -> WrongArgument:
         example = "site = 'north' and hour between 5 and 9"
-        return WrongArgument(f"--where {self._text!r}: {problem}. Example: {example}")
+        return WrongArgument(f"{self._text!r}: {problem}. Example: {example}", "--where")

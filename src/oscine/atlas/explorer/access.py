@@ -79,6 +79,7 @@ HEADERS = (
 FORM = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Oscine</title>
 <meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <h1>Sound atlas</h1>
 <p>{said}</p>
 <form method="post">
@@ -123,6 +124,11 @@ class Access:
         names = ("127.0.0.1", "localhost", "[::1]", host.lower())
         bare = names if port == 80 else ()
         return cls(hosts=frozenset([*(f"{name}:{port}" for name in names), *bare]))
+
+
+def sentence(text: str) -> str:
+    """End what is said with a full stop."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 class _Refused(Exception):
@@ -362,7 +368,7 @@ async def _refuse(answer: _Answer, refusal: _Refused) -> None:
     headers = [(b"connection", b"close")]  # what is left of the request is not read
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
-    body = json.dumps({"error": refusal.why}).encode()
+    body = json.dumps({"error": sentence(refusal.why)}).encode()
     await _send(answer, refusal.status, body, b"application/json", headers)
 
 

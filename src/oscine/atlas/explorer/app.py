@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,7 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from oscine.atlas.explorer.access import SIMILAR, Access, Guard
+from oscine.atlas.explorer.access import SIMILAR, Access, Guard, sentence
 from oscine.atlas.explorer.ranges import ranged
 from oscine.atlas.explorer.source import (
     Atlas,
@@ -52,6 +53,8 @@ KINDS = {
 }
 """Of files of the page; others are not served."""
 BYTES = "application/octet-stream"
+FIELDS = {"--where": "the condition"}
+"""What an option of the command line is where it was typed into a page."""
 SOUNDS = ("audio/", BYTES, "application/ogg", "video/mp4")
 """How the kinds of bodies begin that may be sounds."""
 
@@ -130,7 +133,7 @@ def create_app(source: Source, access: Access) -> Guard:
     _answer_in_sentences(app)
     work = _Work()
     _add_page(app)
-    _add_map(app, source, work)
+    _add_map(app, source, work, is_local=access.token is None)
     _add_recordings(app, source, work)
     _add_likeness(app, source, work)
     _add_types(app, source, work)
@@ -168,11 +171,13 @@ def _answer_in_sentences(app: FastAPI) -> None:
     async def unanswered(_: Request, error: Unanswered) -> Response:
         after = error.retry_after_s
         headers = None if after is None else {"Retry-After": str(after)}
-        return JSONResponse({"error": error.why}, error.status, headers)
+        return JSONResponse({"error": sentence(error.why)}, error.status, headers)
 
     @app.exception_handler(WrongArgument)
     async def wrong(_: Request, error: WrongArgument) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
+        field = FIELDS.get(error.option)
+        said = f"{field} {error.problem}" if field else str(error)
+        return JSONResponse({"error": sentence(said)}, 422)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -180,17 +185,17 @@ def _answer_in_sentences(app: FastAPI) -> None:
             f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}"
             for one in error.errors()
         ]
-        return JSONResponse({"error": "; ".join(said)}, 422)
+        return JSONResponse({"error": sentence("; ".join(said))}, 422)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         said = "there is nothing here" if error.status_code == 404 else error.detail
-        return JSONResponse({"error": said}, error.status_code, error.headers)
+        return JSONResponse({"error": sentence(said)}, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         said = "the server failed at this; where it runs, it says why"
-        return JSONResponse({"error": said}, 500)
+        return JSONResponse({"error": sentence(said)}, 500)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -217,11 +222,12 @@ def _add_page(app: FastAPI) -> None:
         return file(request, name)
 
 
-def _add_map(app: FastAPI, source: Source, work: _Work) -> None:
+def _add_map(app: FastAPI, source: Source, work: _Work, *, is_local: bool) -> None:
     @app.get("/api/atlas")
     async def atlas() -> Atlas:
         """Return what a page needs first."""
-        return await work.slow(source.atlas)
+        found = await work.slow(source.atlas)
+        return found if is_local else replace(found, workspace="")
 
     @app.get("/api/points", response_class=Response, responses=_binary(BYTES, "Columns."))
     async def points(request: Request) -> Response:

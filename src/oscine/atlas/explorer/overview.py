@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from oscine.atlas.explorer.columns import packed
+from oscine.atlas.pictures import look_text
 from oscine.workspace.catalogue import DAY_MS, HEARD, Catalogue
 
 MOST_SHOWN = 100_000
@@ -198,6 +199,26 @@ class Overview:
     def of_type(self, number: int) -> np.ndarray:
         """Return the places of the events of a sound type [shape=(n,)]."""
         return np.flatnonzero(self.types == number)
+
+    def looks(self, catalogue: Catalogue) -> dict[int, str]:
+        """Return median length and band of the events of each sound type, as the atlas page does.
+
+        Of all events, or above 100,000 of those on the map and of all events of types without one.
+        """
+        is_shown = np.zeros(len(self.numbers), bool)
+        is_shown[self.shown] = True
+        which = np.flatnonzero(is_shown | ~np.isin(self.types, self.types[self.shown]))
+        stops, low_hz, high_hz = catalogue.event_traits(self.numbers[which]).T[:3]
+        duration_s = (stops - self.starts[which]) / self.recordings.rates_hz[self.rows[which]]
+        types, place = np.unique(self.types[which], return_inverse=True)
+        by_type = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+        return {
+            number: look_text(
+                *(float(np.median(one[some])) for one in (duration_s, low_hz, high_hz))
+            )
+            for number, some in zip(types.tolist(), by_type, strict=False)  # no types are one part
+            if number >= 0
+        }
 
     def where(self, numbers: np.ndarray) -> bytes:
         """Tell which points are among some events, given by number, ascending."""

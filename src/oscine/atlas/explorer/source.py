@@ -70,11 +70,15 @@ class Atlas:
 
     ``key`` stands for what was heard, ``grouping`` for which event is in which sound type: what is
     said of a type by its number must tell in which grouping that was. ``events`` are all, ``shown``
-    those on the map.
+    those on the map. ``missing`` names the steps that are to be done, in this order,
+    before there are sound types and a map; ``workspace`` is where it lies, said to whoever asks
+    from this computer without a token.
     """
 
     title: str
     version: str
+    workspace: str
+    missing: list[str]
     key: str
     grouping: str
     events: int

@@ -1,7 +1,7 @@
 // What the page knows of the archive: its summary, its points in columns, and calls as they are
 // asked for. Everything here is read again when a sound type was named, merged or split.
 
-import { swatch } from "./dom.js";
+import { el, swatch } from "./dom.js";
 import { SHAPES, rgb, shape } from "./colours.js";
 import { columns, get } from "./server.js";
 import { band, duration } from "./words.js";
@@ -44,6 +44,22 @@ function once(path) {
 export const eventOf = async (event) => ({ event, ...(await once(`/api/events/${event}`)) });
 export const recordingOf = (recording) => once(`/api/recordings/${recording}`);
 export const rowOfEvent = (event) => rowOf.get(event);
+
+// --- Commands ------------------------------------------------------------------------------------
+
+// Text for a shell, which must take it as text whoever wrote it.
+export const quoted = (text) => `"${text.replace(/[\\"$`]/g, "\\$&")}"`;
+
+// Visitors from elsewhere are not told where the workspace lies.
+export const inWorkspace = () => `-w ${atlas.workspace ? quoted(atlas.workspace) : "WORKSPACE"}`;
+
+// Why there are no sound types and no map, and what makes them; null where they were looked for.
+export function missingWords() {
+  if (!atlas.missing.length) return null;
+  return ["Nobody has looked for sound types yet, so there are none, and no map. This makes them: ",
+    el("code", {}, atlas.missing.map((step) => `oscine ${step} ${inWorkspace()}`).join(" && ")),
+    "; then load the page again. Recordings can be looked at and heard meanwhile."];
+}
 
 // --- Sound types -------------------------------------------------------------------------------
 

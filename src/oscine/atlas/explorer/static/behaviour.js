@@ -15,27 +15,29 @@ function draw(host, told) {
     host.append(hint("A log of what was seen, joined with the calls, is shown here. ", prose(told.why)));
     return;
   }
-  const { verdict, findings, limits, pairs, observed, sessions, hours, methods, is_stale } = told;
+  const { verdict, findings, limits, pairs, observed, sessions, watched, untested, methods, is_stale } = told;
   const tested = pairs.filter(({ test }) => test !== "not tested");
-  const untested = pairs.length - tested.length;
+  const nothingFound = tested.length ? "No sound type went with a behaviour more, or less, than chance would have it."
+    : `Nothing, as nothing could be tested${limits.length ? "; why is said under “What cannot be said”" : ""}.`;
   add(host,
     is_stale ? el("p", { className: "trouble" }, "The sound types have changed since; oscine join renews this.") : null,
     el("p", { className: "verdict" }, verdict),
-    hint(`${count(observed, "call")} while somebody watched, in ${count(sessions, "session")} of ${hours < 1 ? `${(60 * hours).toFixed(0)} minutes` : `${hours.toFixed(1)} hours`} together.`),
+    hint(watched ? `${count(observed, "call")} while somebody watched, in ${count(sessions, "session")} of ${watched} together.`
+      : "Nobody watched while something was recorded, as far as the logs say."),
     el("div", { className: "sides" },
-      el("section", {}, el("h3", {}, "What can be said"), findings.length ? list(findings) : hint("No sound type went with a behaviour more, or less, than chance would have it.")),
+      el("section", {}, el("h3", {}, "What can be said"), findings.length ? list(findings) : hint(nothingFound)),
       el("section", {}, el("h3", {}, "What cannot be said"), limits.length ? list(limits) : hint("Nothing stands in the way."))),
-    el("section", { className: "part" },
+    tested.length ? el("section", { className: "part" },
       el("h3", {}, "Sound types and behaviours"),
       hint("How many times as often a sound was heard while a behaviour went on as when it did not; the line is the 95 % interval. Filled: stands out after all pairs were counted."),
-      tested.length ? table(tested) : hint("No pair has calls enough to be tested."),
-      untested ? hint(`${count(untested, "pair")} had too few calls to be tested.`) : null),
+      table(tested),
+      untested ? hint(`${count(pairs.length - tested.length, "pair")} could not be tested: ${untested}.`) : null) : null,
     methods ? el("details", {}, el("summary", {}, "Methods, for a paper"), el("p", { className: "methods" }, methods)) : null,
   );
 }
 
 function table(pairs) {
-  const isFound = ({ q }) => q !== null && q <= 0.05;
+  const isFound = ({ is_found }) => is_found;
   const ordered = [...pairs].sort((one, other) => (one.q ?? 2) - (other.q ?? 2) || (one.p ?? 2) - (other.p ?? 2));
   return el("div", { className: "table", tabIndex: 0, role: "region", ariaLabel: "Pairs of sound type and behaviour" }, el("table", { className: "numbers" },
     el("thead", {}, el("tr", {}, ["sound type", "behaviour", "calls", "together", "by chance", "times as often", "", "q"].map((text) => el("th", { scope: "col" }, text || el("span", { className: "unseen" }, "interval"))))),

@@ -70,7 +70,8 @@ export function asked() {
   const like = numbers("like");
   const event = chosen();
   if (like.length) return { like: like.join(","), unlike: state().unlike ?? "" };
-  return event === null ? null : { like: String(event), unlike: state().unlike ?? "" };
+  if (event === null || numbers("unlike").includes(event)) return null; // Nothing to be like.
+  return { like: String(event), unlike: state().unlike ?? "" };
 }
 
 // --- The panel -------------------------------------------------------------------------------------
@@ -204,6 +205,7 @@ function drawNearest() {
     marks,
     list,
   );
+  if (!asked()) return put(list, hint("This call is marked as what the others are not to be like. Mark one that they are to be like, too."));
   into(list, get("/api/similar", { ...asked(), top: TOP, own: OWN }, asking.signal), (found) => drawFound(list, found));
 }
 
@@ -212,6 +214,8 @@ function drawFound(list, { others, own, notes = [], why }) {
   put(list,
     notes.map((note) => hint(prose(note))),
     why && others.every(({ percentile }) => percentile === null) ? hint(prose(why)) : null,
+    others.some(({ percentile }) => percentile !== null)
+      ? hint("The most alike first, by likeness. Each share is among unrelated pairs of calls as long, high and loud as the two, so a call further down may have a higher one.") : null,
     others.length ? rows(others) : hint("There is nothing to compare with in other recordings."),
     own.length ? [el("h4", {}, "In the same recording"), rows(own)] : null,
   );
@@ -219,11 +223,12 @@ function drawFound(list, { others, own, notes = [], why }) {
 
 function foundRow({ event, likeness, percentile, type, path, start_s, start_ms, utc_offset_min }) {
   const at = start_ms === null ? clock(start_s) : when(start_ms, utc_offset_min);
+  const alikeness = `likeness ${likeness.toFixed(2)}`;
   return el("li", {},
     strip(event, 48),
     el("div", {},
-      el("b", {}, percentileWords(percentile)),
-      el("span", {}, typeSwatch(type), ` ${typeTitle(type)} · likeness ${likeness.toFixed(2)}`),
+      el("b", {}, percentile === null ? alikeness : percentileWords(percentile)),
+      el("span", {}, typeSwatch(type), ` ${typeTitle(type)}`, percentile === null ? null : ` · ${alikeness}`),
       el("span", { title: path }, `${fileName(path)} · ${at}`),
     ),
   );

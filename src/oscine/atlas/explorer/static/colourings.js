@@ -105,7 +105,7 @@ const COLOURINGS = {
   level: () => byAmount(points.level, ...ends(points.level), (from, to) => `${from.toFixed(0)} to ${to.toFixed(0)} dB`),
   likeness: async () => {
     const question = asked();
-    if (!question) return "Choose a call first: then the others are coloured by how alike they are to it.";
+    if (!question) return "Choose a call that others are to be like first: then the others are coloured by how alike they are to it.";
     const { cosine } = await ofPoints("/api/points/likeness", question);
     // To where but the most alike lie beyond: in many archives no two calls are very alike.
     const most = Math.max(LEAST_ALIKE, Math.ceil(10 * quantile(cosine, 0.998)) / 10);

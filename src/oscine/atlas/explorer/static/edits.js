@@ -102,7 +102,9 @@ export function drawHistory(host) {
   return into(host, get("/api/history"), ({ history }) => {
     const last = history.find((entry) => entry.types.length); // Of those that count; the last comes first.
     put(host,
-      last ? button("Undo the last change", () => undo(last.id)) : null,
+      last ? el("div", { className: "controls" },
+        button("Undo the last change", () => undo(last.id)),
+        hint(prose(last.words), ` By ${last.who || "somebody"}.`)) : null,
       history.length === 0
         ? hint("Nothing was named, merged or split yet.")
         : el("ul", { className: "history" }, history.map(({ words, who: by, made_ms, is_undone, types }) => {

@@ -12,6 +12,7 @@ function draw(host, { available, why, layers, scores, verdict, problems, maps })
   else {
     const [claim, ...families] = verdict.split(/(?<=\.) (?=\w+:)/);
     add(host,
+      hint("The claim in quotes is an expectation, often held of such models and made before anything was measured. Each layer of this model was asked, and what was measured says:"),
       el("p", { className: "verdict" }, claim),
       el("ul", { className: "sentences" }, families.map((sentence) => el("li", {}, prose(sentence)))),
       hint("How well each layer tells what was measured in the sounds (R²), and what people called them (balanced accuracy), on recordings that were kept apart. Layer 0 is the sound as it goes in. Bars: 90 % interval."),

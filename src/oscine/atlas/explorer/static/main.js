@@ -1,10 +1,10 @@
 // Starts the page: reads the archive's summary and points, then lets every view follow the address.
 
-import { atlas, load, points, rowOfEvent } from "./atlas.js";
+import { atlas, load, missingWords, points, rowOfEvent } from "./atlas.js";
 import { startBehaviour } from "./behaviour.js";
 import { askSound, mark, startCall, step, togglePlay } from "./call.js";
 import { isDark, setTheme } from "./colours.js";
-import { byId, complain, el, prose, say } from "./dom.js";
+import { byId, complain, el, prose, put, say } from "./dom.js";
 import { askName } from "./edits.js";
 import { startLayers } from "./layers.js";
 import { setLasso, startMap } from "./mapview.js";
@@ -93,16 +93,22 @@ function startKeys() {
 
 // --- Head ------------------------------------------------------------------------------------------
 
-function startHead() {
+function drawHead() {
   byId("title").textContent = atlas.title;
   const { events, recordings, hours, types, sites } = atlas;
   byId("summary").textContent = [
     count(events, "call"), count(recordings, "recording"), longDuration(3600 * hours), count(types.length, "sound type"),
     sites.length > 1 ? count(sites.length, "site") : null,
   ].filter(Boolean).join(" · ");
-  byId("notes").append(...atlas.notes.map((note) => el("li", {}, prose(note))));
+  put(byId("notes"), atlas.notes.map((note) => el("li", {}, prose(note))));
   byId("notes-part").hidden = atlas.notes.length === 0;
   byId("nothing").hidden = events > 0;
+  put(byId("no-map"), events > 0 ? missingWords() : null);
+}
+
+function startHead() {
+  drawHead();
+  addEventListener("regrouped", drawHead);
   byId("theme").onclick = () => {
     setTheme(isDark() ? "light" : "dark");
     say(isDark() ? "Dark" : "Light");

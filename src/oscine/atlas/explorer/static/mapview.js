@@ -16,6 +16,8 @@ const MOST_CORNERS = 40; // Of a lasso, so that it fits an address.
 const AGAIN_MS = 800; // Between two looks whether another map is made.
 const NOTHING = "nothing"; // Is shown.
 const BESIDE_PX = 14; // Between the pointer and the picture of what it points at.
+const SHEET = "(max-width: 61.99rem)"; // Where a chosen call lies over the lower part of the page,
+const SHEET_TOP = 0.56; // from this share of its height on, as the style has it.
 const QUIET = 0.85; // How far what is not meant fades into the paper.
 
 let scatter = null;
@@ -214,6 +216,14 @@ export function setLasso(isOn) {
   if (isOn) say("Draw around the calls you mean.");
 }
 
+// Where a call covers the lower part of the page, the map goes up, so that its point stays seen.
+function showAbove(row) {
+  scatter.show(row);
+  if (!matchMedia(SHEET).matches) return;
+  const y = byId("map").getBoundingClientRect().top + scatter.toScreen(places.x[row], places.y[row])[1];
+  if (y < 0 || y > SHEET_TOP * innerHeight - pointSize()) scrollBy(0, y - (SHEET_TOP * innerHeight) / 2);
+}
+
 // --- Hover -------------------------------------------------------------------------------------------------
 
 const card = el("div", { className: "hover", hidden: true, ariaHidden: "true" }, el("img", { alt: "", height: 64 }), el("p", {}));
@@ -239,16 +249,23 @@ export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
 async function drawFrom(layer) {
-  const said = byId("layer-said");
+  const [said, map] = [byId("layer-said"), byId("map")];
   if (layer === undefined) {
+    map.ariaBusy = null;
     places = { x: points.x, y: points.y };
     said.textContent = "";
   } else {
-    said.textContent = "Another map is drawn; that takes a moment.";
+    const begun_ms = Date.now();
+    const bar = el("progress", { max: 1, value: 0, ariaLabel: "How far the map is" });
+    const passed = el("span", {});
+    put(said, `Computing the map as layer ${layer} hears it, which may take a minute: `, bar, passed);
+    map.ariaBusy = true;
     try {
       await post("/api/maps", { layer: Number(layer) });
       let made = null;
-      while (!(made = await columns(`/api/maps/${layer}`))) {
+      while (!(made = await columns(`/api/maps/${layer}`)).event) {
+        bar.value = made.share;
+        passed.textContent = ` ${((Date.now() - begun_ms) / 1000).toFixed(0)} s`;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         if (state().layer !== layer) return;
       }
@@ -263,6 +280,8 @@ async function drawFrom(layer) {
     } catch (error) {
       put(said, prose(error.message));
       return;
+    } finally {
+      if (state().layer === layer) map.ariaBusy = null;
     }
   }
   scatter.setPlaces(places.x, places.y);
@@ -365,7 +384,8 @@ export function startMap() {
   onChange(async (now, changed) => {
     if (now.view === "map" && changed.has("view")) scatter.redraw();
     if (changed.has("at") && now.view === "map" && (now.at ?? null) !== viewText(scatter.view)) scatter.moveTo(viewOfAddress());
-    if (changed.has("layer")) await drawFrom(now.layer);
+    // It may take a minute, in which the map of before is there.
+    if (changed.has("layer")) drawFrom(now.layer).then(() => look && showLook());
     if (changed.has("where")) {
       await filter();
       if (look) showLook();
@@ -383,7 +403,7 @@ export function startMap() {
     }
     if (changed.has("event")) {
       const row = rowOfEvent(chosen());
-      if (row !== undefined && now.view === "map") scatter.show(row);
+      if (row !== undefined && now.view === "map") showAbove(row);
       scatter.repaint();
     }
   });

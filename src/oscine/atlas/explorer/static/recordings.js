@@ -2,7 +2,7 @@
 
 import { NOT_GROUPED, atlas, recordingOf, typeSwatch, typeTitle } from "./atlas.js";
 import { amount, colour, css } from "./colours.js";
-import { button, byId, el, hint, into, put, surface } from "./dom.js";
+import { button, byId, el, hint, into, prose, put, surface } from "./dom.js";
 import { play, playing, speedChoice, stop } from "./player.js";
 import { columns, get } from "./server.js";
 import { Sonogram } from "./sonogram.js";
@@ -136,19 +136,19 @@ async function list(after = null) {
     more.hidden = found.next === null;
     more.onclick = () => list(found.next);
   } catch (error) {
-    if (error.name !== "AbortError") byId("listed").textContent = error.message;
+    if (error.name !== "AbortError") put(byId("listed"), prose(error.message));
   }
 }
 
 const filtered = () => ["site", "text", "day", "state"].some((name) => state()[name] !== undefined);
 
-function row({ id, path, site, start_ms, utc_offset_min, duration_s, state: health, reason, events, channel }) {
+function row({ id, path, site, start_ms, utc_offset_min, duration_s, n_samples, state: health, reason, events, channel }) {
   const link = el("a", { href: `#view=recordings&recording=${id}&t=`, title: path }, path, channel > 0 ? ` (channel ${channel + 1})` : "");
   return el("tr", { className: String(id) === state().recording ? "selected" : "", data: { id } },
     el("th", { scope: "row" }, link),
     el("td", {}, start_ms === null ? "" : when(start_ms, utc_offset_min)),
     el("td", {}, site),
-    el("td", { className: "n" }, longDuration(duration_s)),
+    el("td", { className: "n" }, n_samples ? longDuration(duration_s) : "–"),
     el("td", { className: "n" }, counted(events)),
     el("td", {}, health === "whole" ? "" : el("span", { className: "bad", title: reason }, health, reason ? `: ${reason}` : "")));
 }
@@ -194,13 +194,25 @@ function drawWhole(recording) {
   whole = recording;
   const counts = new Map();
   for (const { type } of recording.events) counts.set(type, (counts.get(type) ?? 0) + 1);
+  const isHeard = recording.n_samples > 0;
   const most = [...counts].sort(([, one], [, other]) => other - one).slice(0, 12);
   put(byId("whole"),
     el("header", {},
       el("h3", { id: "whole-heading", tabIndex: -1 }, fileName(recording.path)),
       button("×", () => go({ recording: null, t: null }), { className: "close", ariaLabel: "Close this recording" })),
-    el("p", { className: "facts" }, [recording.path === fileName(recording.path) ? null : recording.path, when(recording.start_ms, recording.utc_offset_min), recording.site, recording.recorder, longDuration(recording.duration_s), count(recording.events.length, "call")].filter(Boolean).join(" · ")),
+    el("p", { className: "facts" }, [recording.path === fileName(recording.path) ? null : recording.path, when(recording.start_ms, recording.utc_offset_min), recording.site, recording.recorder, isHeard && longDuration(recording.duration_s), count(recording.events.length, "call")].filter(Boolean).join(" · ")),
     recording.state === "whole" ? null : el("p", { className: "bad" }, `${recording.state}: ${recording.reason}`),
+    ...(isHeard ? pictured(recording, most) : [hint("Nothing of this file could be read, so there is nothing to see or to hear.")]),
+  );
+  byId("whole").scrollIntoView({ block: "nearest" });
+  if (!isHeard) return;
+  sonogram.setRecording({ recording: recording.id, duration_s: recording.duration_s, has_sound: recording.has_sound });
+  sonogram.setBoxes(recording.events, chosen());
+  showStretch();
+}
+
+function pictured(recording, most) {
+  return [
     el("canvas", { id: "overview", className: "place", role: "img", ariaLabel: "The whole recording with its calls; the frame is what is shown below" }),
     sonogram.element,
     el("div", { className: "controls" },
@@ -214,11 +226,7 @@ function drawWhole(recording) {
     el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
     recording.has_sound === false ? hint("The file is not where it was, so there is no sound.") : null,
     hint("Drag to move, press a frame to choose the call, press elsewhere to listen from there. Ctrl and the wheel magnify."),
-  );
-  sonogram.setRecording({ recording: recording.id, duration_s: recording.duration_s, has_sound: recording.has_sound });
-  sonogram.setBoxes(recording.events, chosen());
-  showStretch();
-  byId("whole").scrollIntoView({ block: "nearest" });
+  ];
 }
 
 function showStretch() {

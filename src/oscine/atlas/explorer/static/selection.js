@@ -1,12 +1,13 @@
 // The calls within the lasso: a list that is listened through.
 
-import { points, rowOfEvent, typeSwatch, typeTitle } from "./atlas.js";
+import { atlas, inWorkspace, points, quoted, rowOfEvent, typeSwatch, typeTitle } from "./atlas.js";
 import { button, byId, el, hint, say } from "./dom.js";
 import { stop } from "./player.js";
 import { go, state } from "./state.js";
 import { playEvent, strip } from "./strips.js";
 import { count, counted } from "./words.js";
 
+const MOST_CHIPS = 6;
 const AT_ONCE = 60; // Shown before more is asked for.
 const [PLAY, STOP] = ["▶ Play all", "■ Stop"];
 let events = [];
@@ -54,7 +55,8 @@ function draw(rows) {
   if (!events.length) return;
   const counts = new Map();
   for (const row of rows) counts.set(points.type[row], (counts.get(points.type[row]) ?? 0) + 1);
-  const most = [...counts].sort(([, one], [, other]) => other - one).slice(0, 6);
+  const ordered = [...counts].sort(([, one], [, other]) => other - one);
+  const others = ordered.length - MOST_CHIPS;
   const list = el("ul", { className: "strips" });
   const more = button("", () => show(), { className: "button more" });
   const show = () => {
@@ -68,14 +70,16 @@ function draw(rows) {
       el("h2", { id: "selection-heading" }, count(events.length, "call")),
       button(isRunning ? STOP : PLAY, playAll, { id: "run" }),
       button("×", () => go({ lasso: null }), { className: "close", ariaLabel: "Let these calls go" })),
-    el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
+    el("p", { className: "chips" }, ordered.slice(0, MOST_CHIPS).map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n)))),
+      others > 0 ? `and ${counted(others)} more` : null),
     list, more,
     el("details", {},
       el("summary", {}, "Take them home"),
       hint("A table of the numbers of these calls, which every table of the workspace uses:"),
       button("Save as CSV", save),
-      hint("Whole sound types as clips, tables for Raven, Audacity or R, or a page to share:"),
-      el("p", {}, el("code", {}, exportCommand(most)))),
+      hint("Whole sound types, all that these calls are of, as clips; with another word after --to, tables for Raven, Audacity or R, or a page to share. For a shell where Oscine is installed:"),
+      el("p", {}, el("code", {}, exportCommand(ordered))),
+      atlas.workspace ? null : hint("WORKSPACE stands for the folder of this workspace, where it lies.")),
   );
   show();
   say(`${count(events.length, "call")} chosen`);
@@ -83,9 +87,8 @@ function draw(rows) {
 
 function exportCommand(counts) {
   const types = counts.map(([type]) => ` --cluster ${type}`).join("");
-  // Whoever sent the address wrote the condition: a shell must take it as text.
-  const where = state().where ? ` --where "${state().where.replace(/[\\"$`]/g, "\\$&")}"` : "";
-  return `oscine export --to clips${types}${where} --out clips`;
+  const where = state().where ? ` --where ${quoted(state().where)}` : "";
+  return `oscine export --to clips${types}${where} --out clips ${inWorkspace()}`;
 }
 
 function save() {

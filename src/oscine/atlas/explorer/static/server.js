@@ -70,11 +70,10 @@ function parseColumns(buffer) {
   return header;
 }
 
-// An answer in columns: its header, with each column as a typed array; null while it is being made,
-// and an object where that says why there are none.
+// An answer in columns: its header, with each column as a typed array; or an object that says how far
+// it is while it is being made, or why there is none.
 export async function columns(path, parameters, signal) {
   const response = await request(address(path, parameters), { signal });
-  if (response.status === 202) return null;
   const isJson = response.headers.get("Content-Type").startsWith("application/json");
   return isJson ? response.json() : parseColumns(await response.arrayBuffer());
 }

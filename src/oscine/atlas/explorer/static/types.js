@@ -1,7 +1,7 @@
 // Sound types: a card each, with what is typical of them, what chance picks, when and where they
 // are heard, and what people call them.
 
-import { atlas, typeName, typeSwatch } from "./atlas.js";
+import { atlas, missingWords, typeName, typeSwatch } from "./atlas.js";
 import { bars } from "./charts.js";
 import { HOURS, css } from "./colours.js";
 import { button, byId, el, hint, into, put } from "./dom.js";
@@ -17,7 +17,7 @@ function draw() {
   picked.clear();
   const host = byId("cards");
   const cards = atlas.types.map(card);
-  put(host, cards.length ? cards : hint("No sound types were found. There may be too few calls, or none that are alike; oscine cluster has settings for small archives."));
+  put(host, cards.length ? cards : hint(missingWords() ?? "No sound types were found. There may be too few calls, or none that are alike; oscine cluster has settings for small archives."));
   drawPicked();
   drawHistory(byId("history"));
   const seen = new IntersectionObserver((entries) => {
@@ -43,7 +43,7 @@ function card(type) {
     el("header", {},
       typeSwatch(number),
       el("h3", {}, typeName(number), name ? el("small", {}, ` type ${number}`) : null),
-      el("p", {}, [count(size, "call"), count(recordings, "recording"), look].filter(Boolean).join(" · ")),
+      el("p", {}, [count(size, "call"), count(recordings, "recording"), look && `median ${look}`].filter(Boolean).join(" · ")),
       el("span", { className: "controls" },
         atlas.has.writing ? button(name ? "Rename" : "Name it", () => askName(number), { className: "button main", ariaLabel: `${name ? "Rename" : "Name"} ${typeName(number)}` }) : null,
         button("Show on map", () => go({ view: "map", colour: "type", only: number, hidden: null }), { ariaLabel: `Show ${typeName(number)} on the map` }),

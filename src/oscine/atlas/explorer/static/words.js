@@ -59,7 +59,6 @@ export const fileName = (path) => path.split("/").at(-1);
 
 // What a likeness is worth, in words.
 export function percentileWords(percentile) {
-  if (percentile === null) return "how much that is cannot be said here";
   const above = 1 - percentile;
   const percent = (100 * percentile).toFixed(above < 0.001 ? 2 : above < 0.01 ? 1 : 0);
   if (percentile < 0.5) return `no more alike than most unrelated pairs (above ${percent} %)`;
