@@ -499,7 +499,8 @@ BEHAVIOUR = {
 
 
 def test_where_nobody_grouped_the_calls_it_is_said_what_is_missing_and_what_makes_it(page_of):
-    page = page_of()
+    page, asked = page_of(), []
+    page.on("request", lambda request: asked.append(request.url))
     altering(page, "/api/atlas", missing=["embed", "cluster"], types=[], workspace="/a b/c.oscine")
     said = 'oscine embed -w "/a b/c.oscine" && oscine cluster -w "/a b/c.oscine"'
     for place, key in (("#no-map", "1"), ("#cards", "2")):
@@ -507,6 +508,8 @@ def test_where_nobody_grouped_the_calls_it_is_said_what_is_missing_and_what_make
         expect(page.locator(place)).to_contain_text("Nobody has looked for sound types yet")
         expect(page.locator(f"{place} code")).to_have_text(said)
     expect(page.locator("#cards")).not_to_contain_text("No sound types were found")
+    expect(page.locator("#history-part")).to_be_hidden()
+    assert not [one for one in asked if "history" in one]
 
 
 def test_the_layers_view_says_what_was_expected_and_what_was_measured(page_of):

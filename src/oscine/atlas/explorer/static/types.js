@@ -19,7 +19,9 @@ function draw() {
   const cards = atlas.types.map(card);
   put(host, cards.length ? cards : hint(missingWords() ?? "No sound types were found. There may be too few calls, or none that are alike; oscine cluster has settings for small archives."));
   drawPicked();
-  drawHistory(byId("history"));
+  const isGrouped = atlas.missing.length === 0; // Else nothing was edited, and the server says that it cannot be.
+  byId("history-part").hidden = !isGrouped;
+  if (isGrouped) drawHistory(byId("history"));
   const seen = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
