@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import docstring_parser
 import numpy as np
 import pytest
 import soundfile
@@ -79,6 +80,32 @@ def test_every_verb_has_help_with_an_example(call, verb):
         words = line.strip("│ ").split()
         if words and words[0].startswith("--"):
             assert len(words) > 3
+
+
+def commands(one=app):
+    """Return each command with the words that lead to it."""
+    found = [([], one)] if one.default_command else []
+    for name in one:
+        if not name.startswith("-"):
+            found += [([name, *words], below) for words, below in commands(one[name])]
+    return found
+
+
+def squeezed(text):
+    """Return a text without what the help lays it out with."""
+    return re.sub(r"[\s│`]", "", text)
+
+
+def test_help_shows_every_text_as_it_is_written(call):
+    n_texts = 0
+    for words, command in commands():
+        out = squeezed(call(*words, "--help")[1])
+        said = docstring_parser.parse_from_object(command.default_command)
+        assert said.params
+        for text in (said.description, *(one.description for one in said.params)):
+            assert squeezed(text) in out, words
+            n_texts += 1
+    assert n_texts > 150
 
 
 def test_help_comes_without_torch_or_scikit_learn():

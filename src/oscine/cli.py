@@ -132,7 +132,7 @@ def learn(
         Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
         state none, and to tell the hour of the day there.
     site_from
-        Where the path of a file says its site, such as "{site}/*/*.wav".
+        Where the path of a file says its site, such as `"{site}/*/*.wav"`.
     fresh
         Train again from new weights; the old run is kept aside.
     settings
@@ -198,7 +198,7 @@ def index(
         Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
         state none, and to tell the hour of the day there.
     site_from
-        Where the path of a file says its site, such as "{site}/*/*.wav".
+        Where the path of a file says its site, such as `"{site}/*/*.wav"`.
     settings
         Any other setting, as section.name=value; may be repeated.
     as_json
