@@ -565,6 +565,18 @@ def test_the_command_line_counts_what_could_not_be_written(made, folder, tmp_pat
     assert "2 events could not be written:\n  north/day 1.wav: cannot be opened" in said
 
 
+def test_clips_of_which_none_can_be_cut_are_no_export(made, folder, tmp_path, call):
+    arguments = ("export", "--to", "clips", "--out", tmp_path / "out", "-w", folder)
+    assert call(*arguments)[0] == 0
+    before = contents(tmp_path / "out")
+    shutil.rmtree(made.archive)
+    code, out, err = call(*arguments)
+    assert (code, out) == (1, "")
+    assert "none of 7 clips could be cut (the first, of north/day 1" in err
+    assert "run `oscine index`" in err
+    assert contents(tmp_path / "out") == before
+
+
 # The page
 
 
@@ -651,6 +663,7 @@ def test_conditions_and_sound_types_choose(folder, tmp_path):
         ("clips", {"most": 0}, "--most must be at least 1, not 0"),
         ("clips", {"seed": -1}, "--seed must not be negative"),
         ("csv", {"where": "hour is 5"}, "hour"),
+        ("csv", {"clusters": [0, 77]}, "there is no sound type 77: they are 0 to 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_nothing_written(folder, tmp_path, to, asked, said):
