@@ -7,6 +7,7 @@ explores a workspace.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket as sockets
 import sys
@@ -56,6 +57,11 @@ def listening(
         try:
             opened = sockets.create_server((host, one), family=family, backlog=256)
         except OSError as error:
+            if isinstance(error, sockets.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise WrongArgument(
+                    f"--host {host} is no address of this computer: name one that is, or 0.0.0.0 "
+                    "for all of them"
+                ) from error
             problem = error
             continue
         with opened:
