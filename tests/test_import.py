@@ -272,6 +272,18 @@ def test_a_box_that_was_moved_in_one_of_its_two_times_alone_is_named(folder, tmp
     assert "line 2: Begin Time (s) is 0.9 and File Offset (s) 0.0208542, which do not" in problem
 
 
+def test_no_sound_type_is_no_label(folder, tmp_path):
+    *_, last = export(folder, "raven", tmp_path / "out")
+    assert "\t-1\t" in last.read_text(encoding="utf-8")
+    report = steps.import_labels([last], folder)
+    assert report.placed == report.rows == 3
+    assert counted(report, "Sound Type") == {"0": (1, 1), "1": (1, 1)}
+    # In a table of somebody else it is what they said.
+    own = "Begin Time (s)\tEnd Time (s)\tSound Type\n0.1\t0.2\t-1\n"
+    (tmp_path / "two.txt").write_text(own)
+    assert counted(steps.import_labels([tmp_path / "two.txt"], folder), "Sound Type")["-1"][0] == 1
+
+
 def test_a_number_of_another_workspace_names_no_event_here(made, folder, tmp_path):
     first, *_ = export(folder, "raven", tmp_path / "out")
     key = first.read_text(encoding="utf-8").split("\t")[-1]

@@ -32,7 +32,9 @@ from oscine.sound.recording import Interval
 from oscine.sound.selections import (
     AUDACITY_TAG,
     EVENT_COLUMN,
+    NO_TYPE,
     OWN_PREFIX,
+    TYPE_COLUMN,
     event_key,
     event_number,
     one_line,
@@ -326,6 +328,7 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
     known = (*_RAVEN_TIMES, *_RAVEN_BAND, *_RAVEN_FILES, _RAVEN_OFFSET, *_RAVEN_OTHER)
     columns = _label_columns(header, known)
     columns = tuple(column for column in columns if not column.startswith(OWN_PREFIX))
+    is_own = EVENT_COLUMN in header
     names_files = any(column in header for column in _RAVEN_FILES)
     files = {_raven_file(cells) for _, cells in records} - {""}
     only_file = own_recording if not names_files else files.pop() if len(files) == 1 else ""
@@ -346,7 +349,11 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
             file_of(cells),
             times_s=begins.within_file(times_s, file_of(cells), cells),
             band_hz=(_number(cells, _RAVEN_BAND[0]), _number(cells, _RAVEN_BAND[1])),
-            labels={column: cells[column] for column in columns},
+            labels={
+                column: cells[column]
+                for column in columns
+                if not (is_own and column == TYPE_COLUMN and cells[column] == str(NO_TYPE))
+            },
             event=cells.get(EVENT_COLUMN, ""),
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from oscine.config import WrongArgument
+from oscine.sound.selections import NO_TYPE
 from oscine.steps.chosen import Chosen
 from oscine.steps.exported_sounds import clips, page
 from oscine.steps.exported_tables import audacity, raven, tables
@@ -19,8 +20,6 @@ from oscine.steps.naming import check_sound_type, sound_type_names, sound_types
 from oscine.steps.shared import Progress, looked_at, needed, telling
 from oscine.workspace.exported import exported_files, exported_folder
 
-NO_TYPE = -1
-"""How events in no sound type are asked for."""
 Form = Literal["raven", "audacity", "csv", "parquet", "clips", "page"]
 MOST = {"clips": 20, "page": 12}
 """Events of a sound type that are taken where no number is given."""
