@@ -305,6 +305,8 @@ def test_raven_times_of_several_files_differ_by_the_same_in_all_rows_of_a_file(t
         ("200.0", "201", "d.wav", "7.0"),
         ("3.0", "4", "e.wav", "7.0"),  # before its file begins
     )
+    one = raven_rows(tmp_path, ("60.5", "61", "b.wav", "0.5"), ("3", "4", "c.wav", ""))
+    assert [(row.path, row.start_s) for row in one.annotations] == [("b.wav", 0.5), ("c.wav", 3.0)]
     assert [(one.path, one.start_s) for one in table.annotations] == [
         ("b.wav", 0.5),
         ("b.wav", 3.0),

@@ -381,16 +381,21 @@ class _FileBegins:
         Path to what most rows of the file say; None where no such majority is.
     n_rows : mapping of str to int
         Rows of the file that have both.
+    is_of_one : bool
+        Whether the table is of one file.
     """
 
     begins_s: Mapping[str, float | None]
     n_rows: Mapping[str, int]
+    is_of_one: bool
 
     @classmethod
     def of(cls, rows: Iterable[tuple[str, Mapping[str, str]]]) -> _FileBegins:
         """Hold the rows of each file against each other."""
         found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        paths: set[str] = set()
         for path, cells in rows:
+            paths |= {path} - {""}
             try:
                 start_s, offset_s = _number(cells, _RAVEN_TIMES[0]), _number(cells, _RAVEN_OFFSET)
             except ValueError:  # which is said of the row itself
@@ -403,15 +408,16 @@ class _FileBegins:
             begin_s = sorted(begin_s for begin_s, _ in pairs)[(len(pairs) - 1) // 2]
             agree = sum(abs(one_s - begin_s) <= 2 * within_s for one_s, within_s in pairs)
             begins_s[path] = begin_s if 2 * agree > len(pairs) else None
-        if len(found) == 1:
-            (path, pairs), *_ = found.items()
+        if len(paths) == len(found) == 1:
+            ((path, pairs),) = found.items()
             # A table of one file may still be of a later one of several that were open.
             is_later = len(pairs) > 1 and all(
                 one_s > within_s and abs(one_s - (begins_s[path] or 0.0)) <= 2 * within_s
                 for one_s, within_s in pairs
             )
             begins_s[path] = begins_s[path] if is_later else 0.0
-        return cls(begins_s, {path: len(pairs) for path, pairs in found.items()})
+        n_rows = {path: len(pairs) for path, pairs in found.items()}
+        return cls(begins_s, n_rows, is_of_one=len(paths) == 1)
 
     def within_file(
         self, times_s: tuple[float | None, float | None], path: str, cells: Mapping[str, str]
@@ -447,15 +453,14 @@ class _FileBegins:
 
     def warnings(self) -> list[str]:
         """Name a table of one file that seems to be a later one of several."""
-        if len(self.begins_s) != 1:
-            return []
-        ((path, begin_s),) = self.begins_s.items()
-        if not begin_s:
+        if not self.is_of_one:
             return []
         return [
             f"in all {self.n_rows[path]} rows {_RAVEN_TIMES[0]} is {begin_s:g} s more than "
             f"{_RAVEN_OFFSET}, as where Raven had other files open before {path!r}: "
             f"{_RAVEN_OFFSET} counts; if the boxes were moved, write the same in both"
+            for path, begin_s in self.begins_s.items()
+            if begin_s
         ]
 
 
