@@ -38,6 +38,10 @@ class WrongArgument(ValueError):
     """What was asked for cannot be meant; the message says what can."""
 
 
+class NotThere(WrongArgument, FileNotFoundError):
+    """What was named is not there."""
+
+
 def mel_edges_hz(low_hz: float, high_hz: float, n_bands: int) -> list[float]:
     """Return the edges of `n_bands` triangular bands, evenly spaced on the HTK mel scale.
 
