@@ -27,6 +27,8 @@ TAKE_S, TAKE_BYTES = 15.0, 64 * 1024
 MOST_CONNECTIONS = 500
 MOST_HEAD_BYTES = 16 * 1024
 CLOSE_S = 3
+NO_ADDRESS = (errno.EADDRNOTAVAIL, sockets.EAI_NONAME, sockets.EAI_AGAIN)
+"""What a system says of an address that is none of its own, or of a name without one."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def listening(
         try:
             opened = sockets.create_server((host, one), family=family, backlog=256)
         except OSError as error:
-            if isinstance(error, sockets.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            if error.errno in NO_ADDRESS:
                 raise WrongArgument(
                     f"--host {host} is no address of this computer: name one that is, or 0.0.0.0 "
                     "for all of them"
