@@ -254,6 +254,85 @@ def test_raven_says_which_file_a_selection_is_in_and_where(tmp_path):
     assert "no stretch of time" in table.problems[2]
 
 
+def raven_rows(tmp_path, *rows):
+    """Read a Raven table of (begin, end, path, offset)."""
+    header = "Begin Time (s)\tEnd Time (s)\tBegin Path\tFile Offset (s)\tCall"
+    lines = ["\t".join([*row, "caw"]) for row in rows]
+    return read(tmp_path, "\n".join([header, *lines]), "day.txt")
+
+
+def test_raven_times_of_one_file_that_contradict_each_other_are_named(tmp_path):
+    table = raven_rows(
+        tmp_path,
+        ("0.500000000", "1", "a.wav", "0.5"),
+        ("2.0004", "3", "a.wav", "2"),  # rounded otherwise: the same time
+        ("9", "9.5", "a.wav", "2.25"),  # moved in a spreadsheet
+        ("-3", "-2", "a.wav", "4"),
+        ("4000", "4001", "a.wav", "6"),
+        ("7", "7.75", "a.wav", "7"),  # made longer
+        ("8", "9", "a.wav", ""),
+        ("3", "4", "a.wav", "3.4"),
+    )
+    assert [(one.start_s, one.stop_s) for one in table.annotations] == [
+        (0.5, 1.0),
+        (2.0, pytest.approx(2.9996)),
+        (7.0, 7.75),
+        (8.0, 9.0),
+    ]
+    assert [line for line, _ in reasons(table)] == [4, 5, 6, 9]
+    for (_, reason), (begin, offset) in zip(
+        reasons(table), (("9", "2.25"), ("-3", "4"), ("4000", "6"), ("3", "3.4")), strict=True
+    ):
+        assert f"Begin Time (s) is {begin} and File Offset (s) {offset}, which do not" in reason
+        assert "write the time from the start of the recording in both" in reason
+
+
+def test_raven_times_are_held_against_each_other_where_the_table_names_no_file(tmp_path):
+    header = "Begin Time (s)\tEnd Time (s)\tFile Offset (s)\tCall\n"
+    table = read(tmp_path, header + "1\t2\t1\tcaw\n5\t6\t1\tcaw\n", "day.txt")
+    assert said(table) == [("day", 1.0, 2.0, None, None, {"Call": "caw"})]
+    assert "Begin Time (s) is 5 and File Offset (s) 1" in table.problems[0]
+
+
+def test_raven_times_of_several_files_differ_by_the_same_in_all_rows_of_a_file(tmp_path):
+    table = raven_rows(
+        tmp_path,
+        ("60.5", "61", "b.wav", "0.5"),
+        ("63.0", "64", "b.wav", "3.0"),
+        ("66.5", "67", "b.wav", "5.0"),  # moved in a spreadsheet
+        ("120.5", "121", "c.wav", "0.5"),
+        ("122.5", "123", "c.wav", "1.5"),  # one of the two was moved
+        ("200.0", "201", "d.wav", "7.0"),
+        ("3.0", "4", "e.wav", "7.0"),  # before its file begins
+    )
+    one = raven_rows(tmp_path, ("60.5", "61", "b.wav", "0.5"), ("3", "4", "c.wav", ""))
+    assert [(row.path, row.start_s) for row in one.annotations] == [("b.wav", 0.5), ("c.wav", 3.0)]
+    assert [(one.path, one.start_s) for one in table.annotations] == [
+        ("b.wav", 0.5),
+        ("b.wav", 3.0),
+        ("d.wav", 7.0),
+    ]
+    found = reasons(table)
+    assert [line for line, _ in found] == [4, 5, 6, 8]
+    assert "is 66.5 and File Offset (s) 5, which" in found[0][1]
+    assert "by most rows of this recording they differ by 60 s" in found[0][1]
+    assert "disagree on where it begins" in found[1][1]
+    assert "is 3 and File Offset (s) 7, which" in found[3][1]
+
+
+def test_a_raven_table_of_a_later_one_of_several_files_is_warned_of(tmp_path):
+    table = raven_rows(
+        tmp_path, ("60.5", "61", "b.wav", "0.5"), ("63.001", "64", "b.wav", "3.0004")
+    )
+    assert [one.start_s for one in table.annotations] == [0.5, 3.0004]
+    (problem,) = table.problems
+    assert problem.startswith("day.txt: in all 2 rows Begin Time (s) is 60")
+    # Of a single row nobody knows.
+    table = raven_rows(tmp_path, ("60.5", "61", "b.wav", "0.5"))
+    assert table.annotations == ()
+    assert "is 60.5 and File Offset (s) 0.5" in table.problems[0]
+
+
 # Audacity
 
 

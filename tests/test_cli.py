@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 
+import docstring_parser
 import numpy as np
 import pytest
 import soundfile
 import tiny
 
+from oscine import cli
 from oscine import steps as verbs
 from oscine.cli import _progress, app, run
 from oscine.config import OscineConfig, read_config, to_toml, with_overrides
@@ -79,6 +81,32 @@ def test_every_verb_has_help_with_an_example(call, verb):
         words = line.strip("│ ").split()
         if words and words[0].startswith("--"):
             assert len(words) > 3
+
+
+def commands(one=app):
+    """Return each command with the words that lead to it."""
+    found = [([], one)] if one.default_command else []
+    for name in one:
+        if not name.startswith("-"):
+            found += [([name, *words], below) for words, below in commands(one[name])]
+    return found
+
+
+def squeezed(text):
+    """Return a text without what the help lays it out with."""
+    return re.sub(r"[\s│`]", "", text)
+
+
+def test_help_shows_every_text_as_it_is_written(call):
+    n_texts = 0
+    for words, command in commands():
+        out = squeezed(call(*words, "--help")[1])
+        said = docstring_parser.parse_from_object(command.default_command)
+        assert said.params
+        for text in (said.description, *(one.description for one in said.params)):
+            assert squeezed(text) in out, words
+            n_texts += 1
+    assert n_texts > 150
 
 
 def test_help_comes_without_torch_or_scikit_learn():
@@ -190,13 +218,29 @@ def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
     assert str(copied / "reports" / "evaluation.html") in out
 
 
+def test_evaluate_says_that_it_keeps_a_table_and_how_it_is_forgotten(
+    ask, call, archive, copied, tmp_path
+):
+    at = ("-w", copied, "--labels", "species")
+    table = shutil.copy(archive / "truth.csv", tmp_path / "my labels.csv")
+    _, out, _ = call("evaluate", table, *at)
+    said = "note: the labels of my labels.csv are kept: `oscine evaluate` without tables asks them"
+    assert said in out
+    assert "`oscine import --forget 'my labels.csv'` removes them" in out
+    assert "are kept" not in call("evaluate", *at)[1]  # nothing new is
+    assert ask("import", "--forget", "my labels.csv", "-w", copied)["kept"] == []
+
+
 def test_evaluate_says_what_is_wrong_with_labels(call, archive, copied, tmp_path):
     at = ("-w", copied)
     assert "is not there" in wrong(call, 2, "evaluate", tmp_path / "none.csv", *at)
-    assert "have no labels" in wrong(call, 1, "evaluate", *at)
-    assert "name the columns" in wrong(call, 1, "evaluate", archive / "truth.csv", *at)
+    assert "have no labels" in wrong(call, 2, "evaluate", *at)
+    assert "name the columns" in wrong(call, 2, "evaluate", archive / "truth.csv", *at)
     (tmp_path / "notes.csv").write_text("some notes\n")
-    message = wrong(call, 1, "evaluate", tmp_path / "notes.csv", *at)
+    labels = ("evaluate", archive / "truth.csv", *at, "--labels")
+    assert "there is no column 'nix'" in wrong(call, 2, *labels, "nix")
+    assert "there is no column 'nix'" in wrong(call, 2, *labels, "species", "--group", "nix")
+    message = wrong(call, 2, "evaluate", tmp_path / "notes.csv", *at)
     assert "notes.csv is no table of labels that is understood" in message
     (tmp_path / "other.csv").write_text("path,species\nelsewhere.wav,crow\n")
     message = wrong(call, 1, "evaluate", tmp_path / "other.csv", *at)
@@ -262,7 +306,10 @@ def wrong(call, code, *arguments):
             "would be empty: n_fft=512 at 256000 Hz",
         ),
         (["synth"], "FOLDER"),
-        (["synth", "x", "--minutes", "0"], "minutes must be more than 0"),
+        (["status", "a", "b"], "'a b' is more than `oscine status` takes: leave it out"),
+        (["status", "-w", "w", "a"], "Try `oscine status --help`"),
+        (["synth", "x", "--minutes", "0"], "minutes must be more than 0, not 0\nTry"),
+        (["synth", "x", "--seed", "-1"], "seed must be 0 or more, not -1\nTry"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -272,6 +319,50 @@ def test_wrong_use_is_told_from_failure(call, tmp_path, monkeypatch, arguments, 
     assert said in message
     assert "Try `oscine" in message
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["join", "--help"]])
+def test_who_stops_reading_is_told_nothing(learned, words):
+    command = [sys.executable, "-m", "oscine", *words, "-w", learned]
+    told = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told.stdout.close()
+    assert told.communicate(timeout=60)[1] == b""
+    assert told.returncode == 0
+
+
+def test_a_pipe_of_ones_own_that_breaks_is_a_failure(call, monkeypatch):
+    def fail(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("oscine.steps.status", fail)
+    code, _, err = call("status")
+    assert code == 1
+    assert "Broken pipe" in err
+
+
+def test_what_the_system_refuses_is_said_without_its_numbers(call, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied", "some/file")
+
+    monkeypatch.setattr("oscine.steps.status", fail)
+    message = wrong(call, 1, "status")
+    assert message.startswith("oscine: some/file: Permission denied: see whether")
+
+
+@pytest.mark.parametrize("width", [64, 80, 120, 200])
+def test_the_times_of_a_step_are_shown_whole(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with cli._progress() as tell:
+        for step in cli.DOING:
+            tell(step, 1, 2, "site-03/" + 40 * "x" + "REC03_20240508_120000.wav")
+            tell(step, 2, 2, "site-03/" + 40 * "x" + "REC03_20240508_120000.wav")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(cli.DOING)
+    for line, doing in zip(lines, cli.DOING.values(), strict=True):
+        assert line.startswith(doing)
+        assert re.search(r" 100 % \d:\d\d:\d\d gone, \d:\d\d:\d\d left", line)
+        assert len(line) <= width
+        assert ("_120000.wav" in line) == (width >= 80)
 
 
 # Planning
@@ -366,14 +457,14 @@ def test_a_plan_goes_by_the_sizes_of_the_model_it_begins_with(
     small, usual = ask(*planned, "--from", copied), ask(*planned)
     assert small["parameters"] < usual["parameters"] == 901_952
     assert not (other / "runs").exists()
-    assert "is no checkpoint" in wrong(call, 1, *planned, "--from", archive)
+    assert "is no checkpoint" in wrong(call, 2, *planned, "--from", archive)
 
 
 def test_a_plan_needs_an_indexed_archive_and_enough_memory(
     call, copied, tmp_path, monkeypatch, short_trial
 ):
     new = tmp_path / "new"
-    assert "is no workspace" in wrong(call, 1, "pretrain", "--plan", "-w", new)
+    assert "is no workspace" in wrong(call, 2, "pretrain", "--plan", "-w", new)
     assert not new.exists()
     monkeypatch.setattr("oscine.training.plan._free_bytes", lambda _: 1000)
     message = wrong(call, 1, "pretrain", "--plan", "-w", copied)
@@ -397,7 +488,7 @@ def test_a_size_of_ones_own_is_trained_and_kept(ask, call, archive, tmp_path):
 
 @pytest.mark.parametrize("verb", ["pretrain", "embed", "cluster", "status"])
 def test_a_missing_workspace_is_said(call, tmp_path, verb):
-    message = wrong(call, 1, verb, "-w", tmp_path / "new")
+    message = wrong(call, 2, verb, "-w", tmp_path / "new")
     assert f"{tmp_path / 'new'} is no workspace: make one with `oscine learn ARCHIVE" in message
     assert not (tmp_path / "new").exists()
 
@@ -405,15 +496,16 @@ def test_a_missing_workspace_is_said(call, tmp_path, verb):
 def test_an_archive_without_sound_is_said(call, tmp_path):
     (tmp_path / "empty").mkdir()
     message = wrong(call, 1, "learn", tmp_path / "empty", "-w", tmp_path / "w", "--steps", 1)
-    assert "no recording could be heard" in message
-    assert "`oscine index FOLDER`" in message
+    assert f"{tmp_path / 'empty'} holds no recording: no file in it ends in .aac" in message
+    assert "name the folder that they are in" in message
+    assert "status" not in message
 
 
 @pytest.mark.parametrize("verb", ["learn", "index", "status"])
 def test_a_file_in_place_of_the_workspace_is_said(call, archive, tmp_path, verb):
     (tmp_path / "w").write_text("something else")
     archives = [archive] if verb != "status" else []
-    message = wrong(call, 1, verb, *archives, "-w", tmp_path / "w")
+    message = wrong(call, 2, verb, *archives, "-w", tmp_path / "w")
     assert f"{tmp_path / 'w'} is a file: name a folder as the workspace" in message
 
 
@@ -459,19 +551,19 @@ def test_other_settings_than_before_are_named(call, archive, copied):
 def test_a_seed_that_no_generator_takes_is_said_before_anything_is_done(
     call, archive, tmp_path, seed
 ):
-    message = wrong(call, 1, "learn", archive, "-w", tmp_path / "w", "--seed", seed)
+    message = wrong(call, 2, "learn", archive, "-w", tmp_path / "w", "--seed", seed)
     assert f"seed must lie in 0 to 4294967295, not {seed}" in message
     assert [path.name for path in (tmp_path / "w").iterdir()] == ["lock.sqlite"]
 
 
 def test_a_model_that_is_none_is_said(call, archive, copied, tmp_path):
-    message = wrong(call, 1, "learn", archive, "-w", copied, "--model", tmp_path)
+    message = wrong(call, 2, "learn", archive, "-w", copied, "--model", tmp_path)
     assert f"{tmp_path} is no checkpoint" in message
 
 
 def test_a_run_stays_in_its_place(call, copied, tmp_path):
     for name in ("..", "../../elsewhere", ""):
-        message = wrong(call, 1, "pretrain", "-w", copied, "--name", name)
+        message = wrong(call, 2, "pretrain", "-w", copied, "--name", name)
         assert "the name of a run must be that of a folder" in message
     assert call("pretrain", "-w", copied, "--name", "second")[0] == 0
     assert (copied / "runs" / "second" / "run.toml").exists()
@@ -479,8 +571,34 @@ def test_a_run_stays_in_its_place(call, copied, tmp_path):
 
 def test_a_folder_of_something_else_is_not_filled(call, archive, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    message = wrong(call, 1, "synth", tmp_path)
+    message = wrong(call, 2, "synth", tmp_path)
     assert "choose an empty or new folder" in message
+    message = wrong(call, 2, "synth", tmp_path / "letter.txt")
+    assert "letter.txt is a file: name a folder" in message
+
+
+def test_what_is_no_table_is_said_by_every_verb_that_takes_one(call, copied, tmp_path):
+    folder, text = tmp_path / "folder.csv", tmp_path / "text.csv"
+    folder.mkdir()
+    text.write_text("some words\n")
+    for words in (["evaluate"], ["import"], ["which", 1, "--examples"], ["same", 1, 2, "--known"]):
+        for file in (tmp_path / "none.csv", folder, text):
+            if words == ["import"] and file == folder:
+                continue  # of which all tables are read
+            message = wrong(call, 2, *words, file, "-w", copied)
+            assert str(file) in message
+            assert "Errno" not in message
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc takes no folders there")
+def test_a_folder_that_cannot_be_made_is_said(call, archive, copied):
+    for words in (
+        ("synth", "/proc/x"),
+        ("index", archive, "-w", "/proc/x"),
+        ("export", "--to", "csv", "--out", "/proc/x", "-w", copied),
+    ):
+        message = wrong(call, 2, *words)
+        assert "/proc/x cannot be made: No such file or directory: name a folder" in message
 
 
 def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):
@@ -533,7 +651,7 @@ def test_a_model_goes_on_in_another_workspace(ask, call, archive, copied, tmp_pa
     # The sizes of the model come with it: nobody named them here.
     assert "width = 16" in (other / "oscine.toml").read_text()
     code, out, err = call("pretrain", "-w", other, "--from", archive, "--steps", 5)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "is no checkpoint, and holds none" in err
 
 

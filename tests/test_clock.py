@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oscine.sound.clock import ClockReading, read_clock, site_from, to_utc_ms
+from oscine.sound.clock import ClockReading, check_clock, read_clock, site_from, to_utc_ms
 from oscine.sound.clock_trouble import Timed, clock_trouble
 from oscine.sound.headers import read_headers
 
@@ -917,6 +917,13 @@ def test_a_pattern_names_the_parts_of_a_path(pattern, path, fields):
 def test_a_pattern_that_cannot_be_used_is_refused_with_an_example(pattern):
     with pytest.raises(ValueError, match=r"\{site\}/\{date\}/\*\.wav"):
         site_from(pattern, "a/b.wav")
+
+
+@pytest.mark.parametrize("pattern", ["{ort}/*", "{date}/{card}/*"])
+def test_a_pattern_without_what_is_read_of_a_path_is_refused(pattern):
+    with pytest.raises(ValueError, match=r"neither \{site\} nor \{recorder\}"):
+        check_clock("", pattern)
+    check_clock("", f"{pattern}{{recorder}}")
 
 
 # Many recordings

@@ -1044,6 +1044,14 @@ def test_a_used_port_is_passed_over_unless_it_was_asked_for():
             listening("127.0.0.1", port, port, 5).__enter__()
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_computer_is_no_matter_of_the_port(host):
+    for port in (None, 8137):
+        with pytest.raises(WrongArgument, match=f"--host {host} is no address of this") as refused:
+            listening(host, port, 8137, 2).__enter__()
+        assert "--port" not in str(refused.value)
+
+
 def test_a_token_is_needed_where_others_can_ask(atlas):
     for host in ("0.0.0.0", "::", "192.168.1.7", "somewhere"):
         assert not is_loopback(host)

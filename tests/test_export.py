@@ -122,7 +122,7 @@ def test_raven_has_a_table_for_each_recording_where_the_recording_is(made, folde
     assert first["Begin Time (s)"] == first["File Offset (s)"]
     assert (samples_of(first, 48_000), samples_of(second, 48_000)) == ((7, 480), (24_001, 47_999))
     assert (first["Selection"], second["Selection"]) == ("1", "2")
-    assert (first["Sound Type"], first["Sound Type Name"]) == ("", "")
+    assert (first["Sound Type"], first["Sound Type Name"]) == ("-1", "")
     assert (second["Sound Type"], second["Sound Type Name"]) == ("1", "low double caw")
     assert (float(first["Low Freq (Hz)"]), float(first["High Freq (Hz)"])) == (1000.0, 24_000.0)
     assert re.fullmatch(r"2-[0-9a-f]{8}", first["Oscine Event"])
@@ -234,6 +234,11 @@ def test_crowsettas_reader_of_raven_reads_the_same(folder, tmp_path):
     (box,) = read.to_bbox()
     assert (round(box.onset * 48_000), round(box.offset * 48_000)) == (24_001, 47_999)
     assert (box.low_freq, box.high_freq, box.label) == (1000.0, 2500.0, "low double caw")
+    # It takes no empty cell for an annotation: events in no type have one that says so.
+    steps.export(folder, "raven", tmp_path / "all")
+    file = tmp_path / "all" / "north" / "day 1 (2).Table.1.selections.txt"
+    read = crowsetta.formats.by_name("raven").from_file(file, annot_col="Sound Type")
+    assert [box.label for box in read.to_bbox()] == ["-1", "1"]
 
 
 def test_several_archives_have_a_folder_each(made, tmp_path):
@@ -565,6 +570,18 @@ def test_the_command_line_counts_what_could_not_be_written(made, folder, tmp_pat
     assert "2 events could not be written:\n  north/day 1.wav: cannot be opened" in said
 
 
+def test_clips_of_which_none_can_be_cut_are_no_export(made, folder, tmp_path, call):
+    arguments = ("export", "--to", "clips", "--out", tmp_path / "out", "-w", folder)
+    assert call(*arguments)[0] == 0
+    before = contents(tmp_path / "out")
+    shutil.rmtree(made.archive)
+    code, out, err = call(*arguments)
+    assert (code, out) == (1, "")
+    assert "none of 7 clips could be cut (the first, of north/day 1" in err
+    assert "run `oscine index`" in err
+    assert contents(tmp_path / "out") == before
+
+
 # The page
 
 
@@ -651,6 +668,7 @@ def test_conditions_and_sound_types_choose(folder, tmp_path):
         ("clips", {"most": 0}, "--most must be at least 1, not 0"),
         ("clips", {"seed": -1}, "--seed must not be negative"),
         ("csv", {"where": "hour is 5"}, "hour"),
+        ("csv", {"clusters": [0, 77]}, "there is no sound type 77: they are 0 to 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_nothing_written(folder, tmp_path, to, asked, said):

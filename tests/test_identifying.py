@@ -736,7 +736,7 @@ def test_individuals_prints_a_table_or_one_json_object(call, ready, tmp_path):
     ("arguments", "words"),
     [
         ((), "a sound type with --cluster, or a condition with --where"),
-        (("--cluster", "99"), "0 calls meet cluster = 99"),
+        (("--cluster", "99"), "there is no sound type 99: they are 0 to "),
         (("--where", "duration_s > 2"), "at least 6 are needed"),
         (("--where", "sight = 'north'"), "--where \"sight = 'north'\": 'sight' is no field"),
         (("--cluster", "-1"), "is no sound type"),

@@ -263,6 +263,27 @@ def test_a_row_counts_for_its_event_wherever_its_box_was_moved(folder, tmp_path)
     assert labelled(folder, "Sound Type Name") == {1: "caw", 2: "caw"}
 
 
+def test_a_box_that_was_moved_in_one_of_its_two_times_alone_is_named(folder, tmp_path):
+    first, *_ = export(folder, "raven", tmp_path / "out")
+    corrected(first, 1, **{"Begin Time (s)": "0.9", "End Time (s)": "0.95"})
+    report = steps.import_labels([first], folder)
+    assert (report.rows, report.placed) == (1, 1)
+    (problem,) = report.problems
+    assert "line 2: Begin Time (s) is 0.9 and File Offset (s) 0.0208542, which do not" in problem
+
+
+def test_no_sound_type_is_no_label(folder, tmp_path):
+    *_, last = export(folder, "raven", tmp_path / "out")
+    assert "\t-1\t" in last.read_text(encoding="utf-8")
+    report = steps.import_labels([last], folder)
+    assert report.placed == report.rows == 3
+    assert counted(report, "Sound Type") == {"0": (1, 1), "1": (1, 1)}
+    # In a table of somebody else it is what they said.
+    own = "Begin Time (s)\tEnd Time (s)\tSound Type\n0.1\t0.2\t-1\n"
+    (tmp_path / "two.txt").write_text(own)
+    assert counted(steps.import_labels([tmp_path / "two.txt"], folder), "Sound Type")["-1"][0] == 1
+
+
 def test_a_number_of_another_workspace_names_no_event_here(made, folder, tmp_path):
     first, *_ = export(folder, "raven", tmp_path / "out")
     key = first.read_text(encoding="utf-8").split("\t")[-1]
@@ -281,7 +302,8 @@ def test_a_row_whose_path_names_another_recording_was_not_written_for_its_event(
     steps.import_labels([north], folder)
     # It lies half over the event there, and that is what counts for it.
     assert labelled(folder, "Sound Type Name") == {2: "=low"}
-    corrected(north, 1, **{"File Offset (s)": "0.1"})
+    moved = {"Begin Time (s)": "0.1", "End Time (s)": "0.18", "File Offset (s)": "0.1"}
+    corrected(north, 1, **moved)
     steps.import_labels([north], folder)
     assert labelled(folder, "Sound Type Name") == {2: "=low", 3: "caw"}
 

@@ -590,7 +590,7 @@ def test_a_workspace_without_vectors_says_what_to_run(call, copied, tmp_path):
     assert code == 1
     assert "run `oscine embed` first" in err
     code, _, err = call("similar", "1", "-w", tmp_path / "none.oscine")
-    assert code == 1
+    assert code == 2
     assert "is no workspace" in err
 
 

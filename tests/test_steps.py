@@ -386,7 +386,7 @@ def test_unusual_archives_come_to_a_report(archive, tmp_path, settings, n_events
 
 def test_an_archive_without_recordings_says_what_to_do(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no recording could be heard.*oscine index FOLDER"):
+    with pytest.raises(ValueError, match=r"empty holds no recording: .* name the folder"):
         steps.learn([tmp_path / "empty"], tmp_path / "w", steps=1)
 
 

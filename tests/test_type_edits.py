@@ -817,7 +817,7 @@ def test_types_are_edited_from_the_command_line(workspace, call):
         (["split", "99"], 2, "there is no sound type 99"),
         (["undo"], 1, "nothing is to be undone"),
         (["undo", "5"], 2, "there is no edit 5"),
-        (["history", "-w", "nowhere"], 1, "is no workspace"),
+        (["history", "-w", "nowhere"], 2, "is no workspace"),
     ],
 )
 def test_wrong_use_of_the_command_line_is_told_plainly(workspace, call, arguments, code, what):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oscine.config import WrongArgument
 from oscine.workspace import Catalogue, Workspace
 from oscine.workspace.arrays import ArrayReader, ArrayWriter, NewFile
 from oscine.workspace.catalogue import (
@@ -367,7 +368,7 @@ def test_a_workspace_that_is_not_there_is_not_made_unasked(tmp_path):
 @pytest.mark.parametrize("create", [True, False])
 def test_a_file_in_place_of_a_workspace_is_refused(tmp_path, create):
     (tmp_path / "crows.wav").touch()
-    with pytest.raises(NotADirectoryError, match="is a file: name a folder"):
+    with pytest.raises(WrongArgument, match="is a file: name a folder"):
         Workspace(tmp_path / "crows.wav", create=create)
 
 

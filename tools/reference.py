@@ -51,7 +51,9 @@ def commands() -> str:
     return f"""# Commands
 
 `oscine VERB --help` says the same. Every verb takes `--json`, keeps its progress on standard error,
-and can be stopped and run again. It ends with 0 (done), 1 (failed) or 2 (wrong use).
+and can be stopped and run again. It ends with 0 (done), 1 (failed: it was meant, and could not be
+done) or 2 (wrong use: an argument that cannot be meant, such as a workspace, a file, a column or a
+sound type that is not there).
 
 {_plain(text).strip()}
 """

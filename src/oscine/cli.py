@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 if TYPE_CHECKING:
     from oscine.config import PresetKind
@@ -39,6 +39,7 @@ SHOWN_FILES = 12
 """Skipped files that a table names; the report has them all."""
 SHOWN_NAMES = 6
 LOW_STABILITY = 0.5
+TIMES_WIDTH = len("  100 % 0:00:00 gone, 0:00:00 left ")
 FULL = "the disk of the workspace is full: free some space, and run the same command again"
 DOING = {
     "index": "listening",
@@ -133,7 +134,7 @@ def learn(
         Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
         state none, and to tell the hour of the day there.
     site_from
-        Where the path of a file says its site, such as "{site}/*/*.wav".
+        Where the path of a file says its site, such as `"{site}/*/*.wav"`.
     fresh
         Train again from new weights; the old run is kept aside.
     settings
@@ -199,7 +200,7 @@ def index(
         Of the clocks where the recorders stood, such as Europe/London or UTC+2: for recorders that
         state none, and to tell the hour of the day there.
     site_from
-        Where the path of a file says its site, such as "{site}/*/*.wav".
+        Where the path of a file says its site, such as `"{site}/*/*.wav"`.
     settings
         Any other setting, as section.name=value; may be repeated.
     as_json
@@ -598,7 +599,8 @@ def evaluate(
     ----------
     tables
         CSV tables with a column `path` (and start_s, stop_s), Raven selection tables, Audacity
-        labels. They are kept in the workspace: without tables, those given before are used.
+        labels. They are kept in the workspace: without tables, those given before are used
+        (`import --forget` removes them).
     workspace
         Where everything is kept.
     labels
@@ -1389,12 +1391,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; what went wrong is said on standard error."""
+    """Run one command and return its exit code; what went wrong is said on standard error.
+
+    Wrong use is what was asked for in a way that cannot be meant: a name of nothing that is there,
+    a value out of range. A failure is what was meant and could not be done.
+    """
     try:
         app(list(arguments), exit_on_error=False, print_error=False, error_console=None)
+    except UnusedCliTokensError as error:
+        verb = " ".join(["oscine", *(error.command_chain or ())])
+        more = " ".join(error.unused_tokens or ())
+        _complain(
+            f"{more!r} is more than `{verb}` takes: leave it out, or put quotes around what "
+            f"belongs together\nTry `{verb} --help`."
+        )
+        return WRONG_USE
     except (CycloptsError, WrongUse) as error:
         _complain(f"{error}\nTry `oscine --help`.")
         return WRONG_USE
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return DONE  # so rich ends where nobody reads it to its end
     except KeyboardInterrupt as error:
         _complain(str(error) or "stopped; run the same command again to go on from here")
         return FAILED
@@ -1402,9 +1420,36 @@ def run(arguments: Sequence[str]) -> int:
         from oscine.config import WrongArgument
         from oscine.steps import is_disk_full
 
-        _complain(FULL if is_disk_full(error) else str(error) or type(error).__name__)
+        if isinstance(error, BrokenPipeError) and not _is_read("\n"):
+            return DONE
+        _complain(FULL if is_disk_full(error) else _said(error))
         return WRONG_USE if isinstance(error, WrongArgument) else FAILED
+    _is_read()
     return DONE
+
+
+def _is_read(more: str = "") -> bool:
+    """Hand over what was printed, and tell whether somebody reads it still: `head` stops early.
+
+    If nobody does, nothing is said of it at the end of the process either.
+    """
+    try:
+        sys.stdout.write(more)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, without the numbers by which a system calls its own."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return (
+            f"{error.filename}: {error.strerror}: see whether it is there and whether you may read "
+            "and write it"
+        )
+    return str(error) or type(error).__name__
 
 
 def _check(
@@ -1457,9 +1502,17 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
+    console, name_width = Console(stderr=True), max(map(len, DOING.values()))
+
+    def widths() -> tuple[int, int]:
+        """Return the columns that a bar and a word may take, so that the times are shown whole."""
+        room = max(3, console.width - name_width - TIMES_WIDTH)
+        bar = min(40, room // 3)
+        return bar, room - bar - 1
+
     columns = (
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
+        TextColumn(f"{{task.description:<{name_width}}}"),
+        BarColumn(widths()[0]),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         TextColumn("gone,"),
@@ -1467,7 +1520,7 @@ def _progress() -> Iterator[Progress]:
         TextColumn("left"),
         TextColumn("{task.fields[word]}", style="dim", markup=False),
     )
-    bars = Progress(*columns, console=Console(stderr=True))
+    bars = Progress(*columns, console=console)
     tasks: dict[str, Any] = {}
 
     def tell(step: str, done: int, total: int, word: str) -> None:
@@ -1477,7 +1530,7 @@ def _progress() -> Iterator[Progress]:
         bars.start()  # not before: a step that is quick shows nothing
         if step not in tasks:
             tasks[step] = bars.add_task(DOING[step], total=total, word="")
-        bars.update(tasks[step], completed=done, total=total, word=word[-40:])
+        bars.update(tasks[step], completed=done, total=total, word=word[-widths()[1] :])
 
     try:
         yield tell
@@ -1612,7 +1665,7 @@ def _print_evaluated(report: EvaluateReport) -> None:
     if evaluation.not_evaluated:
         rows.append(("columns not evaluated", ", ".join(evaluation.not_evaluated)))
     print()
-    _print_table([*rows, ("report", report.report)])
+    _print_table([*rows, ("report", report.report)], report.notes)
     for problem in evaluation.problems[:SHOWN_FILES]:
         print(f"  {problem}")
     if len(evaluation.problems) > SHOWN_FILES:

@@ -50,6 +50,10 @@ class WrongArgument(ValueError):
         self.option = option
 
 
+class NotThere(WrongArgument, FileNotFoundError):
+    """What was named is not there."""
+
+
 def mel_edges_hz(low_hz: float, high_hz: float, n_bands: int) -> list[float]:
     """Return the edges of `n_bands` triangular bands, evenly spaced on the HTK mel scale.
 

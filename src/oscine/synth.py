@@ -26,6 +26,9 @@ import soundfile
 from numpy.typing import NDArray
 from scipy import signal
 
+from oscine.config import WrongArgument
+from oscine.workspace.folder import make_folder
+
 Samples = NDArray[np.floating]
 
 # Raise it when a change below alters bytes: an archive begun by an older recipe is then refused
@@ -113,9 +116,13 @@ class SynthConfig:
             # A FLAC file can give no rate above 65,535 Hz that is no multiple of 10.
             "speed must give a rate that a file can hold": self._is_rate_held,
         }
-        wrong = [rule for rule, holds in checks.items() if not holds]
+        wrong = [
+            f"{rule}, not {getattr(self, rule.split()[0]):g}"
+            for rule, holds in checks.items()
+            if not holds
+        ]
         if wrong:
-            raise ValueError(f"synthetic archive: {'; '.join(wrong)}; got {self}")
+            raise ValueError(f"synthetic archive: {'; '.join(wrong)}")
 
     @property
     def _is_rate_held(self) -> bool:
@@ -210,16 +217,18 @@ def _claim(folder: Path, config: SynthConfig) -> None:
         del values["speed"]
     claim = {"recipe": _RECIPE, "config": values}
     claim_path = folder / "synth.json"
+    if folder.exists() and not folder.is_dir():
+        raise WrongArgument(f"{folder} is a file: name a folder for the archive")
     if claim_path.exists():
         if json.loads(claim_path.read_bytes()) != claim:
-            raise ValueError(
+            raise WrongArgument(
                 f"{folder} holds a synthetic archive of another configuration or version "
                 f"(see {claim_path}); choose another folder, or delete this one first"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, f"the archive {folder}")
     if any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise ValueError(
+        raise WrongArgument(
             f"{folder} holds files that are no synthetic archive; choose an empty or new folder"
         )
     _write_bytes(claim_path, (json.dumps(claim, indent=2) + "\n").encode())

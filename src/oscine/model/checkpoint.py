@@ -21,6 +21,7 @@ from torch import Tensor
 
 from oscine.config import (
     ModelConfig,
+    NotThere,
     PictureConfig,
     TrainingConfig,
     read_config,
@@ -98,7 +99,7 @@ def find_checkpoint(place: Path) -> Path:
         found = sorted(one for one in (run / "checkpoints").glob("[0-9]*") if one.is_dir())
         if found:
             return found[-1]
-    raise FileNotFoundError(
+    raise NotThere(
         f"{place} is no checkpoint, and holds none: name a workspace, a run, or one of "
         "WORKSPACE/runs/NAME/checkpoints/"
     )

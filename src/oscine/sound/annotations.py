@@ -32,7 +32,9 @@ from oscine.sound.recording import Interval
 from oscine.sound.selections import (
     AUDACITY_TAG,
     EVENT_COLUMN,
+    NO_TYPE,
     OWN_PREFIX,
+    TYPE_COLUMN,
     event_key,
     event_number,
     one_line,
@@ -47,6 +49,8 @@ END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
 NAMED = 5
 """Recordings that a sentence names."""
+COARSEST_S = 0.01
+"""Times of Raven that are written more coarsely than this count as if written to this."""
 
 _UNDERSTOOD = (
     "a CSV table with a column `path` (and, for parts of recordings, `start_s` and `stop_s`), "
@@ -202,10 +206,13 @@ def read_annotations(file: Path) -> AnnotationTable:
     - CSV, separated by commas, semicolons or tabs, with a column ``path`` and, as far as they
       are there, ``start_s`` and ``stop_s`` (or ``onset_s`` and ``offset_s``), ``low_hz`` and
       ``high_hz``. All other columns that have a name hold labels.
-    - Raven selection tables. The recording is that of ``Begin Path`` or ``Begin File``, and
-      the time in it that of ``File Offset (s)``, where these are there; else the recording is
-      called like the table. A selection that is listed once a view is counted once. One that was
-      added in Raven names no file: it is in the file of the others, where they are all in one.
+    - Raven selection tables. The recording is that of ``Begin Path`` or ``Begin File``, and the
+      time in it that of ``File Offset (s)``, where these are there; else the recording is called
+      like the table. A row whose ``Begin Time (s)`` contradicts its ``File Offset (s)``, as where a
+      spreadsheet changed one of them, is left out: in a table of one recording they must be the
+      same, in one of several differ by the same in all rows of a recording. A selection that is
+      listed once a view is counted once. One that was added in Raven names no file: it is in the
+      file of the others, where they are all in one.
     - Audacity labels, with or without lines of frequencies. The recording is called like the
       table, and the label column ``label``.
     - Through crowsetta (``oscine[crowsetta]``), by the ending of the file: ``.TextGrid`` of
@@ -321,43 +328,149 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
     known = (*_RAVEN_TIMES, *_RAVEN_BAND, *_RAVEN_FILES, _RAVEN_OFFSET, *_RAVEN_OTHER)
     columns = _label_columns(header, known)
     columns = tuple(column for column in columns if not column.startswith(OWN_PREFIX))
+    is_own = EVENT_COLUMN in header
     names_files = any(column in header for column in _RAVEN_FILES)
     files = {_raven_file(cells) for _, cells in records} - {""}
-    only_file = files.pop() if len(files) == 1 else ""
+    only_file = own_recording if not names_files else files.pop() if len(files) == 1 else ""
+
+    def file_of(cells: Mapping[str, str]) -> str:
+        return _raven_file(cells) or only_file
+
+    selections = _once(records)
+    begins = _FileBegins.of((file_of(cells), cells) for _, cells in selections)
 
     def parse(line: int, cells: Mapping[str, str]) -> Annotation:
         times_s = (_number(cells, _RAVEN_TIMES[0]), _number(cells, _RAVEN_TIMES[1]))
         if None in times_s:
             raise ValueError(f"it has no {_RAVEN_TIMES[times_s.index(None)]!r}")
-        path = own_recording
-        if names_files:
-            path = _raven_file(cells) or only_file
-            times_s = _within_file(times_s, _number(cells, _RAVEN_OFFSET))
         return _annotation(
             table,
             line,
-            path,
-            times_s=times_s,
+            file_of(cells),
+            times_s=begins.within_file(times_s, file_of(cells), cells),
             band_hz=(_number(cells, _RAVEN_BAND[0]), _number(cells, _RAVEN_BAND[1])),
-            labels={column: cells[column] for column in columns},
+            labels={
+                column: cells[column]
+                for column in columns
+                if not (is_own and column == TYPE_COLUMN and cells[column] == str(NO_TYPE))
+            },
             event=cells.get(EVENT_COLUMN, ""),
         )
 
-    return _parsed(table, "raven", columns, _once(records), problems, parse)
+    read = _parsed(table, "raven", columns, selections, problems, parse)
+    named = (f"{posixpath.basename(table)}: {problem}" for problem in begins.warnings())
+    return replace(read, problems=(*named, *read.problems))
 
 
 def _raven_file(cells: Mapping[str, str]) -> str:
     return cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
 
 
-def _within_file(
-    times_s: tuple[float | None, float | None], offset_s: float | None
-) -> tuple[float | None, float | None]:
-    """Count from the start of the file: Raven counts from the first of the files it had open."""
-    start_s, stop_s = times_s
-    if offset_s is None or start_s is None or stop_s is None:
-        return times_s
-    return offset_s, offset_s + (stop_s - start_s)
+@dataclass(frozen=True, slots=True)
+class _FileBegins:
+    """When the files of a Raven table begin, by ``Begin Time`` without ``File Offset``.
+
+    Raven counts ``Begin Time`` from the first of the files it had open, so the two differ by the
+    same in all rows of a file, and by nothing in a table of one. It keeps both when a box is moved;
+    who moves one in a spreadsheet may change ``Begin Time`` alone, and then nobody knows which is
+    meant.
+
+    Attributes
+    ----------
+    begins_s : mapping of str to (float or None)
+        Path to what most rows of the file say; None where no such majority is.
+    n_rows : mapping of str to int
+        Rows of the file that have both.
+    is_of_one : bool
+        Whether the table is of one file.
+    """
+
+    begins_s: Mapping[str, float | None]
+    n_rows: Mapping[str, int]
+    is_of_one: bool
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, Mapping[str, str]]]) -> _FileBegins:
+        """Hold the rows of each file against each other."""
+        found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        paths: set[str] = set()
+        for path, cells in rows:
+            paths |= {path} - {""}
+            try:
+                start_s, offset_s = _number(cells, _RAVEN_TIMES[0]), _number(cells, _RAVEN_OFFSET)
+            except ValueError:  # which is said of the row itself
+                continue
+            if path and start_s is not None and offset_s is not None:
+                found[path].append((start_s - offset_s, _written_to_s(cells)))
+        begins_s: dict[str, float | None] = {}
+        for path, pairs in found.items():
+            # What most rows agree on is the median too.
+            begin_s = sorted(begin_s for begin_s, _ in pairs)[(len(pairs) - 1) // 2]
+            agree = sum(abs(one_s - begin_s) <= 2 * within_s for one_s, within_s in pairs)
+            begins_s[path] = begin_s if 2 * agree > len(pairs) else None
+        if len(paths) == len(found) == 1:
+            ((path, pairs),) = found.items()
+            # A table of one file may still be of a later one of several that were open.
+            is_later = len(pairs) > 1 and all(
+                one_s > within_s and abs(one_s - (begins_s[path] or 0.0)) <= 2 * within_s
+                for one_s, within_s in pairs
+            )
+            begins_s[path] = begins_s[path] if is_later else 0.0
+        n_rows = {path: len(pairs) for path, pairs in found.items()}
+        return cls(begins_s, n_rows, is_of_one=len(paths) == 1)
+
+    def within_file(
+        self, times_s: tuple[float | None, float | None], path: str, cells: Mapping[str, str]
+    ) -> tuple[float | None, float | None]:
+        """Return the times of a row from the start of its file.
+
+        Raises
+        ------
+        ValueError
+            Its two times contradict each other.
+        """
+        start_s, stop_s = times_s
+        offset_s = _number(cells, _RAVEN_OFFSET)
+        if not path or offset_s is None or start_s is None or stop_s is None:
+            return times_s
+        begin_s, within_s = self.begins_s[path], _written_to_s(cells)
+        is_before = start_s - offset_s < -within_s
+        # Where the file does not begin at 0, that is as coarse itself.
+        within_s *= 2 if begin_s else 1
+        if begin_s is None or is_before or abs(start_s - offset_s - begin_s) > within_s:
+            if is_before or begin_s == 0:
+                hint = "write the time from the start of the recording in both"
+            elif begin_s is None:
+                hint = "the rows of this recording disagree on where it begins among the others"
+            else:
+                hint = f"by most rows of this recording they differ by {begin_s:g} s"
+            raise ValueError(
+                f"{_RAVEN_TIMES[0]} is {start_s:g} and {_RAVEN_OFFSET} {offset_s:g}, which do not "
+                f"go together, so that it is not known which is meant: {hint} (Raven changes both "
+                "when a box is moved, a spreadsheet one)"
+            )
+        return offset_s, offset_s + (stop_s - start_s)
+
+    def warnings(self) -> list[str]:
+        """Name a table of one file that seems to be a later one of several."""
+        if not self.is_of_one:
+            return []
+        return [
+            f"in all {self.n_rows[path]} rows {_RAVEN_TIMES[0]} is {begin_s:g} s more than "
+            f"{_RAVEN_OFFSET}, as where Raven had other files open before {path!r}: "
+            f"{_RAVEN_OFFSET} counts; if the boxes were moved, write the same in both"
+            for path, begin_s in self.begins_s.items()
+            if begin_s
+        ]
+
+
+def _written_to_s(cells: Mapping[str, str]) -> float:
+    """Return what times of Raven may differ by, from the decimals that they are written with."""
+    steps_s = (
+        min(COARSEST_S, 10.0 ** -len(cells[column].partition(".")[2]))
+        for column in (_RAVEN_TIMES[0], _RAVEN_OFFSET)
+    )
+    return sum(steps_s) / 2 + 1e-9
 
 
 def _once(records: Sequence[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:

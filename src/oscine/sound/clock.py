@@ -385,8 +385,11 @@ def check_clock(timezone: str, pattern: str) -> None:
     """
     if timezone:
         zone_of(timezone)
-    if pattern:
-        _compiled(pattern)
+    if pattern and not {"site", "recorder"} & _compiled(pattern).groupindex.keys():
+        raise ValueError(
+            f"the pattern {pattern!r} has neither {{site}} nor {{recorder}}, which are what is "
+            "read of a path; write it like {site}/{date}/*.wav"
+        )
 
 
 def reading_to_json(reading: ClockReading) -> str:

@@ -20,6 +20,9 @@ from oscine.workspace.catalogue import EventRow
 OWN_PREFIX = "Oscine "
 """How columns of a selection table begin that Oscine writes and that hold no label."""
 EVENT_COLUMN = "Oscine Event"
+TYPE_COLUMN = "Sound Type"
+NO_TYPE = -1
+"""Stands for the sound type of events in none, for programs that take no empty cells."""
 RAVEN_COLUMNS = (
     "Selection",
     "View",

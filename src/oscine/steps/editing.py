@@ -19,7 +19,7 @@ import numpy as np
 
 from oscine.config import ClusterConfig, WrongArgument, fingerprint
 from oscine.steps.comparing import event_vectors
-from oscine.steps.naming import ClusterReport, grouping_of, sound_types
+from oscine.steps.naming import ClusterReport, check_sound_type, grouping_of, sound_types
 from oscine.steps.shared import at_work, needed
 from oscine.workspace.catalogue import Catalogue, EventRow, Stage, TypedEvents
 from oscine.workspace.edits import EditKind, EditRow, runs_of
@@ -463,10 +463,7 @@ class _Types:
 
     def check(self, cluster: int) -> None:
         """Refuse a number that no sound type has."""
-        numbers = self.state.numbers()
-        if cluster not in numbers:
-            known = f"they are {_ranges(numbers)}" if numbers else "there are none"
-            raise WrongArgument(f"there is no sound type {cluster}: {known}")
+        check_sound_type(cluster, self.state.numbers())
 
     def make(
         self,
@@ -590,10 +587,3 @@ def _counted(edits: Sequence[EditRow]) -> str:
 def _listed(words: Iterable[object]) -> str:
     *first, last = map(str, words)
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    return ", ".join(
-        f"{first} to {stop - 1}" if stop - first > 1 else f"{first}"
-        for first, stop in runs_of(numbers)
-    )

@@ -5,32 +5,36 @@ In come label tables and a finished workspace; out come ``reports/evaluation.htm
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oscine.config import WrongArgument
 from oscine.workspace.catalogue import (
     EventRow,
 )
 
 if TYPE_CHECKING:
     from oscine.evaluation.assess import Evaluation
+    from oscine.sound.annotations import AnnotationTable
 from oscine.steps.hearing_calls import exchange_sample, individual_readout
-from oscine.steps.importing import placed_annotations
+from oscine.steps.importing import placed_annotations, read_table
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import sound_around
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateReport:
-    """What labels tell about the frozen model."""
+    """What labels tell about the frozen model, and which of them are kept from now on."""
 
     evaluation: Evaluation
     report: str
+    notes: list[str]
 
 
 def evaluate(
@@ -73,9 +77,12 @@ def evaluate(
 
     Raises
     ------
+    WrongArgument
+        A table or a column cannot be understood.
+    FileNotFoundError
+        There is no workspace.
     ValueError
-        There are no vectors yet, a table or a column cannot be understood, or no label belongs to
-        a recording that was heard.
+        There are no vectors yet, or no label belongs to a recording that was heard.
     """
     from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
@@ -88,11 +95,10 @@ def evaluate(
     from oscine.sound.annotations import (
         LabelBook,
         labels_of_events,
-        read_annotations,
     )
 
     # By its full path a table is known again: what it said before is replaced.
-    read = [read_annotations(table.resolve()) for table in tables]
+    read = [read_table(table.resolve()) for table in tables]
     with at_work(folder, ()) as (workspace, catalogue, config):
         needed(catalogue, "embed")
         model = needed(catalogue, "pretrain")
@@ -166,7 +172,21 @@ def evaluate(
             progress=telling(progress, "evaluate"),
         )
         written = write_evaluation(workspace.reports, evaluation)
-    return EvaluateReport(evaluation=evaluation, report=str(written))
+    return EvaluateReport(evaluation=evaluation, report=str(written), notes=_kept(read))
+
+
+def _kept(read: Sequence[AnnotationTable]) -> list[str]:
+    """Say that what was read is kept, and how to be rid of it."""
+    if not read:
+        return []
+    name = PurePosixPath(read[0].file).name
+    named, forgotten = name, shlex.quote(name)
+    if len(read) > 1:
+        named, forgotten = f"{len(read):,} tables", "NAME"
+    return [
+        f"the labels of {named} are kept: `oscine evaluate` without tables asks them too; "
+        f"`oscine import --forget {forgotten}` removes them (`--list` names what is kept)"
+    ]
 
 
 def _questions(
@@ -176,10 +196,10 @@ def _questions(
     have = f"the label tables have {', '.join(columns) or 'no labels'}"
     for name in [*questions, *groups, *([types] if types else [])]:
         if name not in columns:
-            raise ValueError(f"there is no column {name!r}: {have}")
+            raise WrongArgument(f"there is no column {name!r}: {have}")
     left = [name for name in columns if name not in groups and name != types]
     if not questions and len(left) != 1:
-        raise ValueError(f"name the columns to evaluate with --labels: {have}")
+        raise WrongArgument(f"name the columns to evaluate with --labels: {have}")
     return list(dict.fromkeys(questions)) or left
 
 

@@ -29,7 +29,13 @@ MOST_DRAWN = 100_000
 
 
 def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> Written:
-    """Write clips in a folder for each sound type, and a table that says which clip is what."""
+    """Write clips in a folder for each sound type, and a table that says which clip is what.
+
+    Raises
+    ------
+    ValueError
+        Not one of them could be cut.
+    """
     written, folders = Written(), chosen.root_folders()
     taken, examples = chosen.drawn(most, seed)
     n_taken = sum(map(len, taken.values()))
@@ -66,6 +72,12 @@ def clips(chosen: Chosen, new: Path, margin_s: float, most: int, seed: int) -> W
             )
             if chosen.progress is not None:
                 chosen.progress(len(rows), n_taken, recording.path)
+    if rows and not heard:
+        path, reason = written.skipped[0]
+        raise ValueError(
+            f"none of {len(rows):,} clips could be cut (the first, of {path}: {reason}): are the "
+            "recordings where they were indexed? If they moved, run `oscine index` on their folder"
+        )
     written.events, written.recordings = len(heard), chosen.n_recordings(heard)
     write_csv(new / "clips.csv", CLIPS, rows)
     write_readme(new, {"clips.csv": ("an event that was chosen", meanings(CLIPS))})

@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from oscine.sound.archive import located
-from oscine.sound.selections import EVENT_COLUMN, Selection, audacity_lines, raven_lines
+from oscine.sound.selections import (
+    EVENT_COLUMN,
+    NO_TYPE,
+    TYPE_COLUMN,
+    Selection,
+    audacity_lines,
+    raven_lines,
+)
 from oscine.sound.tables import (
     EVENTS,
     RECORDINGS,
@@ -34,7 +41,7 @@ from oscine.workspace.catalogue import MODIFICATION, RecordingRow
 from oscine.workspace.exported import FreePaths, safe_name
 
 RAVEN_OWN_COLUMNS = (
-    *("Sound Type", "Sound Type Name"),
+    *(TYPE_COLUMN, "Sound Type Name"),
     *("Oscine Strength", "Oscine Level (dB)", EVENT_COLUMN),
 )
 RAVEN_ENDING = ".Table.1.selections.txt"
@@ -129,7 +136,7 @@ def _selections(
 def _raven_said(one: ExportedEvent, names: dict[int, str]) -> tuple[str, ...]:
     number, name = sound_type(one, names)
     return (
-        "" if number is None else str(number),
+        str(NO_TYPE if number is None else number),
         name or "",
         "" if one.kind is None else f"{one.kind.strength:.3f}",
         f"{one.event.level_db:.1f}",

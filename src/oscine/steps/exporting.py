@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from oscine.config import WrongArgument
+from oscine.sound.selections import NO_TYPE
 from oscine.steps.chosen import Chosen
 from oscine.steps.exported_sounds import clips, page
 from oscine.steps.exported_tables import audacity, raven, tables
-from oscine.steps.naming import sound_type_names
+from oscine.steps.naming import check_sound_type, sound_type_names, sound_types
 from oscine.steps.shared import Progress, looked_at, needed, telling
 from oscine.workspace.exported import exported_files, exported_folder
 
@@ -108,11 +109,11 @@ def export(
     Raises
     ------
     WrongArgument
-        A setting cannot be meant, or the folder holds something else.
+        A setting cannot be meant, there is no such sound type, or the folder holds something else.
     FileNotFoundError
         There is no workspace.
     ValueError
-        A step is missing.
+        A step is missing, or no clip could be cut.
     """
     _check(to, one_table, vectors, margin_s, most, seed)
     condition = _condition(where, clusters)
@@ -120,6 +121,9 @@ def export(
         workspace, catalogue, config = opened
         with catalogue.unchanged():
             needed(catalogue, "index")
+            for cluster in clusters:
+                if cluster != NO_TYPE:
+                    check_sound_type(cluster, list(sound_types(catalogue).sizes))
             numbers, of_clusters = catalogue.clusters_where(condition)
             chosen = Chosen(
                 workspace=workspace,

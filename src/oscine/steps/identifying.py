@@ -19,6 +19,7 @@ from oscine.search.similarity import Percentile
 from oscine.steps.examples import Asked, Example, Stretch, all_asked, read_examples
 from oscine.steps.found import write_rows
 from oscine.steps.hearing_calls import hear_individuals
+from oscine.steps.naming import check_sound_type, sound_types
 from oscine.steps.shared import Progress, percent
 
 if TYPE_CHECKING:
@@ -297,6 +298,8 @@ def individuals(
     if out is not None and (out.suffix.lower() != ".csv" or not out.absolute().parent.is_dir()):
         raise WrongArgument(f"--out {out}: name a .csv file in a folder that is there")
     with hear_individuals(folder, progress) as hearing:
+        if cluster is not None:
+            check_sound_type(cluster, list(sound_types(hearing.archive.catalogue).sizes))
         are_met = [hearing.archive.meeting(condition) for condition in conditions]
         numbers = np.flatnonzero(np.all(are_met, axis=0)) + 1
         n_all = len(numbers)
@@ -342,7 +345,8 @@ def _known_pairs(file: Path) -> tuple[list[tuple[Example, Example]], list[bool]]
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise WrongArgument(f"{file} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise WrongArgument(f"{file} cannot be read: {reason or error}") from error
     if not rows or not set(KNOWN_COLUMNS) <= set(rows[0]):
         raise WrongArgument(
             f"{file}: a table of known pairs has the columns a, b (files, file@start-stop, or "

@@ -102,11 +102,10 @@ def import_labels(
     Raises
     ------
     WrongArgument
-        What is to be forgotten is not there, or could be several.
+        None of the tables can be read; or what is to be forgotten is not there, or could be
+        several.
     FileNotFoundError
         There is no workspace.
-    ValueError
-        None of the tables can be read.
     """
     from oscine.sound.annotations import LabelBook
 
@@ -149,10 +148,29 @@ def placed_annotations(
     return match_recordings(annotations, recordings, events), recordings
 
 
-def _read(tables: Iterable[Path]) -> tuple[list[AnnotationTable], list[str]]:
-    """Read tables by their full paths, by which they are known again; return what cannot be."""
+def read_table(table: Path) -> AnnotationTable:
+    """Read a table of labels that somebody named.
+
+    Raises
+    ------
+    WrongArgument
+        It cannot be read.
+    """
     from oscine.sound.annotations import read_annotations
 
+    try:
+        return read_annotations(table)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WrongArgument(
+            f"{shown(table)} cannot be read: {reason}: name a table of labels"
+        ) from error
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+
+
+def _read(tables: Iterable[Path]) -> tuple[list[AnnotationTable], list[str]]:
+    """Read tables by their full paths, by which they are known again; return what cannot be."""
     read: dict[str, AnnotationTable] = {}
     problems: list[str] = []
     for table in tables:
@@ -163,12 +181,12 @@ def _read(tables: Iterable[Path]) -> tuple[list[AnnotationTable], list[str]]:
                 problems.append(f"{shown(table)} holds no {TABLES}: name the tables themselves")
         for file in files:
             try:
-                content = read_annotations(file.resolve())
+                content = read_table(file.resolve())
                 read[content.file] = content
-            except (OSError, ValueError) as error:
+            except WrongArgument as error:
                 problems.append(str(error))
     if problems and not read:
-        raise ValueError(problems[0])
+        raise WrongArgument(problems[0])
     return list(read.values()), problems
 
 

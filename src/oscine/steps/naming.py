@@ -6,14 +6,15 @@ here, and the catalogue for each event; `cluster` and its edits write both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from oscine.atlas.explorer.overview import Overview
-from oscine.config import ClusterConfig, fingerprint
+from oscine.config import ClusterConfig, WrongArgument, fingerprint
 from oscine.steps.shared import needed
 from oscine.workspace.catalogue import Catalogue, Stage
-from oscine.workspace.edits import TYPES
+from oscine.workspace.edits import TYPES, runs_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +106,24 @@ def grouping_fingerprint(catalogue: Catalogue) -> str:
 def grouping_of(embedded: Stage, config: ClusterConfig) -> str:
     """Return the fingerprint of what `cluster` finds in some vectors."""
     return fingerprint(embedded.fingerprint, embedded.facts["digest"], config)
+
+
+def check_sound_type(cluster: int, numbers: Sequence[int]) -> None:
+    """Refuse a number that no sound type has; `numbers` are those that there are, ascending.
+
+    Raises
+    ------
+    WrongArgument
+        It names those that there are.
+    """
+    if cluster in numbers:
+        return
+    known = ", ".join(
+        f"{first} to {stop - 1}" if stop - first > 1 else f"{first}"
+        for first, stop in runs_of(numbers)
+    )
+    said = f"they are {known}" if known else "there are none"
+    raise WrongArgument(f"there is no sound type {cluster}: {said}")
 
 
 def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from oscine.config import (
     OscineConfig,
     PresetKind,
+    WrongArgument,
     read_config,
     to_toml,
     with_overrides,
@@ -106,14 +107,17 @@ def asked_config(
     file = workspace.config_file
     known = read_config(file, OscineConfig) if file.exists() else None
     config = known or OscineConfig()
-    if preset is not None:
-        config = with_preset(config, preset, kind)
-    config = with_overrides(config, settings)
+    try:
+        if preset is not None:
+            config = with_preset(config, preset, kind)
+        config = with_overrides(config, settings)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
     if config == known:
         return known, config
     depth = config.model.depth
     if not all(-depth <= layer <= depth for layer in config.readout.layers):
-        raise ValueError(
+        raise WrongArgument(
             f"readout.layers={list(config.readout.layers)} names a layer that the model has not: "
             f"its layers are 0 to {depth} (model.depth)"
         )

@@ -16,9 +16,10 @@ from oscine.config import WrongArgument
 from oscine.search.classes import ACCEPTED, Which
 from oscine.search.classes import which as told
 from oscine.search.similarity import FEWEST_RECORDINGS, joined
-from oscine.sound.annotations import match_recordings, read_annotations
+from oscine.sound.annotations import match_recordings
 from oscine.sound.archive import located
 from oscine.steps.examples import Archive, Asked, Example, Stretch, read_examples
+from oscine.steps.importing import read_table
 from oscine.steps.shared import looked_at
 from oscine.workspace.catalogue import Catalogue
 
@@ -239,10 +240,7 @@ def _labelled(
     """Return the column asked for, the examples with their class, and what could not be used."""
     if not tables:
         raise WrongArgument("give labelled examples with --examples")
-    try:
-        read = [(table, read_annotations(table)) for table in tables]
-    except (OSError, ValueError) as error:
-        raise WrongArgument(str(error)) from error
+    read = [(table, read_table(table)) for table in tables]
     columns = list(dict.fromkeys(name for _, table in read for name in table.columns))
     have = f"the examples have {', '.join(columns) or 'no labels'}"
     if label is None and len(columns) != 1:

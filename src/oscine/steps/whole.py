@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from oscine.config import (
     OscineConfig,
     with_preset,
 )
-
-if TYPE_CHECKING:
-    pass
+from oscine.sound.archive import AUDIO_SUFFIXES
 from oscine.steps.learning import pretrain, take_model
 from oscine.steps.listening import index
 from oscine.steps.mapping import cluster, embed
@@ -63,6 +60,13 @@ def learn(
     Returns
     -------
     LearnReport
+
+    Raises
+    ------
+    FileNotFoundError
+        An archive is not there.
+    ValueError
+        There is no recording in it, or a step fails.
     """
     settings = [*seeds_of(seed, "training", "readout", "cluster"), *settings]
     if size is not None:
@@ -70,6 +74,11 @@ def learn(
     indexed = index(
         archives, folder, preset=preset, workers=workers, settings=settings, progress=progress
     )
+    if not indexed.files:
+        raise ValueError(
+            f"{', '.join(map(str, archives))} holds no recording: no file in it ends in "
+            f"{', '.join(sorted(AUDIO_SUFFIXES))}; name the folder that they are in"
+        )
     if model is None:
         pretrain(
             folder,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from oscine.config import WrongArgument
-from oscine.workspace.folder import held
+from oscine.workspace.folder import held, make_folder
 
 CONTENTS = "oscine-export.json"
 """What an export says of itself: how it was made, and the hash of each file."""
@@ -56,7 +56,7 @@ def exported_folder(
     _check_place(out, elsewhere)
     _check_contents(out)
     part, old = (out.with_name(f".{out.name}.oscine-{what}") for what in ("part", "old"))
-    part.mkdir(parents=True, exist_ok=True)
+    make_folder(part, f"--out {out}")
     lock, is_ours = part / "lock.sqlite", False
     try:
         with held(lock, f"{out} is being written by another run: wait until it is done"):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from oscine.workspace.arrays import ArrayReader
+from oscine.config import NotThere, WrongArgument
+from oscine.workspace.arrays import DISK_FULL, ArrayReader
 from oscine.workspace.catalogue import Catalogue, EventRow
 
 VECTORS_SET = "default"
@@ -31,18 +32,18 @@ class Workspace:
     ------
     FileNotFoundError
         There is no workspace at the folder, and `create` is false.
-    NotADirectoryError
+    WrongArgument
         Something else is in its place.
     """
 
     def __init__(self, folder: Path | str, *, create: bool = False) -> None:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder} is a file: name a folder as the workspace")
+            raise WrongArgument(f"{self.folder} is a file: name a folder as the workspace")
         if create:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, f"the workspace {self.folder}")
         elif not self.catalogue_file.exists():
-            raise FileNotFoundError(
+            raise NotThere(
                 f"{self.folder} is no workspace: make one with `oscine learn ARCHIVE "
                 f"-w {self.folder}` or name another with -w"
             )
@@ -76,11 +77,11 @@ class Workspace:
 
         Raises
         ------
-        ValueError
+        WrongArgument
             The name is none that a folder can have.
         """
         if name in ("", "..") or Path(name).name != name:
-            raise ValueError(f"the name of a run must be that of a folder, not {name!r}")
+            raise WrongArgument(f"the name of a run must be that of a folder, not {name!r}")
         return self.folder / "runs" / name
 
     def embeddings(self, name: str = VECTORS_SET) -> Path:
@@ -150,6 +151,32 @@ class Workspace:
             return vectors, events
         # The row of an event is its number, which it keeps: those of absent ones are passed over.
         return vectors[[event.event_id - 1 for event in events]], events
+
+
+def make_folder(folder: Path, named: str) -> None:
+    """Make a folder that somebody named, and those above it; it may be there.
+
+    Parameters
+    ----------
+    folder : Path
+    named : str
+        What it is called where it cannot be made.
+
+    Raises
+    ------
+    WrongArgument
+        It cannot be made there.
+    OSError
+        The disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise WrongArgument(
+            f"{named} cannot be made: {error.strerror}: name a folder where you may write"
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ explores a workspace.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket as sockets
 import sys
@@ -26,6 +27,8 @@ TAKE_S, TAKE_BYTES = 15.0, 64 * 1024
 MOST_CONNECTIONS = 500
 MOST_HEAD_BYTES = 16 * 1024
 CLOSE_S = 3
+NO_ADDRESS = (errno.EADDRNOTAVAIL, sockets.EAI_NONAME, sockets.EAI_AGAIN)
+"""What a system says of an address that is none of its own, or of a name without one."""
 
 
 @contextmanager
@@ -56,6 +59,11 @@ def listening(
         try:
             opened = sockets.create_server((host, one), family=family, backlog=256)
         except OSError as error:
+            if error.errno in NO_ADDRESS:
+                raise WrongArgument(
+                    f"--host {host} is no address of this computer: name one that is, or 0.0.0.0 "
+                    "for all of them"
+                ) from error
             problem = error
             continue
         with opened:
