@@ -39,9 +39,9 @@ SHORTER = {
     "--minutes 5": "--steps 4",
     "--minutes 8": "--steps 4",
     " --preset small --plan": " --plan",
-    "name 10": "name 1",
-    "merge 6 8": "merge 0 1",
-    "name 6": "name 0",
+    "name 8": "name 1",
+    "merge 7 10": "merge 0 1",
+    "name 7": "name 0",
 }
 SMALL = with_overrides(OscineConfig(), SETTINGS)
 BATS = with_preset(SMALL, "bat", "picture")

@@ -109,7 +109,9 @@ def _take(page: Page, address: str, name: str) -> None:
     file = DOCS / "pictures" / f"{name}.png"
     picture.save(file, optimize=True)
     if file.stat().st_size > LARGE:
-        picture.quantize(192).save(file, optimize=True)
+        # So that the few points of a rare colour keep it.
+        few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
 
 
 if __name__ == "__main__":
