@@ -227,6 +227,9 @@ def test_evaluate_says_that_it_keeps_a_table_and_how_it_is_forgotten(
     said = "note: the labels of my labels.csv are kept: `oscine evaluate` without tables asks them"
     assert said in out
     assert "`oscine import --forget 'my labels.csv'` removes them" in out
+    wrong(call, 2, "evaluate", archive / "truth.csv", *at, "--group", "nix")
+    kept = ask("import", "--list", "-w", copied)["kept"]
+    assert [one["file"].rpartition("/")[2] for one in kept] == ["my labels.csv"]  # what was asked
     assert "are kept" not in call("evaluate", *at)[1]  # nothing new is
     assert ask("import", "--forget", "my labels.csv", "-w", copied)["kept"] == []
 

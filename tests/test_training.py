@@ -201,7 +201,7 @@ def test_statistics_are_those_of_sounding_values(tmp_path):
 
 
 def test_an_archive_without_sound_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no recording could be heard: `oscine status` says why"):
+    with pytest.raises(ValueError, match="no recording was heard: `oscine index FOLDER`"):
         WindowSampler(tiny.tape(tmp_path, [tiny.codes(9, 0)]), [], [], tiny.PICTURE, tiny.TRAINING)
 
 

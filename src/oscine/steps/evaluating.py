@@ -6,7 +6,7 @@ In come label tables and a finished workspace; out come ``reports/evaluation.htm
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,7 @@ from oscine.workspace.catalogue import (
 
 if TYPE_CHECKING:
     from oscine.evaluation.assess import Evaluation
-    from oscine.sound.annotations import AnnotationTable
+    from oscine.sound.annotations import Annotation, AnnotationTable
 from oscine.steps.hearing_calls import exchange_sample, individual_readout
 from oscine.steps.importing import placed_annotations, read_table
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
@@ -99,6 +99,9 @@ def evaluate(
 
     # By its full path a table is known again: what it said before is replaced.
     read = [read_table(table.resolve()) for table in tables]
+    if read:  # before they are kept
+        given = [one for table in read for one in table.annotations]
+        _questions(questions, groups, types, _columns(given))
     with at_work(folder, ()) as (workspace, catalogue, config):
         needed(catalogue, "embed")
         model = needed(catalogue, "pretrain")
@@ -109,7 +112,7 @@ def evaluate(
             book.replace(read)
             files = {table.file for table in read}
             annotations = [one for one in book.annotations() if not files or one.table in files]
-        columns = list(dict.fromkeys(name for one in annotations for name in one.labels))
+        columns = _columns(annotations)
         asked = _questions(questions, groups, types, columns)
         matched, recordings = placed_annotations(catalogue, annotations)
         items = labelled_items(matched.annotations, recordings, config.picture)
@@ -187,6 +190,11 @@ def _kept(read: Sequence[AnnotationTable]) -> list[str]:
         f"the labels of {named} are kept: `oscine evaluate` without tables asks them too; "
         f"`oscine import --forget {forgotten}` removes them (`--list` names what is kept)"
     ]
+
+
+def _columns(annotations: Iterable[Annotation]) -> list[str]:
+    """Return the columns that say something, in their order."""
+    return list(dict.fromkeys(name for one in annotations for name in one.labels))
 
 
 def _questions(

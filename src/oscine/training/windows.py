@@ -78,8 +78,8 @@ class WindowSampler:
     ) -> None:
         if not recordings:
             raise ValueError(
-                "no recording could be heard: `oscine status` says why of each file, and "
-                "`oscine index FOLDER` adds others"
+                "no recording was heard: `oscine index FOLDER` adds some (and `oscine status` says "
+                "what was wrong with files that were there)"
             )
         self._tape = tape
         self._picture = picture
