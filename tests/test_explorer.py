@@ -843,7 +843,9 @@ def test_what_is_said_of_sound_types_that_are_no_longer_those_that_were_seen_is_
         now = {"grouping": asked.get("/api/atlas").json()["grouping"], "name": "caw"}
         assert asked.post("/api/types/3/name", json=now, headers=WRITING).json()["edit"] == 2
         # What Ada takes back is what she saw, or nothing.
-        late = asked.post("/api/undo", json={"edit": 1}, headers=WRITING)
+        late = asked.post("/api/undo", json={"grouping": seen, "edit": 1}, headers=WRITING)
+        assert late.status_code == 409
+        late = asked.post("/api/undo", json=now | {"edit": 1}, headers=WRITING)
         assert late.status_code == 422
         assert "edit 2 was made since" in late.json()["error"]
         assert not any(one["is_undone"] for one in asked.get("/api/history").json()["history"])
@@ -947,7 +949,7 @@ def test_without_sound_types_there_are_no_edits_and_that_is_said(copied):
         assert atlas["workspace"] == str(copied)
         for answer in (
             asked.get("/api/history"),
-            asked.post("/api/undo", json={"edit": 1}, headers=WRITING),
+            asked.post("/api/undo", json={"grouping": "", "edit": 1}, headers=WRITING),
             asked.post("/api/types/1/name", json={"grouping": "", "name": "x"}, headers=WRITING),
         ):
             assert answer.status_code == 409

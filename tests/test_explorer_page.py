@@ -379,10 +379,29 @@ def test_a_name_for_a_type_that_was_regrouped_meanwhile_is_not_given_to_another(
     page.get_by_label("Name", exact=True).fill("caw")
     page.get_by_label("Who are you?").fill("Ada")
     page.keyboard.press("Enter")
-    expect(page.locator("#trouble")).to_contain_text("nothing was changed")
+    expect(page.locator("#trouble")).to_contain_text(
+        re.compile("^Nothing was changed.*what there is now")
+    )
     expect(cards).to_have_count(n_types - 1)
     expect(page.locator("#type-1 h3")).to_have_text("Type 1")
     steps.undo_edit(workspace, who="Eve")
+
+
+def test_a_name_that_another_run_is_in_the_way_of_is_not_lost(page_of, workspace):
+    page = page_of("view=types", is_troubled=True)
+    page.get_by_role("button", name="Name Type 1").click()
+    with Workspace(workspace).alone():
+        page.get_by_label("Name", exact=True).fill("low caw")
+        page.get_by_label("Who are you?").fill("Ada")
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_contain_text("waiting for it")
+        expect(page.locator("#trouble")).to_contain_text("in use by another run")
+    page.get_by_role("button", name="Name Type 1").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("low caw")
+    page.keyboard.press("Enter")
+    expect(page.locator("#type-1 h3")).to_contain_text("low caw")
+    page.locator("#done").get_by_role("button", name="Undo").click()
+    expect(page.locator("#type-1 h3")).to_have_text("Type 1")
 
 
 def test_an_address_opens_what_it_says(page_of):

@@ -218,7 +218,7 @@ def test_what_cannot_be_asked_is_said(planted):
     found, _ = probed(features, {"few": few, "flat": np.ones(N_ITEMS)}, {"alone": alone, **labels})
     assert [one.name for one in found.probes] == ["kind"]
     assert found.problems == (
-        "few: known in 5 groups, and 10 are the fewest",
+        "few: known in 5 groups only, and it takes 10 (of --group)",
         "flat: it is the same in all items",
         "alone: 1 labels occur in several groups: there must be two",
     )
@@ -479,4 +479,7 @@ def test_too_few_recordings_with_the_numbers_are_a_problem(voices, tmp_path):
     some = [*items[:few], *said_otherwise(items[few:], {FORMANT_COLUMN: "unknown"})]
     report, by_name = reported(tmp_path, some, formant)
     assert list(by_name) == ["species"]
-    assert f"{FORMANT_AT_EQUAL_PITCH}: known in 3 groups, and 10 are the fewest" in report.problems
+    assert (
+        f"{FORMANT_AT_EQUAL_PITCH}: known in 3 groups only, and it takes 10 (of --group)"
+        in report.problems
+    )

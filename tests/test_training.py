@@ -348,6 +348,14 @@ def test_a_run_that_is_asked_to_stop_keeps_its_steps(
     assert files(tmp_path) == files(whole)
 
 
+def test_who_stops_a_run_is_told_that_it_is_heard(tmp_path, sampler):
+    told = []
+    with pytest.raises(Stopped):
+        pretrain(tmp_path, sampler, RUN, "archive", ask_at(3), note=told.append)
+    (said,) = told
+    assert said.startswith("stopping after this step, which is kept")
+
+
 def test_a_run_may_be_stopped_again_and_again(tmp_path, sampler, whole):
     for asked_at in (1, 3, 5, 11):
         with pytest.raises(Stopped):

@@ -1387,7 +1387,11 @@ def synth(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with 0 (done), 1 (failed) or 2 (wrong use)."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # once more, while it was said that it was stopped
+        code = FAILED
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -400,7 +400,9 @@ def _label(name: str, said: Sequence[str | None], group: np.ndarray) -> _Target:
 def _check_groups(group: np.ndarray) -> None:
     n_groups = len(np.unique(group))
     if n_groups < FEWEST_GROUPS:
-        raise ValueError(f"known in {n_groups} groups, and {FEWEST_GROUPS} are the fewest")
+        raise ValueError(
+            f"known in {n_groups} groups only, and it takes {FEWEST_GROUPS} (of --group)"
+        )
 
 
 def _resamples(n_groups: int, seed: int) -> np.ndarray:

@@ -458,17 +458,19 @@ class WorkspaceSource:
         """Split a sound type where it falls apart."""
         return self._edit(split_sound_type, number, grouping=grouping, who=who)
 
-    def undo(self, edit: int, who: str) -> Edited:
+    def undo(self, grouping: str, edit: int, who: str) -> Edited:
         """Take back an edit."""
-        return self._edit(undo_edit, edit, who=who)
+        return self._edit(undo_edit, edit, grouping=grouping, who=who)
 
     def history(self) -> Edited:
         """Return all edits, the last first."""
         return self._edits(None, "")
 
-    def _edit(self, edit: Callable[..., EditReport], *given: Any, who: str, **seen: str) -> Edited:
+    def _edit(
+        self, edit: Callable[..., EditReport], *given: Any, who: str, grouping: str
+    ) -> Edited:
         with self._unanswered(409):  # another run holds the workspace, or it is stale
-            report = edit(self.workspace.folder, *given, who=who.strip() or None, **seen)
+            report = edit(self.workspace.folder, *given, who=who.strip() or None, grouping=grouping)
         return self._edits(report.edit, report.words)
 
     def _edits(self, edit: int | None, words: str) -> Edited:

@@ -233,7 +233,9 @@ def split_sound_type(
     )
 
 
-def undo_edit(folder: Path, edit: int | None = None, *, who: str | None = None) -> EditReport:
+def undo_edit(
+    folder: Path, edit: int | None = None, *, who: str | None = None, grouping: str | None = None
+) -> EditReport:
     """Undo the last edit that counts in the present grouping.
 
     Parameters
@@ -242,7 +244,7 @@ def undo_edit(folder: Path, edit: int | None = None, *, who: str | None = None) 
         Of the workspace.
     edit : int, optional
         The one that is meant: the last that counts, or one that rests, which is then forgotten.
-    who : str, optional
+    who, grouping : str, optional
         As in :func:`name_sound_type`.
 
     Returns
@@ -257,7 +259,7 @@ def undo_edit(folder: Path, edit: int | None = None, *, who: str | None = None) 
         There is nothing to undo; else as of :func:`name_sound_type`.
     """
     who = _person(who)
-    with _editing(folder) as types:
+    with _editing(folder, grouping) as types:
         last = max(types.state.fits, default=None)
         asked = last if edit is None else edit
         if asked is None:
@@ -532,8 +534,8 @@ def _editing(folder: Path, seen: str | None = None) -> Iterator[_Types]:
             )
         if seen is not None and seen != sound_types(catalogue).grouping:
             raise ValueError(
-                f"{folder}: nothing was changed: since they were looked at, the sound types were "
-                "grouped anew, merged or split, and a number may be that of another: look again"
+                "nothing was changed: since this was looked at, the sound types were grouped anew, "
+                "merged or split, and a number may be that of another; look again"
             )
         edits = catalogue.edits(with_events=True)
         yield _Types(workspace, catalogue, config.cluster, grouping, catalogue.found_types(), edits)

@@ -104,7 +104,8 @@ def pretrain(
     start : Path, optional
         A checkpoint whose weights the run begins with, in place of new ones.
     note : callable, optional
-        Told, in a sentence, where the trial cannot be trusted; by the first process only.
+        Told, in a sentence, where the trial cannot be trusted, and when it was asked to stop; by
+        the first process only.
 
     Returns
     -------
@@ -125,11 +126,13 @@ def pretrain(
         ranks.meet()  # whatever the first did with the folder before is seen by all
         run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
+        stopping = nullcontext([]) if ranks.count > 1 else asked_to_stop(note)
         last = this.last_good()
         if start is not None:
             last = this.adopted(start, last)
         if last is None or _step_of(last) < run.training.steps:
-            last = this.to_the_end(last)
+            with stopping as asked:
+                last = this.to_the_end(last, asked)
         if ranks.is_first:
             this.forget_old()
             _draw_figures(folder, last, sampler)
@@ -182,19 +185,16 @@ class _Run:
     ranks: Ranks
     progress: Progress | None
 
-    def to_the_end(self, last: Path | None) -> Path:
+    def to_the_end(self, last: Path | None, asked: list[int]) -> Path:
         """Learn from a checkpoint, or from nothing, to the last step; return the last checkpoint.
+
+        It stops once something is in the list.
 
         Raises
         ------
         TrainingDiverged
         Stopped
         """
-        with asked_to_stop() if self.ranks.count == 1 else nullcontext([]) as asked:
-            return self.learned(last, asked)
-
-    def learned(self, last: Path | None, asked: list[int]) -> Path:
-        """Do the same, and stop where something is in the list."""
         training = self.config.training
         learner, step, carried = self.begun(last)
         if not self.is_regular(step):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -21,8 +21,13 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop(tell: Callable[[str], None] | None = None) -> Iterator[list[int]]:
     """Note the first signal to stop, in place of being stopped by it; another stops at once.
+
+    Parameters
+    ----------
+    tell : callable, optional
+        Told that it is stopping, for a step may take long.
 
     Yields
     ------
@@ -35,6 +40,10 @@ def asked_to_stop() -> Iterator[list[int]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
+        if tell is not None:
+            tell(
+                "stopping after this step, which is kept; another Ctrl-C stops at once, without it"
+            )
 
     taken = {}
     try:

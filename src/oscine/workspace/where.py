@@ -139,7 +139,7 @@ class _Parser:
         kind, name = self._advance()
         if kind != "word" or name.lower() not in FIELDS:
             near = difflib.get_close_matches(name.lower(), FIELDS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             raise self._error(f"{name!r} is no field{hint} Fields: {', '.join(FIELDS)}")
         name = name.lower()
         sql, type_ = FIELDS[name]

@@ -456,10 +456,12 @@ def _add_types(app: FastAPI, source: Source, work: _Work) -> None:
 
     @app.post("/api/undo")
     async def undo(
-        edit: Annotated[int, Body(embed=True, ge=1, le=2**31 - 1)], who: Who = ""
+        grouping: Grouping,
+        edit: Annotated[int, Body(embed=True, ge=1, le=2**31 - 1)],
+        who: Who = "",
     ) -> Edited:
         """Take back the last edit that counts, which is told by its number."""
-        return await work.slow(source.undo, edit, who)
+        return await work.slow(source.undo, grouping, edit, who)
 
     @app.get("/api/history")
     async def history() -> Edited:

@@ -394,8 +394,8 @@ class Source(Protocol):
         """Split a sound type where it falls apart, of a grouping that is that of now."""
         ...
 
-    def undo(self, edit: int, who: str) -> Edited:
-        """Take back an edit, if none was made since."""
+    def undo(self, grouping: str, edit: int, who: str) -> Edited:
+        """Take back an edit in a grouping that is that of now, if none was made since."""
         ...
 
     def history(self) -> Edited:

@@ -8,6 +8,8 @@ import { count, madeText } from "./words.js";
 
 const WHO = "oscine-who";
 const LONGEST = 80;
+const SLOW_MS = 800;
+const unkept = new Map(); // Names that were typed and could not be kept, by grouping and number.
 
 function who(name) {
   try {
@@ -39,14 +41,22 @@ function ask(title, fields, words, yes) {
 
 const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with what you change.", value: "" } });
 
+// Tells whether the server took it.
 async function change(path, body, canUndo = true) {
+  const waiting = setTimeout(() => tellDone("Another run is at work in the workspace: waiting for it.", null), SLOW_MS);
   try {
     const { words, edit } = await post(path, body);
     if (edit !== null) await reload(); // It may be that nothing was to be done.
     tellDone(prose(words), canUndo ? edit : null);
+    return true;
   } catch (error) {
-    if ([409, 422].includes(error.status)) await reload().catch(() => {}); // Others changed them meanwhile.
-    complain(error.message);
+    byId("done").hidden = true;
+    // Others may have changed them meanwhile.
+    const isNew = [409, 422].includes(error.status) && (await reload().then(() => body.grouping !== atlas.grouping, () => false));
+    complain(`${error.message}${isNew ? " This page shows what there is now." : ""}`);
+    return false;
+  } finally {
+    clearTimeout(waiting);
   }
 }
 
@@ -64,14 +74,18 @@ export async function askName(number) {
   const type = typeOf(number);
   if (!type || !atlas.has.writing) return;
   const { grouping } = atlas; // The number is of this one.
+  const key = `${grouping} ${number}`;
   const given = await ask(
     type.name ? `Rename ${typeTitle(number)}` : `Name type ${number}`,
-    { name: { label: "Name", value: type.name ?? "", isNeeded: false }, ...whoField() },
+    { name: { label: "Name", value: unkept.get(key) ?? type.name ?? "", isNeeded: false }, ...whoField() },
     hint("Say what it sounds like, such as “loud double caw”. A sound type is an acoustic grouping: what it means, the sound alone does not tell. An empty name takes the name away."),
     "Keep the name",
   );
   if (given) {
-    await change(`/api/types/${number}/name`, { grouping, name: given.name.trim(), who: who(given.who) });
+    const name = given.name.trim();
+    const isKept = await change(`/api/types/${number}/name`, { grouping, name, who: who(given.who) });
+    if (isKept) unkept.delete(key);
+    else unkept.set(key, name);
   }
 }
 
@@ -92,10 +106,11 @@ export const askSplit = (number) =>
     "Split it", `/api/types/${number}/split`, {});
 
 async function undo(edit) {
+  const { grouping } = atlas;
   byId("done").hidden = true;
   const { who: given } = who() ? { who: undefined } : ((await ask("Undo the last change?", whoField(), null, "Undo")) ?? { who: null });
   if (given === null) return;
-  await change("/api/undo", { edit, who: who(given) }, false);
+  await change("/api/undo", { grouping, edit, who: who(given) }, false);
 }
 
 export function drawHistory(host) {
