@@ -404,6 +404,19 @@ def test_a_name_that_another_run_is_in_the_way_of_is_not_lost(page_of, workspace
     expect(page.locator("#type-1 h3")).to_have_text("Type 1")
 
 
+def test_the_next_call_is_the_first_where_none_is_chosen_and_the_last_says_so(page_of):
+    page = page_of()
+    page.keyboard.press("n")
+    heading = page.locator("#call-heading")
+    expect(heading).to_have_text("Call 1")
+    n_calls = len(httpx.get(f"{page.url.partition('#')[0]}api/recordings/1").json()["events"])
+    for number in range(2, n_calls + 1):
+        page.keyboard.press("n")
+        expect(heading).to_have_text(f"Call {number}")
+    page.keyboard.press("n")
+    expect(page.locator("#done")).to_have_text("This is the last call of its recording.")
+
+
 def test_an_address_opens_what_it_says(page_of):
     page = page_of("view=recordings&recording=2&event=3&text=flac")
     expect(page.get_by_role("heading", name="Recordings")).to_be_visible()

@@ -2,10 +2,10 @@
 // model makes of it.
 
 import {
-  NOT_GROUPED, atlas, eventOf, recordingOf, typeRgb, typeSwatch, typeTitle,
+  NOT_GROUPED, atlas, eventOf, points, recordingOf, typeRgb, typeSwatch, typeTitle,
 } from "./atlas.js";
 import { colour, css, magma } from "./colours.js";
-import { button, byId, el, hint, into, prose, put, say, surface, trouble } from "./dom.js";
+import { button, byId, el, hint, into, prose, put, surface, tell, trouble } from "./dom.js";
 import { askName } from "./edits.js";
 import { playing, speedChoice, stop } from "./player.js";
 import { selection } from "./selection.js";
@@ -37,8 +37,8 @@ export function togglePlay() {
 // The next call (or the one before): among those chosen with the lasso, or else in the recording.
 export async function step(by) {
   const order = selection().includes(chosen()) ? selection() : neighbours?.map(({ event }) => event);
-  const next = order?.[order.indexOf(chosen()) + by];
-  if (next === undefined) return say(by > 0 ? "This is the last one." : "This is the first one.");
+  const next = chosen() === null ? points.event[0] : order?.[order.indexOf(chosen()) + by];
+  if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${order === selection() ? "that is chosen" : "of its recording"}.`);
   go({ event: next }, { replace: true });
   await playEvent(next);
 }

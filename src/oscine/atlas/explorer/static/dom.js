@@ -52,6 +52,15 @@ export function say(text) {
   byId("said").textContent = text;
 }
 
+// Says what was done, to all, for a while.
+let fading = null;
+export function tell(...content) {
+  put(byId("done"), ...content);
+  byId("done").hidden = false;
+  clearTimeout(fading);
+  fading = setTimeout(() => (byId("done").hidden = true), 10_000);
+}
+
 export const trouble = (text) => el("p", { className: "trouble", role: "alert" }, prose(text));
 
 // Says what went wrong above everything else, until it is put away.

@@ -2,7 +2,7 @@
 // with who said it and when; who that is is asked once and remembered by the browser.
 
 import { atlas, reload, typeOf, typeTitle } from "./atlas.js";
-import { button, byId, complain, el, hint, into, prose, put } from "./dom.js";
+import { button, byId, complain, el, hint, into, prose, put, tell } from "./dom.js";
 import { get, post } from "./server.js";
 import { count, madeText } from "./words.js";
 
@@ -60,14 +60,9 @@ async function change(path, body, canUndo = true) {
   }
 }
 
-let fading = null;
 function tellDone(words, edit) {
   byId("trouble").hidden = true;
-  const done = byId("done");
-  put(done, words, " ", edit === null ? null : button("Undo", () => undo(edit), { className: "link" }));
-  done.hidden = false;
-  clearTimeout(fading);
-  fading = setTimeout(() => (done.hidden = true), 10_000);
+  tell(words, " ", edit === null ? null : button("Undo", () => undo(edit), { className: "link" }));
 }
 
 export async function askName(number) {

@@ -93,9 +93,11 @@ function paintOver(context, toScreen) {
       if (out.has(String(type)) || (emphasised !== null && emphasised !== String(type))) continue;
       const text = atlas.types.find(({ number }) => number === type)?.name || String(type);
       const [px, middle] = toScreen(x, y);
-      const py = middle - pointSize() - 6; // above, so as not to hide what it names
+      const away = pointSize() + 6; // above or below, so as not to hide what it names
       const wide = context.measureText(text).width / 2 + 4;
-      if (taken.some(([ox, oy, ow]) => Math.abs(px - ox) < wide + ow && Math.abs(py - oy) < 15)) continue;
+      const isFree = (py) => !taken.some(([ox, oy, ow]) => Math.abs(px - ox) < wide + ow && Math.abs(py - oy) < 15);
+      const py = [middle - away, middle + away].find(isFree);
+      if (py === undefined) continue;
       taken.push([px, py, wide]);
       if (taken.length > MOST_LABELS) break;
       context.strokeStyle = paper;
