@@ -1,5 +1,6 @@
 """Labels of people brought back: corrected tables of any form, and which events they speak of."""
 
+import csv
 import json
 import re
 import shutil
@@ -256,11 +257,32 @@ def test_a_row_counts_for_its_event_wherever_its_box_was_moved(folder, tmp_path)
     corrected(first, 1, **onto)
     steps.import_labels([first], folder)
     assert labelled(folder, "Sound Type Name") == {1: "caw", 2: "=low"}
-    # Where the other's row was removed, that one has the label of what lies over it.
+    # Where the other's row was removed, nothing is said of that one.
     lines = first.read_text(encoding="utf-8").splitlines(keepends=True)
     first.write_text("".join(lines[:2]), encoding="utf-8")
     steps.import_labels([first], folder)
+    assert labelled(folder, "Sound Type Name") == {1: "caw"}
+
+
+def test_a_row_that_was_written_for_an_event_labels_no_other(folder, tmp_path):
+    first, *_ = export(folder, "raven", tmp_path / "out")
+    header, line, _ = first.read_text(encoding="utf-8").splitlines(keepends=True)
+    first.write_text(header + line, encoding="utf-8")
+    corrected(first, 1, **{"End Time (s)": "1.0", "Sound Type Name": "caw"})  # mistyped
+    report = steps.import_labels([first], folder)
+    assert counted(report, "Sound Type Name") == {"caw": (1, 1)}
+    assert labelled(folder, "Sound Type Name") == {1: "caw"}
+    corrected(first, 1, **{"Oscine Event": ""})  # without a key it labels what it covers
+    steps.import_labels([first], folder)
     assert labelled(folder, "Sound Type Name") == {1: "caw", 2: "caw"}
+    # A row for an event that gives no times holds for the event too, not for the recording.
+    (table,) = export(folder, "csv", tmp_path / "csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        key = next(csv.DictReader(file))["oscine_event"]
+    whole = tmp_path / "whole.csv"
+    whole.write_text(f"path,oscine_event,call\nnorth/1.wav,{key},kek\n", encoding="utf-8")
+    steps.import_labels([whole], folder)
+    assert labelled(folder, "call") == {1: "kek"}
 
 
 def test_a_box_that_was_moved_in_one_of_its_two_times_alone_is_named(folder, tmp_path):
