@@ -248,6 +248,7 @@ def test_evaluate_says_what_is_wrong_with_labels(call, archive, copied, tmp_path
     (tmp_path / "other.csv").write_text("path,species\nelsewhere.wav,crow\n")
     message = wrong(call, 1, "evaluate", tmp_path / "other.csv", *at)
     assert "nothing can be evaluated" in message
+    assert not (copied / "labels.sqlite").exists()  # what was refused changes nothing
 
 
 def test_names_of_files_are_no_markup(call, archive, tmp_path):
