@@ -199,7 +199,9 @@ def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
     table = tmp_path / "labels.csv"
     truth = (archive / "truth.csv").read_text(encoding="utf-8").splitlines()
     gone = truth[1].replace(truth[1].partition(",")[0], "gone.wav")
-    table.write_text("\n".join([*truth, gone]) + "\n", encoding="utf-8")
+    named = dict(zip(truth[0].split(","), truth[1].split(","), strict=True))
+    other = ",".join([*(named | {"individual": "nobody"}).values()])
+    table.write_text("\n".join([*truth, gone, other]) + "\n", encoding="utf-8")
     code, out, _ = call(
         "evaluate", table, "-w", copied, "--labels", "individual", "--group", "site"
     )
@@ -211,6 +213,7 @@ def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
             "\nindividual: ",
             "not asked: no label",
             "report",
+            "individual: 1 stretches have several labels, such as",
             "'gone.wav'",
         )
     ]

@@ -371,6 +371,32 @@ def test_labels_of_a_column_of_ones_own_say_nothing_of_oscines(folder, tmp_path)
     assert not any(note.startswith("species") for note in report.notes)
 
 
+def test_rows_that_say_different_things_of_an_event_are_told_in_one_note_a_column(folder, tmp_path):
+    north, *_ = export(folder, "raven", tmp_path / "out")
+    corrected(north, 2, **{"Sound Type Name": "caw"})
+    # As people do who copy rows to have two opinions: the keys are copied too.
+    header, *lines = north.read_text(encoding="utf-8").splitlines()
+    other = [line.replace("\tmésange 'tsi'\t", "\tother\t") for line in lines]
+    north.write_text("\n".join([header, *lines, *other]) + "\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text(
+        "path,start_s,stop_s,call,mood\nsouth/1.wav,0.08,0.2,kek,calm\n"
+        "south/1.wav,0.07,0.2,caw,calm\nnorth/1.wav,,,caw,calm\nnorth/1.wav,0.02,0.1,kek,calm\n"
+        "two.wav,,,caw,calm\ntwo.wav,,,kek,\n"
+    )
+    report = steps.import_labels([north, tmp_path / "labels.csv"], folder)
+    assert counted(report, "Sound Type Name")["other"] == (1, 0)
+    call, name = (note for note in report.notes if "have several labels" in note)
+    # What is said of a part does not contradict what is said of the whole recording.
+    assert call.startswith(
+        "call: 4 events have several labels, such as 'caw' (labels.csv, line 3) before 'kek' "
+        "(labels.csv, line 2), 'caw' (labels.csv, line 6) before 'kek' (labels.csv, line 7): the"
+    )
+    assert name.startswith(
+        "Sound Type Name: 1 events have several labels, such as \"mésange 'tsi'\" (1.Table.1.sele"
+        "ctions.txt, line 2) before 'other' (1.Table.1.selections.txt, line 4): the row that was"
+    )
+
+
 # Keeping them
 
 

@@ -49,6 +49,8 @@ END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
 NAMED = 5
 """Recordings that a sentence names."""
+EXAMPLES = 2
+"""Contradictions that a sentence shows."""
 COARSEST_S = 0.01
 """Times of Raven that are written more coarsely than this count as if written to this."""
 
@@ -1196,6 +1198,35 @@ def rows_of_events(
             *_nearest_first(event, parts.get(file, {}), of_parts),
         ]
         yield rows or [one for one in wholes.get(file, ()) if _bands_overlap(event, one)]
+
+
+def contradictions(
+    column: str, rows_of_each: Iterable[Sequence[Annotation]], *, each: str, which: str
+) -> list[str]:
+    """Say of how many things rows say different things in a column; nothing where they agree.
+
+    Parameters
+    ----------
+    column : str
+    rows_of_each : iterable of sequence of Annotation
+        The rows that speak of each thing, the one that counts first.
+    each : str
+        What the things are, such as ``events``.
+    which : str
+        Which row counts, in words.
+    """
+    n, examples = 0, list[str]()
+    for rows in rows_of_each:
+        said = [(one.labels[column], one.place) for one in rows if column in one.labels]
+        other = next((one for one in said if one[0] != said[0][0]), None)
+        if other is not None:
+            n += 1
+            if n <= EXAMPLES:
+                (label, place), (other_label, other_place) = said[0], other
+                examples.append(f"{label!r} ({place}) before {other_label!r} ({other_place})")
+    if not n:
+        return []
+    return [f"{column}: {n:,} {each} have several labels, such as {', '.join(examples)}: {which}"]
 
 
 def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:

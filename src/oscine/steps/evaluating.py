@@ -86,7 +86,7 @@ def evaluate(
     from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import INDIVIDUAL_COLUMNS, assess
-    from oscine.evaluation.items import labelled_items
+    from oscine.evaluation.items import contradicted_items, labelled_items
     from oscine.evaluation.layer_report import report_layers
     from oscine.evaluation.listening import Listener
     from oscine.evaluation.report import write_evaluation
@@ -110,6 +110,10 @@ def evaluate(
         asked = _questions(questions, groups, types, _columns(annotations))
         matched, recordings = placed_annotations(catalogue, annotations)
         items = labelled_items(matched.annotations, recordings, config.picture)
+        used: list[str] = [*asked, *groups, *([types] if types else [])]
+        contradicted = contradicted_items(
+            matched.annotations, recordings, config.picture, list(dict.fromkeys(used))
+        )
 
         events, by_number = catalogue.events(), {row.recording_id: row for row in recordings}
         sample = fit_sample(
@@ -164,7 +168,11 @@ def evaluate(
                 asked,
                 seed=seed,
             ),
-            problems=[*(said for table in read for said in table.problems), *matched.problems],
+            problems=[
+                *contradicted,
+                *(said for table in read for said in table.problems),
+                *matched.problems,
+            ],
             seed=seed,
             progress=telling(progress, "evaluate"),
         )
