@@ -165,6 +165,7 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("cluster", *at)["clusters"] >= 1
     imported = ask("import", archive / "truth.csv", *at)
     assert imported["placed"] == imported["rows"] > 0
+    assert (imported["unplaced"], imported["refused"]) == (0, 0)
     asked = ask("evaluate", *at, "--labels", "species,call_type")
     assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
     assert len(ask("similar", 1, *at, "--own", 3)["own"]) == 3  # there is one recording

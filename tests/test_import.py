@@ -289,7 +289,7 @@ def test_a_box_that_was_moved_in_one_of_its_two_times_alone_is_named(folder, tmp
     first, *_ = export(folder, "raven", tmp_path / "out")
     corrected(first, 1, **{"Begin Time (s)": "0.9", "End Time (s)": "0.95"})
     report = steps.import_labels([first], folder)
-    assert (report.rows, report.placed) == (1, 1)
+    assert (report.rows, report.placed, report.refused) == (2, 1, 1)
     (problem,) = report.problems
     assert "line 2: Begin Time (s) is 0.9 and File Offset (s) 0.0208542, which do not" in problem
 
@@ -463,7 +463,8 @@ def test_rows_that_are_not_used_are_named(folder, tmp_path):
         "elsewhere.wav,0,1,caw\nsouth/1.wav,5,6,caw\n"
     )
     report = steps.import_labels([tmp_path / "labels.csv"], folder)
-    assert (report.rows, report.placed) == (3, 1)
+    assert (report.rows, report.placed, report.unplaced, report.refused) == (4, 1, 2, 1)
+    assert sum(one.rows for one in report.kept) == report.placed + report.unplaced
     assert counted(report, "call") == {"caw": (1, 1)}
     said = ["from 2 s to 1 s is no stretch", "is no recording of the archive", "beyond the end"]
     for problem, words in zip(report.problems, said, strict=True):
@@ -507,17 +508,23 @@ def test_the_command_line_brings_labels_in_lists_and_forgets_them(folder, tmp_pa
         return call("import", *words, "-w", folder)
 
     (tmp_path / "out" / "notes.txt").write_text("some notes\n")
+    (tmp_path / "out" / "other.txt").write_text("0.5\t0.1\tcaw\n")  # its only row is refused
+    (tmp_path / "out" / "gone.txt").write_text("0.1\t0.5\tcaw\n")
     code, out, _ = imported(tmp_path / "out")
     assert code == 0
-    assert "rows    6 of 6 belong to a recording\nkept    6 rows of 3 tables" in out
+    assert (
+        "tables read  5\nrows read    8: 6 used (they belong to a recording), 1 kept unused (of "
+        "none, or beyond its end), 1 refused\nkept in all  7 rows of 4 tables"
+    ) in out
     assert "  Sound Type Name = mésange 'tsi': 3 rows, 3 events" in out
-    assert "1 problems:\n" in out
+    assert "3 problems:\n" in out
+    assert imported("--forget", "gone.txt")[0] == 0
     code, out, _ = imported("--list", "--json")
     found = json.loads(out)
     assert (code, len(found["kept"]), found["labels"]) == (0, 3, [])
     code, out, _ = imported("--list", "--forget", "north")
     assert code == 0
-    assert "kept       4 rows of 2 tables\nforgotten  1 tables" in out
+    assert "kept in all  4 rows of 2 tables\nforgotten    1 tables" in out
     assert f"  {tmp_path / 'out' / 'two.Table.1.selections.txt'}: 3 rows" in out
     for words, said in (
         ([], "name label tables to bring in"),

@@ -157,14 +157,17 @@ class AnnotationTable:
         All columns that hold labels, in the order of the file.
     annotations : tuple of Annotation
         In the order of the file.
+    refused : int
+        Rows beside these, that could not be used.
     problems : tuple of str
-        Lines that could not be used, each with the file's name, line and reason.
+        These, each with the file's name, line and reason, and what is doubtful of the whole file.
     """
 
     file: str
     format: str
     columns: tuple[str, ...]
     annotations: tuple[Annotation, ...]
+    refused: int
     problems: tuple[str, ...]
 
 
@@ -579,7 +582,11 @@ def _read_by_crowsetta(
     records = [(row, label) for row, label in enumerate(labels, start=1) if label[0] in rates_hz]
     read = _parsed(table, file_format, ("label",), records, [], parse)
     named = (f"{posixpath.basename(table)}: {problem}" for problem in problems)
-    return replace(read, problems=(*named, *read.problems))
+    return replace(
+        read,
+        refused=read.refused + len(labels) - len(records),
+        problems=(*named, *read.problems),
+    )
 
 
 def _as_list(one_or_several: Any) -> list[Any]:
@@ -638,6 +645,7 @@ def _parsed(
         format=kind,
         columns=columns,
         annotations=tuple(annotations),
+        refused=len(problems),
         problems=tuple(f"{_place(table, line)}: {reason}" for line, reason in sorted(problems)),
     )
 

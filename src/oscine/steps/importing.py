@@ -59,9 +59,13 @@ class ImportReport:
     ----------
     workspace : str
     tables, rows : int
-        That were read.
+        That were read; each row is one of those that follow.
     placed : int
-        Rows that belong to a recording.
+        Rows that belong to a recording: they are used.
+    unplaced : int
+        Rows that are kept and not used: of no recording that was heard, or beyond its end.
+    refused : int
+        Rows that cannot be used and are not kept.
     labels : list of LabelCount
         By column, the most frequent first.
     kept : list of KeptTable
@@ -77,6 +81,8 @@ class ImportReport:
     tables: int
     rows: int
     placed: int
+    unplaced: int
+    refused: int
     labels: list[LabelCount]
     kept: list[KeptTable]
     forgotten: list[str]
@@ -125,12 +131,15 @@ def import_labels(
         files = {table.file for table in read}
         own = [one for one in annotations if one.table in files]
         matched, recordings = placed_annotations(catalogue, own)
+        refused = sum(table.refused for table in read)
         labels, contradicted = _counted(catalogue, matched, recordings)
         return ImportReport(
             workspace=str(folder),
             tables=len(read),
-            rows=len(own),
+            rows=len(own) + refused,
             placed=len(matched.annotations),
+            unplaced=len(own) - len(matched.annotations),
+            refused=refused,
             labels=labels,
             kept=kept,
             forgotten=forgotten,
