@@ -1185,7 +1185,7 @@ def import_labels(
     """Bring labels of people back: corrected Raven tables, Audacity labels, CSV tables.
 
     They are kept for `oscine evaluate`; nothing learns from them. A table that was there before is
-    replaced. A row that `oscine export` wrote counts for its event, wherever its box was moved.
+    replaced. A row that `oscine export` wrote counts for its event alone, wherever its box is.
 
     Example: oscine import corrected -w crows.oscine
 
