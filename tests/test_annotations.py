@@ -173,6 +173,7 @@ def test_every_line_is_used_or_named(tmp_path_factory, header, lines, line_end):
         first = [1] if table.format == "audacity" else []
         used = [one.row for one in table.annotations]
         assert sorted(used + [line for line, _ in reasons(table)]) == first + rows
+        assert len(used) + table.refused == len(first + rows)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +443,7 @@ def test_what_counts_in_samples_needs_its_recording_at_hand(tmp_path, name, text
     pytest.importorskip("crowsetta")
     table = read(tmp_path, text, name)
     (problem,) = table.problems
-    assert table.annotations == ()
+    assert (table.annotations, table.refused) == ((), 2)
     assert problem.startswith(f"{name}: 2 labels left out, for they count in samples")
     assert f"{tmp_path.as_posix()}/{recording}: cannot be opened" in problem
 
@@ -516,6 +517,7 @@ def table_of(file, annotations, columns=("call",)):
         format="csv",
         columns=columns,
         annotations=tuple(replace(one, table=file) for one in annotations),
+        refused=0,
         problems=(),
     )
 

@@ -165,6 +165,7 @@ def test_every_verb_prints_json(ask, archive, copied, tmp_path):
     assert ask("cluster", *at)["clusters"] >= 1
     imported = ask("import", archive / "truth.csv", *at)
     assert imported["placed"] == imported["rows"] > 0
+    assert (imported["unplaced"], imported["refused"]) == (0, 0)
     asked = ask("evaluate", *at, "--labels", "species,call_type")
     assert [one["question"] for one in asked["evaluation"]["answers"]] == ["species", "call_type"]
     assert len(ask("similar", 1, *at, "--own", 3)["own"]) == 3  # there is one recording
@@ -199,7 +200,9 @@ def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
     table = tmp_path / "labels.csv"
     truth = (archive / "truth.csv").read_text(encoding="utf-8").splitlines()
     gone = truth[1].replace(truth[1].partition(",")[0], "gone.wav")
-    table.write_text("\n".join([*truth, gone]) + "\n", encoding="utf-8")
+    named = dict(zip(truth[0].split(","), truth[1].split(","), strict=True))
+    other = ",".join([*(named | {"individual": "nobody"}).values()])
+    table.write_text("\n".join([*truth, gone, other]) + "\n", encoding="utf-8")
     code, out, _ = call(
         "evaluate", table, "-w", copied, "--labels", "individual", "--group", "site"
     )
@@ -211,6 +214,7 @@ def test_evaluate_prints_findings_then_figures_then_what_was_not_used(
             "\nindividual: ",
             "not asked: no label",
             "report",
+            "individual: 1 stretches have several labels, such as",
             "'gone.wav'",
         )
     ]
@@ -248,6 +252,7 @@ def test_evaluate_says_what_is_wrong_with_labels(call, archive, copied, tmp_path
     (tmp_path / "other.csv").write_text("path,species\nelsewhere.wav,crow\n")
     message = wrong(call, 1, "evaluate", tmp_path / "other.csv", *at)
     assert "nothing can be evaluated" in message
+    assert not (copied / "labels.sqlite").exists()  # what was refused changes nothing
 
 
 def test_names_of_files_are_no_markup(call, archive, tmp_path):

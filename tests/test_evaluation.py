@@ -23,7 +23,7 @@ from oscine.evaluation.features import (
     MFCC_SCALED,
     OURS,
 )
-from oscine.evaluation.items import Item, group_items, labelled_items
+from oscine.evaluation.items import Item, contradicted_items, group_items, labelled_items
 from oscine.evaluation.listening import BACKGROUND_ONLY, CLEAN, SNRS_DB, SWAPPED
 from oscine.evaluation.report import NUMBERS
 from oscine.sound.annotations import Annotation, PlacedAnnotation, heard_twins
@@ -140,6 +140,21 @@ def test_what_two_tables_say_of_a_stretch_is_one_item():
     assert (part.interval.start_frame, part.interval.stop_frame) == (50, 75)
     assert part.labels == {"species": "crow", "individual": "anna"}
     assert labelled_items(said[::-1], [recording], tiny.PICTURE)[1].labels["species"] == "jay"
+
+
+def test_rows_that_say_different_things_of_a_stretch_are_told_by_column():
+    recording = tiny.recording(0, 200)
+    said = [
+        placed(recording, 0.5, 0.75, species="crow", individual="anna"),
+        placed(recording, 0.5, 0.75, species="jay", individual="anna"),
+        placed(recording, 0.5, 0.76, species="owl"),
+        placed(recording, species="forest"),
+    ]
+    columns = ["species", "individual", "sex"]
+    assert contradicted_items(said, [recording], tiny.PICTURE, columns) == [
+        "species: 1 stretches have several labels, such as 'crow' (table.csv, line 2) before "
+        "'jay' (table.csv, line 2): the first counts"
+    ]
 
 
 def test_a_stretch_shorter_than_a_frame_has_one():

@@ -1,5 +1,6 @@
 """Labels of people brought back: corrected tables of any form, and which events they speak of."""
 
+import csv
 import json
 import re
 import shutil
@@ -256,18 +257,39 @@ def test_a_row_counts_for_its_event_wherever_its_box_was_moved(folder, tmp_path)
     corrected(first, 1, **onto)
     steps.import_labels([first], folder)
     assert labelled(folder, "Sound Type Name") == {1: "caw", 2: "=low"}
-    # Where the other's row was removed, that one has the label of what lies over it.
+    # Where the other's row was removed, nothing is said of that one.
     lines = first.read_text(encoding="utf-8").splitlines(keepends=True)
     first.write_text("".join(lines[:2]), encoding="utf-8")
     steps.import_labels([first], folder)
+    assert labelled(folder, "Sound Type Name") == {1: "caw"}
+
+
+def test_a_row_that_was_written_for_an_event_labels_no_other(folder, tmp_path):
+    first, *_ = export(folder, "raven", tmp_path / "out")
+    header, line, _ = first.read_text(encoding="utf-8").splitlines(keepends=True)
+    first.write_text(header + line, encoding="utf-8")
+    corrected(first, 1, **{"End Time (s)": "1.0", "Sound Type Name": "caw"})  # mistyped
+    report = steps.import_labels([first], folder)
+    assert counted(report, "Sound Type Name") == {"caw": (1, 1)}
+    assert labelled(folder, "Sound Type Name") == {1: "caw"}
+    corrected(first, 1, **{"Oscine Event": ""})  # without a key it labels what it covers
+    steps.import_labels([first], folder)
     assert labelled(folder, "Sound Type Name") == {1: "caw", 2: "caw"}
+    # A row for an event that gives no times holds for the event too, not for the recording.
+    (table,) = export(folder, "csv", tmp_path / "csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        key = next(csv.DictReader(file))["oscine_event"]
+    whole = tmp_path / "whole.csv"
+    whole.write_text(f"path,oscine_event,call\nnorth/1.wav,{key},kek\n", encoding="utf-8")
+    steps.import_labels([whole], folder)
+    assert labelled(folder, "call") == {1: "kek"}
 
 
 def test_a_box_that_was_moved_in_one_of_its_two_times_alone_is_named(folder, tmp_path):
     first, *_ = export(folder, "raven", tmp_path / "out")
     corrected(first, 1, **{"Begin Time (s)": "0.9", "End Time (s)": "0.95"})
     report = steps.import_labels([first], folder)
-    assert (report.rows, report.placed) == (1, 1)
+    assert (report.rows, report.placed, report.refused) == (2, 1, 1)
     (problem,) = report.problems
     assert "line 2: Begin Time (s) is 0.9 and File Offset (s) 0.0208542, which do not" in problem
 
@@ -349,6 +371,32 @@ def test_labels_of_a_column_of_ones_own_say_nothing_of_oscines(folder, tmp_path)
     assert not any(note.startswith("species") for note in report.notes)
 
 
+def test_rows_that_say_different_things_of_an_event_are_told_in_one_note_a_column(folder, tmp_path):
+    north, *_ = export(folder, "raven", tmp_path / "out")
+    corrected(north, 2, **{"Sound Type Name": "caw"})
+    # As people do who copy rows to have two opinions: the keys are copied too.
+    header, *lines = north.read_text(encoding="utf-8").splitlines()
+    other = [line.replace("\tmésange 'tsi'\t", "\tother\t") for line in lines]
+    north.write_text("\n".join([header, *lines, *other]) + "\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text(
+        "path,start_s,stop_s,call,mood\nsouth/1.wav,0.08,0.2,kek,calm\n"
+        "south/1.wav,0.07,0.2,caw,calm\nnorth/1.wav,,,caw,calm\nnorth/1.wav,0.02,0.1,kek,calm\n"
+        "two.wav,,,caw,calm\ntwo.wav,,,kek,\n"
+    )
+    report = steps.import_labels([north, tmp_path / "labels.csv"], folder)
+    assert counted(report, "Sound Type Name")["other"] == (1, 0)
+    call, name = (note for note in report.notes if "have several labels" in note)
+    # What is said of a part does not contradict what is said of the whole recording.
+    assert call.startswith(
+        "call: 4 events have several labels, such as 'caw' (labels.csv, line 3) before 'kek' "
+        "(labels.csv, line 2), 'caw' (labels.csv, line 6) before 'kek' (labels.csv, line 7): the"
+    )
+    assert name.startswith(
+        "Sound Type Name: 1 events have several labels, such as \"mésange 'tsi'\" (1.Table.1.sele"
+        "ctions.txt, line 2) before 'other' (1.Table.1.selections.txt, line 4): the row that was"
+    )
+
+
 # Keeping them
 
 
@@ -415,7 +463,8 @@ def test_rows_that_are_not_used_are_named(folder, tmp_path):
         "elsewhere.wav,0,1,caw\nsouth/1.wav,5,6,caw\n"
     )
     report = steps.import_labels([tmp_path / "labels.csv"], folder)
-    assert (report.rows, report.placed) == (3, 1)
+    assert (report.rows, report.placed, report.unplaced, report.refused) == (4, 1, 2, 1)
+    assert sum(one.rows for one in report.kept) == report.placed + report.unplaced
     assert counted(report, "call") == {"caw": (1, 1)}
     said = ["from 2 s to 1 s is no stretch", "is no recording of the archive", "beyond the end"]
     for problem, words in zip(report.problems, said, strict=True):
@@ -459,17 +508,23 @@ def test_the_command_line_brings_labels_in_lists_and_forgets_them(folder, tmp_pa
         return call("import", *words, "-w", folder)
 
     (tmp_path / "out" / "notes.txt").write_text("some notes\n")
+    (tmp_path / "out" / "other.txt").write_text("0.5\t0.1\tcaw\n")  # its only row is refused
+    (tmp_path / "out" / "gone.txt").write_text("0.1\t0.5\tcaw\n")
     code, out, _ = imported(tmp_path / "out")
     assert code == 0
-    assert "rows    6 of 6 belong to a recording\nkept    6 rows of 3 tables" in out
+    assert (
+        "tables read  5\nrows read    8: 6 used (they belong to a recording), 1 kept unused (of "
+        "none, or beyond its end), 1 refused\nkept in all  7 rows of 4 tables"
+    ) in out
     assert "  Sound Type Name = mésange 'tsi': 3 rows, 3 events" in out
-    assert "1 problems:\n" in out
+    assert "3 problems:\n" in out
+    assert imported("--forget", "gone.txt")[0] == 0
     code, out, _ = imported("--list", "--json")
     found = json.loads(out)
     assert (code, len(found["kept"]), found["labels"]) == (0, 3, [])
     code, out, _ = imported("--list", "--forget", "north")
     assert code == 0
-    assert "kept       4 rows of 2 tables\nforgotten  1 tables" in out
+    assert "kept in all  4 rows of 2 tables\nforgotten    1 tables" in out
     assert f"  {tmp_path / 'out' / 'two.Table.1.selections.txt'}: 3 rows" in out
     for words, said in (
         ([], "name label tables to bring in"),

@@ -1185,7 +1185,7 @@ def import_labels(
     """Bring labels of people back: corrected Raven tables, Audacity labels, CSV tables.
 
     They are kept for `oscine evaluate`; nothing learns from them. A table that was there before is
-    replaced. A row that `oscine export` wrote counts for its event, wherever its box was moved.
+    replaced. A row that `oscine export` wrote counts for its event alone, wherever its box is.
 
     Example: oscine import corrected -w crows.oscine
 
@@ -1213,12 +1213,15 @@ def import_labels(
     report = verbs.import_labels(tables, workspace, forget=forget)
     if as_json:
         return _print_json(report)
-    rows = [
-        ("kept", f"{sum(one.rows for one in report.kept):,} rows of {len(report.kept):,} tables")
-    ]
+    n_kept = sum(one.rows for one in report.kept)
+    rows = [("kept in all", f"{n_kept:,} rows of {len(report.kept):,} tables")]
     if tables:
-        placed = f"{report.placed:,} of {report.rows:,} belong to a recording"
-        rows = [("tables", f"{report.tables:,}"), ("rows", placed), *rows]
+        read = (
+            f"{report.rows:,}: {report.placed:,} used (they belong to a recording), "
+            f"{report.unplaced:,} kept unused (of none, or beyond its end), "
+            f"{report.refused:,} refused"
+        )
+        rows = [("tables read", f"{report.tables:,}"), ("rows read", read), *rows]
     if report.forgotten:
         rows.append(("forgotten", f"{len(report.forgotten):,} tables"))
     _print_table(rows, report.notes)

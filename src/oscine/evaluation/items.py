@@ -9,6 +9,7 @@ Axes: N items.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import numpy as np
 from oscine.config import PictureConfig
 from oscine.embedding.intervals import FrameInterval
 from oscine.evaluation.splits import Duplicate, joined_groups
-from oscine.sound.annotations import PlacedAnnotation
+from oscine.sound.annotations import Annotation, PlacedAnnotation, contradictions
 from oscine.workspace.catalogue import RecordingRow
 
 SESSION_COLUMNS = ("session", "day", "date", "night", "site")
@@ -97,21 +98,52 @@ def labelled_items(
             "paths of the table those of the recordings (see `oscine status`)?"
         )
     rows = {row.recording_id: row for row in recordings}
-    labels: dict[tuple[str, int, int, int], dict[str, str]] = {}
-    for one in placed:
-        recording = rows[one.recording_id]
-        start, stop = _frames(one, recording, picture)
-        key = (recording.path, one.recording_id, start, stop)
-        for column, label in one.annotation.labels.items():
-            labels.setdefault(key, {}).setdefault(column, label)
     return [
         Item(
             interval=FrameInterval(recording=rows[number], start_frame=start, stop_frame=stop),
             path=path,
-            labels=said,
+            # What comes first is written last, and holds.
+            labels={name: label for one in reversed(said) for name, label in one.labels.items()},
         )
-        for (path, number, start, stop), said in sorted(labels.items())
+        for (path, number, start, stop), said in _by_stretch(placed, rows, picture).items()
     ]
+
+
+def contradicted_items(
+    placed: Sequence[PlacedAnnotation],
+    recordings: Sequence[RecordingRow],
+    picture: PictureConfig,
+    columns: Sequence[str],
+) -> list[str]:
+    """Say of how many stretches rows say different things, a sentence for each such column.
+
+    Parameters
+    ----------
+    placed, recordings, picture
+        As of :func:`labelled_items`.
+    columns : sequence of str
+        That are asked of.
+    """
+    rows = {row.recording_id: row for row in recordings}
+    said = _by_stretch(placed, rows, picture).values()
+    return [
+        sentence
+        for column in columns
+        for sentence in contradictions(column, said, each="stretches", which="the first counts")
+    ]
+
+
+def _by_stretch(
+    placed: Sequence[PlacedAnnotation], rows: Mapping[int, RecordingRow], picture: PictureConfig
+) -> dict[tuple[str, int, int, int], list[Annotation]]:
+    """Return what was said of each stretch: of a path, a recording, from a frame to a frame."""
+    said: defaultdict[tuple[str, int, int, int], list[Annotation]] = defaultdict(list)
+    for one in placed:
+        recording = rows[one.recording_id]
+        key = (recording.path, one.recording_id, *_frames(one, recording, picture))
+        if one.annotation.labels:
+            said[key].append(one.annotation)
+    return dict(sorted(said.items()))
 
 
 def group_items(

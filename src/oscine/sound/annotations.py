@@ -49,6 +49,8 @@ END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
 NAMED = 5
 """Recordings that a sentence names."""
+EXAMPLES = 2
+"""Contradictions that a sentence shows."""
 COARSEST_S = 0.01
 """Times of Raven that are written more coarsely than this count as if written to this."""
 
@@ -155,14 +157,17 @@ class AnnotationTable:
         All columns that hold labels, in the order of the file.
     annotations : tuple of Annotation
         In the order of the file.
+    refused : int
+        Rows beside these, that could not be used.
     problems : tuple of str
-        Lines that could not be used, each with the file's name, line and reason.
+        These, each with the file's name, line and reason, and what is doubtful of the whole file.
     """
 
     file: str
     format: str
     columns: tuple[str, ...]
     annotations: tuple[Annotation, ...]
+    refused: int
     problems: tuple[str, ...]
 
 
@@ -577,7 +582,11 @@ def _read_by_crowsetta(
     records = [(row, label) for row, label in enumerate(labels, start=1) if label[0] in rates_hz]
     read = _parsed(table, file_format, ("label",), records, [], parse)
     named = (f"{posixpath.basename(table)}: {problem}" for problem in problems)
-    return replace(read, problems=(*named, *read.problems))
+    return replace(
+        read,
+        refused=read.refused + len(labels) - len(records),
+        problems=(*named, *read.problems),
+    )
 
 
 def _as_list(one_or_several: Any) -> list[Any]:
@@ -636,6 +645,7 @@ def _parsed(
         format=kind,
         columns=columns,
         annotations=tuple(annotations),
+        refused=len(problems),
         problems=tuple(f"{_place(table, line)}: {reason}" for line, reason in sorted(problems)),
     )
 
@@ -1124,13 +1134,41 @@ def labels_of_events(
 ) -> list[str | None]:
     """Return what the labels of one column say of each event.
 
-    A label whose row was written for an event (see `oscine.sound.selections`) belongs to it,
-    wherever its box is now; of several rows, the first counts. To other events a label belongs
-    when it covers at least half of the event or is at least half covered by it, in time; where the
-    label has a band, that must overlap the event's too. Of several, the one that shares the most
-    time with the event, then the shortest, then the first, counts. What was said of a whole
-    recording holds for its events that no label of a part belongs to. A label holds for all
-    channels of its file.
+    Parameters
+    ----------
+    events : sequence of EventRow
+    matched : Matched
+    column : str
+    recordings : sequence of RecordingRow
+        All of the catalogue.
+
+    Returns
+    -------
+    list of (str or None) [shape=(N,)]
+        Of the row that counts, as of :func:`rows_of_events`; None where no row belongs to the
+        event.
+    """
+    return [
+        rows[0].labels[column] if rows else None
+        for rows in rows_of_events(events, matched, column, recordings)
+    ]
+
+
+def rows_of_events(
+    events: Sequence[EventRow],
+    matched: Matched,
+    column: str,
+    recordings: Sequence[RecordingRow],
+) -> Iterator[list[Annotation]]:
+    """Yield the rows of labels that belong to each event, the one that counts first.
+
+    A row that was written for an event (see `oscine.sound.selections`) belongs to it alone,
+    wherever its box is now, and counts before all others; of several, the first. Another row of a
+    part of a recording belongs to an event when it covers at least half of it or is at least half
+    covered by it, in time; where the row has a band, that must overlap the event's too. Of several,
+    the one that shares the most time with the event, then the shortest, then the first, counts.
+    What was said of a whole recording holds for its events that no other row belongs to. It holds,
+    as what was said of a part does, for all channels of the file.
 
     Parameters
     ----------
@@ -1141,36 +1179,62 @@ def labels_of_events(
     recordings : sequence of RecordingRow
         All of the catalogue.
 
-    Returns
-    -------
-    list of (str or None) [shape=(N,)]
-        None where no label belongs to the event.
+    Yields
+    ------
+    list of Annotation
+        Empty where none belongs to the event.
     """
     first = _first_channels(recordings)
     file_of = {row.recording_id: first[row.root, row.path].recording_id for row in recordings}
-    spoken = [one for one in matched.annotations if column in one.annotation.labels]
-    parts = _parts_by_length(spoken)
-    wholes: defaultdict[int, list[int]] = defaultdict(list)
-    written_for: dict[int, int] = {}
-    for number, one in enumerate(spoken):
+    written_for: defaultdict[int, list[Annotation]] = defaultdict(list)
+    wholes: defaultdict[int, list[Annotation]] = defaultdict(list)
+    of_parts: list[PlacedAnnotation] = []
+    for one in matched.annotations:
+        if column not in one.annotation.labels:
+            continue
         if one.event_id is not None:
-            written_for.setdefault(one.event_id, number)
-        if one.annotation.start_s is None:
-            wholes[one.recording_id].append(number)
-
-    def label(event: EventRow) -> str | None:
-        if event.event_id in written_for:
-            return spoken[written_for[event.event_id]].annotation.labels[column]
+            written_for[one.event_id].append(one.annotation)
+        elif one.annotation.start_s is None:
+            wholes[one.recording_id].append(one.annotation)
+        else:
+            of_parts.append(one)
+    parts = _parts_by_length(of_parts)
+    for event in events:
         file = file_of[event.recording_id]
-        of_part = _nearest(event, parts.get(file, {}), spoken)
-        if of_part is not None:
-            return spoken[of_part].annotation.labels[column]
-        for number in wholes.get(file, ()):
-            if _bands_overlap(event, spoken[number].annotation):
-                return spoken[number].annotation.labels[column]
-        return None
+        rows = [
+            *written_for.get(event.event_id, ()),
+            *_nearest_first(event, parts.get(file, {}), of_parts),
+        ]
+        yield rows or [one for one in wholes.get(file, ()) if _bands_overlap(event, one)]
 
-    return [label(event) for event in events]
+
+def contradictions(
+    column: str, rows_of_each: Iterable[Sequence[Annotation]], *, each: str, which: str
+) -> list[str]:
+    """Say of how many things rows say different things in a column; nothing where they agree.
+
+    Parameters
+    ----------
+    column : str
+    rows_of_each : iterable of sequence of Annotation
+        The rows that speak of each thing, the one that counts first.
+    each : str
+        What the things are, such as ``events``.
+    which : str
+        Which row counts, in words.
+    """
+    n, examples = 0, list[str]()
+    for rows in rows_of_each:
+        said = [(one.labels[column], one.place) for one in rows if column in one.labels]
+        other = next((one for one in said if one[0] != said[0][0]), None)
+        if other is not None:
+            n += 1
+            if n <= EXAMPLES:
+                (label, place), (other_label, other_place) = said[0], other
+                examples.append(f"{label!r} ({place}) before {other_label!r} ({other_place})")
+    if not n:
+        return []
+    return [f"{column}: {n:,} {each} have several labels, such as {', '.join(examples)}: {which}"]
 
 
 def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:
@@ -1180,36 +1244,30 @@ def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBi
     """
     parts: defaultdict[int, _SpansByBits] = defaultdict(dict)
     for number, one in enumerate(spoken):
-        if one.annotation.start_s is not None:
-            start, stop = one.interval.start, one.interval.stop
-            spans = parts[one.recording_id].setdefault((stop - start).bit_length(), [])
-            spans.append((start, stop, number))
+        start, stop = one.interval.start, one.interval.stop
+        spans = parts[one.recording_id].setdefault((stop - start).bit_length(), [])
+        spans.append((start, stop, number))
     for spans_by_bits in parts.values():
         for spans in spans_by_bits.values():
             spans.sort()
     return dict(parts)
 
 
-def _nearest(
+def _nearest_first(
     event: EventRow, spans_by_bits: _SpansByBits, spoken: Sequence[PlacedAnnotation]
-) -> int | None:
-    """Return the number of the label of a part that counts for an event."""
+) -> list[Annotation]:
+    """Return the rows of parts that belong to an event, the one that counts first."""
     length = event.stop_sample - event.start_sample
-    best: tuple[int, int, int] | None = None
+    ranks: list[tuple[int, int, int]] = []
     for bits, spans in spans_by_bits.items():
         begin = bisect_left(spans, (event.start_sample - (1 << bits) + 1,))
         end = bisect_left(spans, (event.stop_sample,))
         for start, stop, number in spans[begin:end]:
             shared = min(stop, event.stop_sample) - max(start, event.start_sample)
             belongs = shared > 0 and 2 * shared >= min(length, stop - start)
-            rank = (-shared, stop - start, number)
-            if (
-                belongs
-                and (best is None or rank < best)
-                and _bands_overlap(event, spoken[number].annotation)
-            ):
-                best = rank
-    return best[2] if best else None
+            if belongs and _bands_overlap(event, spoken[number].annotation):
+                ranks.append((-shared, stop - start, number))
+    return [spoken[number].annotation for _, _, number in sorted(ranks)]
 
 
 def _bands_overlap(event: EventRow, annotation: Annotation) -> bool:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oscine.config import WrongArgument
-from oscine.workspace.catalogue import (
-    EventRow,
-)
+from oscine.workspace.catalogue import EventRow
 
 if TYPE_CHECKING:
     from oscine.evaluation.assess import Evaluation
     from oscine.sound.annotations import Annotation, AnnotationTable
+    from oscine.workspace import Workspace
 from oscine.steps.hearing_calls import exchange_sample, individual_readout
 from oscine.steps.importing import placed_annotations, read_table
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
@@ -49,10 +48,10 @@ def evaluate(
 ) -> EvaluateReport:
     """Hold the frozen vectors against labels that people gave; nothing is trained on them.
 
-    Labels are kept in ``labels.sqlite``, which no other step opens. Writes
-    ``reports/evaluation.html`` for people and ``reports/evaluation.json`` for programs. Where
-    individuals are asked for, a readout of their own is fitted on the archive, without labels,
-    the first time.
+    The labels of tables are kept in ``labels.sqlite`` once they were evaluated; what is refused
+    changes nothing there. Writes ``reports/evaluation.html`` for people and
+    ``reports/evaluation.json`` for programs. Where individuals are asked for, a readout of their
+    own is fitted on the archive, without labels, the first time.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def evaluate(
     from oscine.embedding.intervals import fit_sample, frame_intervals
     from oscine.embedding.readout import Readout
     from oscine.evaluation.assess import INDIVIDUAL_COLUMNS, assess
-    from oscine.evaluation.items import labelled_items
+    from oscine.evaluation.items import contradicted_items, labelled_items
     from oscine.evaluation.layer_report import report_layers
     from oscine.evaluation.listening import Listener
     from oscine.evaluation.report import write_evaluation
@@ -98,24 +97,23 @@ def evaluate(
     )
 
     # By its full path a table is known again: what it said before is replaced.
-    read = [read_table(table.resolve()) for table in tables]
-    if read:  # before they are kept
-        given = [one for table in read for one in table.annotations]
-        _questions(questions, groups, types, _columns(given))
+    by_file = {one.resolve(): read_table(one.resolve()) for one in tables}
+    read = sorted(by_file.values(), key=lambda table: table.file)  # as they are kept
     with at_work(folder, ()) as (workspace, catalogue, config):
         needed(catalogue, "embed")
         model = needed(catalogue, "pretrain")
         readout = Readout.load(workspace.embeddings())
         if readout.encoder != model.facts["weights"]:
             raise ValueError(f"{folder}: the model is another since: run `oscine embed` again")
-        with LabelBook(workspace.labels_file) as book:
-            book.replace(read)
-            files = {table.file for table in read}
-            annotations = [one for one in book.annotations() if not files or one.table in files]
-        columns = _columns(annotations)
-        asked = _questions(questions, groups, types, columns)
+        kept = _kept_before(workspace)  # what is wrong with the book is said before the work
+        annotations = [one for table in read for one in table.annotations] if read else kept
+        asked = _questions(questions, groups, types, _columns(annotations))
         matched, recordings = placed_annotations(catalogue, annotations)
         items = labelled_items(matched.annotations, recordings, config.picture)
+        used: list[str] = [*asked, *groups, *([types] if types else [])]
+        contradicted = contradicted_items(
+            matched.annotations, recordings, config.picture, list(dict.fromkeys(used))
+        )
 
         events, by_number = catalogue.events(), {row.recording_id: row for row in recordings}
         sample = fit_sample(
@@ -170,12 +168,29 @@ def evaluate(
                 asked,
                 seed=seed,
             ),
-            problems=[*(said for table in read for said in table.problems), *matched.problems],
+            problems=[
+                *contradicted,
+                *(said for table in read for said in table.problems),
+                *matched.problems,
+            ],
             seed=seed,
             progress=telling(progress, "evaluate"),
         )
         written = write_evaluation(workspace.reports, evaluation)
+        if read:  # now that nothing was refused
+            with LabelBook(workspace.labels_file) as book:
+                book.replace(read)
     return EvaluateReport(evaluation=evaluation, report=str(written), notes=_kept(read))
+
+
+def _kept_before(workspace: Workspace) -> list[Annotation]:
+    """Return the labels that were given before; where there are none, no book is made."""
+    from oscine.sound.annotations import LabelBook
+
+    if not workspace.labels_file.exists():
+        return []
+    with LabelBook(workspace.labels_file, is_read_only=True) as book:
+        return book.annotations()
 
 
 def _kept(read: Sequence[AnnotationTable]) -> list[str]:

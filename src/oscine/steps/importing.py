@@ -26,6 +26,11 @@ TABLES = "*.txt"
 """What is read of a folder: the tables of Raven and the labels of Audacity."""
 OWN_LABELS = frozenset({"Sound Type", "Sound Type Name", "sound_type", "sound_type_name", "label"})
 """Columns that `oscine export` fills with what sound types are called."""
+WHICH_COUNTS = (
+    "the row that was written for the event counts, else the one that shares the most time with "
+    "it, then the shortest, then the first"
+)
+"""As of `oscine.sound.annotations.rows_of_events`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +59,13 @@ class ImportReport:
     ----------
     workspace : str
     tables, rows : int
-        That were read.
+        That were read; each row is one of those that follow.
     placed : int
-        Rows that belong to a recording.
+        Rows that belong to a recording: they are used.
+    unplaced : int
+        Rows that are kept and not used: of no recording that was heard, or beyond its end.
+    refused : int
+        Rows that cannot be used and are not kept.
     labels : list of LabelCount
         By column, the most frequent first.
     kept : list of KeptTable
@@ -72,6 +81,8 @@ class ImportReport:
     tables: int
     rows: int
     placed: int
+    unplaced: int
+    refused: int
     labels: list[LabelCount]
     kept: list[KeptTable]
     forgotten: list[str]
@@ -120,12 +131,16 @@ def import_labels(
         files = {table.file for table in read}
         own = [one for one in annotations if one.table in files]
         matched, recordings = placed_annotations(catalogue, own)
+        refused = sum(table.refused for table in read)
+        labels, contradicted = _counted(catalogue, matched, recordings)
         return ImportReport(
             workspace=str(folder),
             tables=len(read),
-            rows=len(own),
+            rows=len(own) + refused,
             placed=len(matched.annotations),
-            labels=_counted(catalogue, matched, recordings),
+            unplaced=len(own) - len(matched.annotations),
+            refused=refused,
+            labels=labels,
             kept=kept,
             forgotten=forgotten,
             problems=[
@@ -133,7 +148,7 @@ def import_labels(
                 *(said for table in read for said in table.problems),
                 *matched.problems,
             ],
-            notes=[*_twice(annotations, files), *_by_oscine(catalogue, matched)],
+            notes=[*contradicted, *_twice(annotations, files), *_by_oscine(catalogue, matched)],
         )
 
 
@@ -221,9 +236,9 @@ def _below(folder: tuple[str, ...], files: Sequence[str]) -> list[str]:
 
 def _counted(
     catalogue: Catalogue, matched: Matched, recordings: Sequence[RecordingRow]
-) -> list[LabelCount]:
-    """Count rows and events of each label."""
-    from oscine.sound.annotations import labels_of_events
+) -> tuple[list[LabelCount], list[str]]:
+    """Count rows and events of each label; say of which events rows say different things."""
+    from oscine.sound.annotations import contradictions, rows_of_events
 
     by_id = {row.recording_id: row for row in recordings}
     labelled = [by_id[one.recording_id] for one in matched.annotations]
@@ -233,15 +248,19 @@ def _counted(
         if (row.root, row.path) in files:
             events += catalogue.events_of(row.recording_id)
     said = [one.annotation.labels for one in matched.annotations]
-    counts: list[LabelCount] = []
+    counts, notes = list[LabelCount](), list[str]()
     for column in dict.fromkeys(name for labels in said for name in labels):
         rows = Counter(labels[column] for labels in said if column in labels)
-        covered = Counter(labels_of_events(events, matched, column, recordings))
+        of_events = [
+            found for found in rows_of_events(events, matched, column, recordings) if found
+        ]
+        covered = Counter(found[0].labels[column] for found in of_events)
         counts += [
             LabelCount(column=column, label=label, rows=number, events=covered[label])
             for label, number in rows.most_common()
         ]
-    return counts
+        notes += contradictions(column, of_events, each="events", which=WHICH_COUNTS)
+    return counts, notes
 
 
 def _twice(annotations: Iterable[Annotation], files: set[str]) -> list[str]:
