@@ -1,6 +1,7 @@
 """The command line: exit codes, what it prints where, and what it says of trouble."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+from rights import write_protected
 
 from oscine import cli
 from oscine import steps as verbs
@@ -602,6 +604,35 @@ def test_a_folder_that_cannot_be_made_is_said(call, archive, copied):
     ):
         message = wrong(call, 2, *words)
         assert "/proc/x cannot be made: No such file or directory: name a folder" in message
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+def test_where_one_may_not_write_one_can_read(call, copied, tmp_path):
+    out = tmp_path / "out"
+
+    def answers():
+        export = ("export", "--to", "csv", "--out", out)
+        return [call(*words, "-w", copied) for words in (("status",), ("similar", "1"), export)]
+
+    as_before = answers()
+    assert [code for code, _, _ in as_before] == [0, 0, 0]
+    shutil.rmtree(out)
+    tmp_path.chmod(0o777)
+    with write_protected(copied):
+        assert [said[:2] for said in answers()] == [said[:2] for said in as_before]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+@pytest.mark.parametrize("verb", ["cluster", "embed", "evaluate"])
+def test_a_verb_that_writes_says_where_one_may_not_write(call, copied, verb):
+    call(verb, "-w", copied)  # all is imported
+    with write_protected(copied):
+        code, out, said = call(verb, "-w", copied)
+    assert (code, out) == (1, "")
+    assert said == (
+        f"oscine: {copied} may not be written to: ask for permission, or copy the workspace to a "
+        "folder of your own\n"
+    )
 
 
 def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):

@@ -32,8 +32,8 @@ from oscine.steps.naming import grouping_fingerprint, grouping_of, sound_type_na
 from oscine.steps.shared import (
     Progress,
     alarms_of,
+    asked_config,
     at_work,
-    configured,
     heard_recordings,
     n_cores,
     telling,
@@ -225,7 +225,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
         The condition is none.
     """
     workspace = Workspace(folder)
-    config = configured(workspace, ())
+    _, config = asked_config(workspace, (), None, "picture")
     with workspace.catalogue() as catalogue:
         stage, summary = catalogue.stage("index"), catalogue.summary()
         indexed = index_report(catalogue, summary)
