@@ -368,6 +368,47 @@ def test_a_file_that_moves_is_told_time_and_place_by_its_new_name(archive, here)
     )
 
 
+@pytest.mark.parametrize(
+    ("pattern", "what"), [("{site}/*", "site"), ("{recorder}/*", "recorder")]
+)
+def test_recordings_that_the_pattern_for_sites_does_not_fit_are_counted(
+    archive, here, tmp_path, pattern, what
+):
+    def said(*paths):
+        (note,) = steps.status(archive.workspace.folder).notes
+        assert note == index_here(archive).notes[-1]
+        start = f"{_n(len(paths))} below {archive.folder} without {what} by path: --site-from"
+        others = " and others" if len(paths) > 1 else ""
+        assert note.startswith(f"{start} {pattern!r} does not fit {paths[0]}{others}; name")
+
+    def _n(count):
+        return "1 recording" if count == 1 else f"{count} recordings"
+
+    told(archive, site_from=pattern)
+    said("a.wav", "b.wav")
+    (archive.folder / "north").mkdir()
+    for name in ("a.wav", "b.wav"):
+        (archive.folder / name).rename(archive.folder / "north" / name)
+    assert index_here(archive).notes == steps.status(archive.workspace.folder).notes == []
+    archive.folder = archive.folder.parent  # the same recordings, by the folder above
+    (archive.folder / "archive").rename(archive.folder / "moved")
+    index_here(archive)
+    said("moved/north/a.wav", "moved/north/b.wav", "moved/sub/c.wav")
+
+
+def test_a_folder_that_is_not_there_is_said(archive, here):
+    index_here(archive)
+    archive.folder.rename(archive.folder.with_name("spring"))
+    (note,) = steps.status(archive.workspace.folder).notes
+    assert note.startswith(
+        f"the folder {archive.folder} is not there: its 3 recordings cannot be heard; if it moved"
+    )
+    assert "`oscine index NEWNAME`" in note
+    archive.folder = archive.folder.with_name("spring")
+    index_here(archive)
+    assert steps.status(archive.workspace.folder).notes == []
+
+
 def test_a_duplicate_that_steps_in_brings_its_own_name_and_place(archive, here):
     (archive.folder / "west").mkdir()
     shutil.copy2(archive.folder / "sub/c.wav", archive.folder / "west/R_20240701_120000.wav")

@@ -29,6 +29,7 @@ from oscine.sound.clock import (
     read_clock,
     reading_from_json,
     reading_to_json,
+    site_from,
     when_and_where,
 )
 from oscine.sound.clock_trouble import Timed, clock_trouble
@@ -192,6 +193,22 @@ def clock_findings(catalogue: Catalogue, clock: ClockConfig) -> list[str]:
     sentences = clock_trouble(timed())
     named = [f"{text} ({n:,} files)" if n > 1 else text for text, n in reasons.most_common()]
     return [*sentences, *named[:MOST_REASONS]]
+
+
+def without_site(recordings: Sequence[RecordingRow], pattern: str) -> dict[str, list[str]]:
+    """Return by the folder of their archive the paths of files that a pattern does not fit.
+
+    Parameters
+    ----------
+    recordings : sequence of RecordingRow
+    pattern : str
+        As in :func:`oscine.sound.clock.site_from`; empty: there is none.
+    """
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    for row in recordings:
+        if pattern and row.channel <= 0 and not site_from(pattern, row.path):
+            paths[row.root].append(row.path)
+    return dict(paths)
 
 
 def archive_fingerprint(

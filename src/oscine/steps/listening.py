@@ -16,9 +16,11 @@ from oscine.config import (
     fingerprint,
     with_preset,
 )
+from oscine.sound.archive import is_gone
 from oscine.sound.clock import check_clock
 from oscine.workspace.catalogue import (
     Catalogue,
+    RecordingRow,
     Stage,
     Summary,
 )
@@ -56,7 +58,7 @@ class IndexReport:
     events: int
     windows: int
     notes: list[str]
-    """From which other folders recordings moved."""
+    """From which other folders recordings moved, and which have no site."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,8 @@ class StatusReport:
     neighbours: NeighboursReport | None
     """None where the vectors were not compared since they were made."""
     notes: list[str]
-    """What is wrong with the model in use."""
+    """Folders that are not there, recordings without a site, what is wrong with the model in use.
+    """
 
 
 def synth(
@@ -198,8 +201,11 @@ def index(
         moved_files=indexed.n_moved,
         gone_files=indexed.n_gone,
         notes=[
-            f"{count:,} {'recording' if count == 1 else 'recordings'} moved from {root}"
-            for root, count in sorted(indexed.moved_from.items())
+            *(
+                f"{_n_recordings(count)} moved from {root}"
+                for root, count in sorted(indexed.moved_from.items())
+            ),
+            *report.notes,
         ],
     )
 
@@ -244,7 +250,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
             neighbours=neighbours_report(catalogue),
-            notes=alarms_of(catalogue),
+            notes=[*_gone(catalogue), *indexed.notes, *alarms_of(catalogue)],
         )
 
 
@@ -266,8 +272,35 @@ def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexR
         skipped=skipped,
         events=catalogue.count("events"),
         windows=catalogue.count("windows"),
-        notes=[],
+        notes=list(stage.facts.get("without_site", ())) if stage is not None else [],
     )
+
+
+def _n_recordings(count: int) -> str:
+    return f"{count:,} {'recording' if count == 1 else 'recordings'}"
+
+
+def _gone(catalogue: Catalogue) -> list[str]:
+    """Say which folders of recordings are not there: no file of theirs is looked for."""
+    return [
+        f"the folder {root} is not there: its {_n_recordings(count)} cannot be heard; if it moved "
+        "or has another name now, `oscine index NEWNAME` finds them again"
+        for root, count in catalogue.root_sizes().items()
+        if is_gone(Path(root), ".")
+    ]
+
+
+def _without_site(recordings: Sequence[RecordingRow], pattern: str) -> list[str]:
+    """Say how many recordings have paths that the pattern for sites does not fit."""
+    from oscine.picture.indexing import without_site
+
+    what = "site" if "{site}" in pattern else "recorder"
+    return [
+        f"{_n_recordings(len(paths))} below {root} without {what} by path: --site-from "
+        f"{pattern!r} does not fit {paths[0]}{' and others' if len(paths) > 1 else ''}; name the "
+        "folder below which it fits, or give a pattern that does"
+        for root, paths in sorted(without_site(recordings, pattern).items())
+    ]
 
 
 def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) -> None:
@@ -281,10 +314,18 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
         tell_time_again(catalogue, config.clock)
     if before is not None and before.finished and is_same_clock:  # and nothing was added since
         archive, findings = before.fingerprint, told["clock_findings"]
+        without_site = told.get("without_site", [])
     else:
-        archive = archive_fingerprint(heard_recordings(catalogue), config.picture, config.activity)
+        heard = heard_recordings(catalogue)
+        archive = archive_fingerprint(heard, config.picture, config.activity)
         findings = clock_findings(catalogue, config.clock)
-    facts = {"problems": list(indexed.problems), "clock": clock, "clock_findings": findings}
+        without_site = _without_site(heard, config.clock.site_from)
+    facts = {
+        "problems": list(indexed.problems),
+        "clock": clock,
+        "clock_findings": findings,
+        "without_site": without_site,
+    }
     catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 

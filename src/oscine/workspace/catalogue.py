@@ -451,6 +451,11 @@ class Catalogue(Database):
         query = f"SELECT DISTINCT root FROM recordings WHERE {_presence(with_absent)} ORDER BY root"
         return [row[0] for row in self._connection.execute(query)]
 
+    def root_sizes(self) -> dict[str, int]:
+        """Return the folders of the files present that were heard, and how many each holds."""
+        query = "SELECT root, count(*) FROM heard WHERE channel <= 0 GROUP BY root ORDER BY root"
+        return {root: count for root, count in self._connection.execute(query)}
+
     def heard_files(self) -> Iterator[list[RecordingRow]]:
         """Yield each file present that was heard, a row a channel, by root and path."""
         query = "SELECT * FROM heard ORDER BY root, path, channel"
