@@ -139,6 +139,31 @@ def test_learn_prints_one_table_and_the_skipped_files(call, archive, copied):
     assert "1 files were not heard whole:\n  text.wav: unreadable: no audio format" in out
 
 
+def test_many_copies_are_told_in_one_sentence(call, ask, archive, copied, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (one,) = archive.rglob("*.flac")
+    shutil.copy(one, copy / "0.flac")
+    index = ("index", archive, copy, "-w", copied)
+    _, out, _ = call(*index)
+    name = one.relative_to(archive)
+    assert out.endswith(
+        f"\nFiles that are there twice:\n  0.flac: the same bytes as {name} in {archive}\n"
+    )
+    for number in range(1, 13):
+        shutil.copy(one, copy / f"{number}.flac")
+    assert ask(*index)["states"]["duplicate"] == 13
+    for words in (index, ("status", "-w", copied)):
+        _, out, _ = call(*words)
+        assert "1 files were not heard whole:\n  text.wav: unreadable: " in out
+        assert out.endswith(
+            "\nFiles that are there twice (--json names them):\n"
+            f"  13 files of {copy}: copies of recordings in {archive}, which are heard in "
+            "their place\n"
+        )
+    assert len(ask("status", "-w", copied)["skipped"]) == 13 + 1
+
+
 def test_learn_prints_one_json_object(ask, archive, copied):
     found = ask("learn", archive, "-w", copied)
     wanted = {

@@ -175,6 +175,8 @@ def test_a_duplicate_takes_the_place_of_a_file_that_is_gone(archive, here):
     archive.index()
     whole = archive.contents()["a.wav"]
     assert archive.contents()["twin.wav"][0] == "duplicate"
+    (skipped,) = steps.status(archive.workspace.folder).skipped
+    assert skipped == ("twin.wav", "duplicate", "the same bytes as a.wav")
     del here[:]
     (archive.folder / "a.wav").unlink()
     archive.index()
@@ -586,6 +588,12 @@ def test_a_copied_archive_is_no_moved_one_until_the_first_is_gone(archive, here)
     shutil.copytree(old, archive.folder)
     report = index_here(archive)
     assert (report.moved_files, report.states["duplicate"], report.notes) == (0, 3, [])
+    assert [reason for _, _, reason in report.skipped] == [
+        f"the same bytes as {path} in {old}" for path, _, _ in report.skipped
+    ]
+    assert [line.partition(", ")[0] for line in report.copies] == [
+        f"3 files of {archive.folder}: copies of recordings in {old}"
+    ]
     shutil.rmtree(old)
     report = index_here(archive)
     assert (report.moved_files, report.new_files) == (3, 0)

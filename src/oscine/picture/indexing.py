@@ -324,7 +324,11 @@ class _Notebook:
         sizes = {one.n_bytes for one in changes.unread}
         self.known = {row.content_hash: row.duration_s for row in heard if row.n_bytes in sizes}
         """Contents on the tape that the unread files may have, and their seconds."""
-        self._heard = {row.content_hash: row.path for row in self._present.values() if row.is_heard}
+        self._heard = {
+            row.content_hash: (row.root, row.path)
+            for row in self._present.values()
+            if row.is_heard
+        }
         self._absent = {
             row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
         }
@@ -383,7 +387,7 @@ class _Notebook:
         self._gone.discard(row.recording_id)
         if row.is_heard:
             self._absent.pop(row.content_hash, None)
-            self._heard[row.content_hash] = found.path
+            self._heard[row.content_hash] = str(found.root), found.path
 
     def _forget(self, row: FileRow) -> None:
         """Let a file that was heard count as gone: its content may be found elsewhere."""
@@ -397,9 +401,9 @@ class _Notebook:
         twin = self._heard.get(digest)
         if drawn is None or (drawn.state in HEARD and twin is not None):
             _discard(drawn.channels if drawn is not None else ())
-            drawn = replace(not_drawn(f"the same bytes as {twin}"), state="duplicate")
+            drawn = replace(not_drawn(_same_bytes(found, twin)), state="duplicate")
         if drawn.state in HEARD:
-            self._heard[digest] = found.path
+            self._heard[digest] = str(found.root), found.path
         if not drawn.channels:
             self._add_recording(found, digest, drawn, None)
         for channel in drawn.channels:
@@ -447,6 +451,13 @@ class _Notebook:
                 )
             )
             self._next_window += 1
+
+
+def _same_bytes(found: Found, twin: tuple[str, str] | None) -> str:
+    """Say which file, by folder and path, is heard in place of its duplicate."""
+    assert twin is not None  # what was not drawn is on the tape
+    root, path = twin
+    return f"the same bytes as {path}" + (f" in {root}" if root != str(found.root) else "")
 
 
 def _settle_duplicates(

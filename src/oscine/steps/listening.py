@@ -55,6 +55,8 @@ class IndexReport:
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
     """Path, state, reason."""
+    copies: list[str]
+    """How many files of which folder are duplicates, in sentences."""
     events: int
     windows: int
     notes: list[str]
@@ -70,6 +72,8 @@ class StatusReport:
     files: int
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
+    copies: list[str]
+    """As in :class:`IndexReport`."""
     absent: int
     """Recordings on the tape whose files are gone."""
     absent_share: float
@@ -241,6 +245,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             files=indexed.files,
             states=indexed.states,
             skipped=indexed.skipped,
+            copies=indexed.copies,
             absent=summary.n_absent,
             absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
             events=indexed.events,
@@ -270,6 +275,11 @@ def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexR
         gone_files=0,
         states=summary.states,
         skipped=skipped,
+        copies=[
+            f"{count:,} {'file' if count == 1 else 'files'} of {root}: copies of recordings "
+            f"{'there' if other == root else f'in {other}'}, which are heard in their place"
+            for root, other, count in catalogue.copies()
+        ],
         events=catalogue.count("events"),
         windows=catalogue.count("windows"),
         notes=list(stage.facts.get("without_site", ())) if stage is not None else [],
