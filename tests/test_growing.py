@@ -370,9 +370,7 @@ def test_a_file_that_moves_is_told_time_and_place_by_its_new_name(archive, here)
     )
 
 
-@pytest.mark.parametrize(
-    ("pattern", "what"), [("{site}/*", "site"), ("{recorder}/*", "recorder")]
-)
+@pytest.mark.parametrize(("pattern", "what"), [("{site}/*", "site"), ("{recorder}/*", "recorder")])
 def test_recordings_that_the_pattern_for_sites_does_not_fit_are_counted(
     archive, here, tmp_path, pattern, what
 ):
@@ -381,7 +379,7 @@ def test_recordings_that_the_pattern_for_sites_does_not_fit_are_counted(
         assert note == index_here(archive).notes[-1]
         start = f"{_n(len(paths))} below {archive.folder} without {what} by path: --site-from"
         others = " and others" if len(paths) > 1 else ""
-        assert note.startswith(f"{start} {pattern!r} does not fit {paths[0]}{others}; name")
+        assert note.startswith(f"{start} {pattern!r} does not fit {paths[0]}{others}; index the")
 
     def _n(count):
         return "1 recording" if count == 1 else f"{count} recordings"
@@ -615,6 +613,28 @@ def test_a_part_of_an_archive_that_moved_is_followed(archive, here):
     assert archive.contents() == {
         path.removeprefix("sub/"): content for path, content in before.items()
     }
+
+
+def test_an_archive_named_by_the_folder_above_or_below_is_the_same(archive, here):
+    shutil.copy2(archive.folder / "sub/c.wav", archive.folder / "sub/twin.wav")
+    (archive.folder / "sub/text.wav").write_text("not a sound\n")
+    told(archive, site_from="{site}/*")
+    before = everything(archive)
+    del here[:]
+    whole = archive.folder
+    archive.folder = whole / "sub"
+    report = index_here(archive)
+    assert (report.files, report.moved_files, report.states["duplicate"]) == (5, 1, 1)
+    assert report.notes[0] == f"1 recording moved from {whole}"
+    assert steps.status(archive.workspace.folder).sites == {}
+    archive.folder = whole  # as the note on sites says
+    report = index_here(archive)
+    assert (report.files, report.moved_files, report.states["duplicate"]) == (5, 1, 1)
+    assert steps.status(archive.workspace.folder).sites == {"sub": 1}
+    assert roots(archive) == [str(whole)]
+    assert everything(archive)[0][1:] == before[0][1:]
+    assert clocks_of(archive) == before[1]
+    assert set(here) <= {"text.wav"}
 
 
 def test_a_folder_that_may_not_be_looked_into_is_not_gone(archive, here, monkeypatch):

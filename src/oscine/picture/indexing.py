@@ -7,6 +7,7 @@ so that neither the number of workers nor an interruption shows in the result.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -325,9 +326,7 @@ class _Notebook:
         self.known = {row.content_hash: row.duration_s for row in heard if row.n_bytes in sizes}
         """Contents on the tape that the unread files may have, and their seconds."""
         self._heard = {
-            row.content_hash: (row.root, row.path)
-            for row in self._present.values()
-            if row.is_heard
+            row.content_hash: (row.root, row.path) for row in self._present.values() if row.is_heard
         }
         self._absent = {
             row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
@@ -467,8 +466,10 @@ def _settle_duplicates(
 
     So a recording follows its file to a folder of another name: return these, each with the row
     it had. What else was known of the folders they left, and is found here, is there no more.
+    A file that was listed before by the folder above or below has moved in this sense too.
     """
     listed = {(str(one.root), one.path) for one in found}
+    places = {os.path.join(*names) for names in listed}
     here: defaultdict[str, list[FileRow]] = defaultdict(list)
     elsewhere = [row for row in files if row.is_present and not row.content_hash]
     for row in catalogue.twins():
@@ -479,7 +480,8 @@ def _settle_duplicates(
     gone = [
         row
         for row in elsewhere
-        if (row.content_hash in here or not row.content_hash) and is_gone(Path(row.root), row.path)
+        if (row.content_hash in here or not row.content_hash)
+        and (os.path.join(row.root, row.path) in places or is_gone(Path(row.root), row.path))
     ]
     moved = [(_nearest(row, here[row.content_hash]), row) for row in gone if row.is_heard]
     left = {row.root for _, row in moved}

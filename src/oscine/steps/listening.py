@@ -307,8 +307,8 @@ def _without_site(recordings: Sequence[RecordingRow], pattern: str) -> list[str]
     what = "site" if "{site}" in pattern else "recorder"
     return [
         f"{_n_recordings(len(paths))} below {root} without {what} by path: --site-from "
-        f"{pattern!r} does not fit {paths[0]}{' and others' if len(paths) > 1 else ''}; name the "
-        "folder below which it fits, or give a pattern that does"
+        f"{pattern!r} does not fit {paths[0]}{' and others' if len(paths) > 1 else ''}; index "
+        "the folder below which it fits, or give a pattern that does"
         for root, paths in sorted(without_site(recordings, pattern).items())
     ]
 
