@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from fuzzing import calls, chunk, wave
+from rights import open_to_others
 from scipy.signal import correlate
 
 from oscine import steps
@@ -458,10 +459,7 @@ def test_what_may_not_be_read_says_so(tmp_path):
         "try: open_audio(found[1].file)\n"
         "except UnreadableAudio as error: print(error.reason)\n"
     )
-    for folder in (archive, *archive.parents):  # up to the folder of all tests, closed to others
-        folder.chmod(0o755)
-        if folder.name.startswith("pytest-of-"):
-            break
+    open_to_others(archive)
     (archive / "b.wav").chmod(0)
     (archive / "closed").chmod(0)
     command = [sys.executable, "-c", code, str(archive)]

@@ -1,6 +1,7 @@
 """The command line: exit codes, what it prints where, and what it says of trouble."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+from rights import write_protected
 
 from oscine import cli
 from oscine import steps as verbs
@@ -135,6 +137,31 @@ def test_learn_prints_one_table_and_the_skipped_files(call, archive, copied):
         assert name in names
     assert str(copied / "reports" / "atlas.html") in out
     assert "1 files were not heard whole:\n  text.wav: unreadable: no audio format" in out
+
+
+def test_many_copies_are_told_in_one_sentence(call, ask, archive, copied, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (one,) = archive.rglob("*.flac")
+    shutil.copy(one, copy / "0.flac")
+    index = ("index", archive, copy, "-w", copied)
+    _, out, _ = call(*index)
+    name = one.relative_to(archive)
+    assert out.endswith(
+        f"\nFiles that are there twice:\n  0.flac: the same bytes as {name} in {archive}\n"
+    )
+    for number in range(1, 13):
+        shutil.copy(one, copy / f"{number}.flac")
+    assert ask(*index)["states"]["duplicate"] == 13
+    for words in (index, ("status", "-w", copied)):
+        _, out, _ = call(*words)
+        assert "1 files were not heard whole:\n  text.wav: unreadable: " in out
+        assert out.endswith(
+            "\nFiles that are there twice (--json names them):\n"
+            f"  13 files of {copy}: copies of recordings in {archive}, which are heard in "
+            "their place\n"
+        )
+    assert len(ask("status", "-w", copied)["skipped"]) == 13 + 1
 
 
 def test_learn_prints_one_json_object(ask, archive, copied):
@@ -607,6 +634,35 @@ def test_a_folder_that_cannot_be_made_is_said(call, archive, copied):
     ):
         message = wrong(call, 2, *words)
         assert "/proc/x cannot be made: No such file or directory: name a folder" in message
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+def test_where_one_may_not_write_one_can_read(call, copied, tmp_path):
+    out = tmp_path / "out"
+
+    def answers():
+        export = ("export", "--to", "csv", "--out", out)
+        return [call(*words, "-w", copied) for words in (("status",), ("similar", "1"), export)]
+
+    as_before = answers()
+    assert [code for code, _, _ in as_before] == [0, 0, 0]
+    shutil.rmtree(out)
+    tmp_path.chmod(0o777)
+    with write_protected(copied):
+        assert [said[:2] for said in answers()] == [said[:2] for said in as_before]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+@pytest.mark.parametrize("verb", ["cluster", "embed", "evaluate"])
+def test_a_verb_that_writes_says_where_one_may_not_write(call, copied, verb):
+    call(verb, "-w", copied)  # all is imported
+    with write_protected(copied):
+        code, out, said = call(verb, "-w", copied)
+    assert (code, out) == (1, "")
+    assert said == (
+        f"oscine: {copied} may not be written to: ask for permission, or copy the workspace to a "
+        "folder of your own\n"
+    )
 
 
 def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):

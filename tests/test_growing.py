@@ -175,6 +175,8 @@ def test_a_duplicate_takes_the_place_of_a_file_that_is_gone(archive, here):
     archive.index()
     whole = archive.contents()["a.wav"]
     assert archive.contents()["twin.wav"][0] == "duplicate"
+    (skipped,) = steps.status(archive.workspace.folder).skipped
+    assert skipped == ("twin.wav", "duplicate", "the same bytes as a.wav")
     del here[:]
     (archive.folder / "a.wav").unlink()
     archive.index()
@@ -368,6 +370,45 @@ def test_a_file_that_moves_is_told_time_and_place_by_its_new_name(archive, here)
     )
 
 
+@pytest.mark.parametrize(("pattern", "what"), [("{site}/*", "site"), ("{recorder}/*", "recorder")])
+def test_recordings_that_the_pattern_for_sites_does_not_fit_are_counted(
+    archive, here, tmp_path, pattern, what
+):
+    def said(*paths):
+        (note,) = steps.status(archive.workspace.folder).notes
+        assert note == index_here(archive).notes[-1]
+        start = f"{_n(len(paths))} below {archive.folder} without {what} by path: --site-from"
+        others = " and others" if len(paths) > 1 else ""
+        assert note.startswith(f"{start} {pattern!r} does not fit {paths[0]}{others}; index the")
+
+    def _n(count):
+        return "1 recording" if count == 1 else f"{count} recordings"
+
+    told(archive, site_from=pattern)
+    said("a.wav", "b.wav")
+    (archive.folder / "north").mkdir()
+    for name in ("a.wav", "b.wav"):
+        (archive.folder / name).rename(archive.folder / "north" / name)
+    assert index_here(archive).notes == steps.status(archive.workspace.folder).notes == []
+    archive.folder = archive.folder.parent  # the same recordings, by the folder above
+    (archive.folder / "archive").rename(archive.folder / "moved")
+    index_here(archive)
+    said("moved/north/a.wav", "moved/north/b.wav", "moved/sub/c.wav")
+
+
+def test_a_folder_that_is_not_there_is_said(archive, here):
+    index_here(archive)
+    archive.folder.rename(archive.folder.with_name("spring"))
+    (note,) = steps.status(archive.workspace.folder).notes
+    assert note.startswith(
+        f"the folder {archive.folder} is not there: its 3 recordings cannot be heard; if it moved"
+    )
+    assert "`oscine index NEWNAME`" in note
+    archive.folder = archive.folder.with_name("spring")
+    index_here(archive)
+    assert steps.status(archive.workspace.folder).notes == []
+
+
 def test_a_duplicate_that_steps_in_brings_its_own_name_and_place(archive, here):
     (archive.folder / "west").mkdir()
     shutil.copy2(archive.folder / "sub/c.wav", archive.folder / "west/R_20240701_120000.wav")
@@ -545,6 +586,12 @@ def test_a_copied_archive_is_no_moved_one_until_the_first_is_gone(archive, here)
     shutil.copytree(old, archive.folder)
     report = index_here(archive)
     assert (report.moved_files, report.states["duplicate"], report.notes) == (0, 3, [])
+    assert [reason for _, _, reason in report.skipped] == [
+        f"the same bytes as {path} in {old}" for path, _, _ in report.skipped
+    ]
+    assert [line.partition(", ")[0] for line in report.copies] == [
+        f"3 files of {archive.folder}: copies of recordings in {old}"
+    ]
     shutil.rmtree(old)
     report = index_here(archive)
     assert (report.moved_files, report.new_files) == (3, 0)
@@ -566,6 +613,28 @@ def test_a_part_of_an_archive_that_moved_is_followed(archive, here):
     assert archive.contents() == {
         path.removeprefix("sub/"): content for path, content in before.items()
     }
+
+
+def test_an_archive_named_by_the_folder_above_or_below_is_the_same(archive, here):
+    shutil.copy2(archive.folder / "sub/c.wav", archive.folder / "sub/twin.wav")
+    (archive.folder / "sub/text.wav").write_text("not a sound\n")
+    told(archive, site_from="{site}/*")
+    before = everything(archive)
+    del here[:]
+    whole = archive.folder
+    archive.folder = whole / "sub"
+    report = index_here(archive)
+    assert (report.files, report.moved_files, report.states["duplicate"]) == (5, 1, 1)
+    assert report.notes[0] == f"1 recording moved from {whole}"
+    assert steps.status(archive.workspace.folder).sites == {}
+    archive.folder = whole  # as the note on sites says
+    report = index_here(archive)
+    assert (report.files, report.moved_files, report.states["duplicate"]) == (5, 1, 1)
+    assert steps.status(archive.workspace.folder).sites == {"sub": 1}
+    assert roots(archive) == [str(whole)]
+    assert everything(archive)[0][1:] == before[0][1:]
+    assert clocks_of(archive) == before[1]
+    assert set(here) <= {"text.wav"}
 
 
 def test_a_folder_that_may_not_be_looked_into_is_not_gone(archive, here, monkeypatch):

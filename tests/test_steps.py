@@ -12,7 +12,8 @@ import soundfile
 import tiny
 
 from oscine import steps
-from oscine.config import OscineConfig, read_config, to_toml, with_overrides
+from oscine.config import OscineConfig, WrongArgument, read_config, to_toml, with_overrides
+from oscine.sound.archive import find_recordings
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
@@ -388,6 +389,27 @@ def test_an_archive_without_recordings_says_what_to_do(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty holds no recording: .* name the folder"):
         steps.learn([tmp_path / "empty"], tmp_path / "w", steps=1)
+    assert not (tmp_path / "w").exists()  # nothing is left of what holds nothing
+
+
+def test_a_workspace_without_recordings_that_was_there_before_stays(tmp_path):
+    (tmp_path / "empty").mkdir()
+    steps.index([tmp_path / "empty"], tmp_path / "w")
+    with pytest.raises(ValueError, match="empty holds no recording"):
+        steps.learn([tmp_path / "empty"], tmp_path / "w", steps=1)
+    assert steps.status(tmp_path / "w").files == 0
+
+
+def test_a_workspace_within_its_archive_is_no_part_of_it(archive, copied, tmp_path):
+    card = shutil.copytree(archive, tmp_path / "card", symlinks=True)
+    before = find_recordings([card])
+    folder = copied.rename(card / "crows.oscine")
+    assert find_recordings([card]) == before
+    steps.index([card], folder, workers=1)
+    for out in (folder / "clips", card / "clips"):
+        with pytest.raises(WrongArgument, match="where nothing is exported to"):
+            steps.export(folder, "clips", out)
+    assert find_recordings([card]) == before
 
 
 def test_steps_name_the_one_that_is_missing(tmp_path):

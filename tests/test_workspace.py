@@ -1,5 +1,8 @@
 """Arrays on disk, the catalogue, and the folder that holds them."""
 
+import os
+import re
+import shutil
 import sqlite3
 from contextlib import suppress
 from dataclasses import replace
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rights import write_protected
 
 from oscine.config import WrongArgument
 from oscine.workspace import Catalogue, Workspace
@@ -354,6 +358,31 @@ def test_a_file_that_is_no_database_is_refused(file):
 
 
 # The folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+def test_where_one_may_not_write_what_another_writes_is_seen(file):
+    with Catalogue(file) as writer:
+        writer.add([recording(1)], [event(1)], [])
+        with write_protected(file.parent), Catalogue(file) as catalogue:
+            assert catalogue.events() == [event(1)]
+            denied = f"{re.escape(str(file.parent))} may not be written to: ask for permission"
+            with pytest.raises(ValueError, match=denied), catalogue as same:
+                same.set_stage("index", Stage(fingerprint="", finished=True, facts={}))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are protected in another way there")
+def test_a_log_that_cannot_be_read_without_writing_is_not_passed_over(file, tmp_path):
+    other = tmp_path / "other" / file.name
+    other.parent.mkdir()
+    with Catalogue(file) as writer:
+        writer.add([recording(1)], [event(1)], [])
+        for ending in ("", "-wal"):  # as a process leaves it that was killed, once it is copied
+            shutil.copy(f"{file}{ending}", f"{other}{ending}")
+    with write_protected(other.parent), pytest.raises(ValueError, match="may not be written to"):
+        Catalogue(other)
+    with Catalogue(other) as catalogue:
+        assert catalogue.events() == [event(1)]
 
 
 def test_a_workspace_that_is_not_there_is_not_made_unasked(tmp_path):

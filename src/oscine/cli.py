@@ -163,7 +163,8 @@ def learn(
     if as_json:
         return _print_json(report)
     _print_learned(report)
-    _print_skipped(verbs.status(workspace).skipped)
+    archive = verbs.status(workspace)
+    _print_skipped(archive.skipped, archive.copies)
 
 
 @app.command(sort_key=1)
@@ -235,7 +236,7 @@ def index(
     }
     rows += [(f"{name} in this run", f"{count:,}") for name, count in changes.items() if count]
     _print_table(rows, report.notes)
-    _print_skipped(report.skipped)
+    _print_skipped(report.skipped, report.copies)
 
 
 @app.command(sort_key=2)
@@ -1334,7 +1335,7 @@ def status(
         print("\nWhat the clocks say:")
     _print_first([f"  {finding}" for finding in report.clock_findings])
     _print_compared(report.neighbours)
-    _print_skipped(report.skipped)
+    _print_skipped(report.skipped, report.copies)
 
 
 @app.command(sort_key=7)
@@ -1855,12 +1856,19 @@ def _print_compared(found: NeighboursReport | None) -> None:
         )
 
 
-def _print_skipped(skipped: Sequence[tuple[str, str, str]]) -> None:
-    """Name the files that were not heard whole, and why."""
-    if not skipped:
-        return
-    print(f"\n{len(skipped):,} files were not heard whole:")
-    _print_first([f"  {path}: {state}: {reason}" for path, state, reason in skipped])
+def _print_skipped(skipped: Sequence[tuple[str, str, str]], copies: Sequence[str]) -> None:
+    """Name the files that were not heard whole, and why; of many copies, only how many."""
+    twice = [f"  {path}: {reason}" for path, state, reason in skipped if state == "duplicate"]
+    named = [f"  {': '.join(one)}" for one in skipped if one[1] != "duplicate"]
+    if named:
+        print(f"\n{len(named):,} files were not heard whole:")
+        _print_first(named)
+    if len(twice) > SHOWN_FILES:
+        print("\nFiles that are there twice (--json names them):")
+        _print_first([f"  {line}" for line in copies])
+    elif twice:
+        print("\nFiles that are there twice:")
+        _print_first(twice)
 
 
 def _print_first(lines: Sequence[str]) -> None:

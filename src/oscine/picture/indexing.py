@@ -7,6 +7,7 @@ so that neither the number of workers nor an interruption shows in the result.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -29,6 +30,7 @@ from oscine.sound.clock import (
     read_clock,
     reading_from_json,
     reading_to_json,
+    site_from,
     when_and_where,
 )
 from oscine.sound.clock_trouble import Timed, clock_trouble
@@ -194,6 +196,22 @@ def clock_findings(catalogue: Catalogue, clock: ClockConfig) -> list[str]:
     return [*sentences, *named[:MOST_REASONS]]
 
 
+def without_site(recordings: Sequence[RecordingRow], pattern: str) -> dict[str, list[str]]:
+    """Return by the folder of their archive the paths of files that a pattern does not fit.
+
+    Parameters
+    ----------
+    recordings : sequence of RecordingRow
+    pattern : str
+        As in :func:`oscine.sound.clock.site_from`; empty: there is none.
+    """
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    for row in recordings:
+        if pattern and row.channel <= 0 and not site_from(pattern, row.path):
+            paths[row.root].append(row.path)
+    return dict(paths)
+
+
 def archive_fingerprint(
     recordings: Sequence[RecordingRow], picture: PictureConfig, activity: ActivityConfig
 ) -> str:
@@ -307,7 +325,9 @@ class _Notebook:
         sizes = {one.n_bytes for one in changes.unread}
         self.known = {row.content_hash: row.duration_s for row in heard if row.n_bytes in sizes}
         """Contents on the tape that the unread files may have, and their seconds."""
-        self._heard = {row.content_hash: row.path for row in self._present.values() if row.is_heard}
+        self._heard = {
+            row.content_hash: (row.root, row.path) for row in self._present.values() if row.is_heard
+        }
         self._absent = {
             row.content_hash: row for row in reversed(heard) if row.content_hash not in self._heard
         }
@@ -366,7 +386,7 @@ class _Notebook:
         self._gone.discard(row.recording_id)
         if row.is_heard:
             self._absent.pop(row.content_hash, None)
-            self._heard[row.content_hash] = found.path
+            self._heard[row.content_hash] = str(found.root), found.path
 
     def _forget(self, row: FileRow) -> None:
         """Let a file that was heard count as gone: its content may be found elsewhere."""
@@ -380,9 +400,9 @@ class _Notebook:
         twin = self._heard.get(digest)
         if drawn is None or (drawn.state in HEARD and twin is not None):
             _discard(drawn.channels if drawn is not None else ())
-            drawn = replace(not_drawn(f"the same bytes as {twin}"), state="duplicate")
+            drawn = replace(not_drawn(_same_bytes(found, twin)), state="duplicate")
         if drawn.state in HEARD:
-            self._heard[digest] = found.path
+            self._heard[digest] = str(found.root), found.path
         if not drawn.channels:
             self._add_recording(found, digest, drawn, None)
         for channel in drawn.channels:
@@ -432,6 +452,13 @@ class _Notebook:
             self._next_window += 1
 
 
+def _same_bytes(found: Found, twin: tuple[str, str] | None) -> str:
+    """Say which file, by folder and path, is heard in place of its duplicate."""
+    assert twin is not None  # what was not drawn is on the tape
+    root, path = twin
+    return f"the same bytes as {path}" + (f" in {root}" if root != str(found.root) else "")
+
+
 def _settle_duplicates(
     catalogue: Catalogue, files: Sequence[FileRow], found: Sequence[Found]
 ) -> list[tuple[FileRow, FileRow]]:
@@ -439,8 +466,10 @@ def _settle_duplicates(
 
     So a recording follows its file to a folder of another name: return these, each with the row
     it had. What else was known of the folders they left, and is found here, is there no more.
+    A file that was listed before by the folder above or below has moved in this sense too.
     """
     listed = {(str(one.root), one.path) for one in found}
+    places = {os.path.join(*names) for names in listed}
     here: defaultdict[str, list[FileRow]] = defaultdict(list)
     elsewhere = [row for row in files if row.is_present and not row.content_hash]
     for row in catalogue.twins():
@@ -451,7 +480,8 @@ def _settle_duplicates(
     gone = [
         row
         for row in elsewhere
-        if (row.content_hash in here or not row.content_hash) and is_gone(Path(row.root), row.path)
+        if (row.content_hash in here or not row.content_hash)
+        and (os.path.join(row.root, row.path) in places or is_gone(Path(row.root), row.path))
     ]
     moved = [(_nearest(row, here[row.content_hash]), row) for row in gone if row.is_heard]
     left = {row.root for _, row in moved}

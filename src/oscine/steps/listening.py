@@ -16,9 +16,11 @@ from oscine.config import (
     fingerprint,
     with_preset,
 )
+from oscine.sound.archive import is_gone
 from oscine.sound.clock import check_clock
 from oscine.workspace.catalogue import (
     Catalogue,
+    RecordingRow,
     Stage,
     Summary,
 )
@@ -32,8 +34,8 @@ from oscine.steps.naming import grouping_fingerprint, grouping_of, sound_type_na
 from oscine.steps.shared import (
     Progress,
     alarms_of,
+    asked_config,
     at_work,
-    configured,
     heard_recordings,
     n_cores,
     telling,
@@ -53,10 +55,12 @@ class IndexReport:
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
     """Path, state, reason."""
+    copies: list[str]
+    """How many files of which folder are duplicates, in sentences."""
     events: int
     windows: int
     notes: list[str]
-    """From which other folders recordings moved."""
+    """From which other folders recordings moved, and which have no site."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,8 @@ class StatusReport:
     files: int
     states: dict[str, int]
     skipped: list[tuple[str, str, str]]
+    copies: list[str]
+    """As in :class:`IndexReport`."""
     absent: int
     """Recordings on the tape whose files are gone."""
     absent_share: float
@@ -86,7 +92,8 @@ class StatusReport:
     neighbours: NeighboursReport | None
     """None where the vectors were not compared since they were made."""
     notes: list[str]
-    """What is wrong with the model in use."""
+    """Folders that are not there, recordings without a site, what is wrong with the model in use.
+    """
 
 
 def synth(
@@ -198,8 +205,11 @@ def index(
         moved_files=indexed.n_moved,
         gone_files=indexed.n_gone,
         notes=[
-            f"{count:,} {'recording' if count == 1 else 'recordings'} moved from {root}"
-            for root, count in sorted(indexed.moved_from.items())
+            *(
+                f"{_n_recordings(count)} moved from {root}"
+                for root, count in sorted(indexed.moved_from.items())
+            ),
+            *report.notes,
         ],
     )
 
@@ -225,7 +235,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
         The condition is none.
     """
     workspace = Workspace(folder)
-    config = configured(workspace, ())
+    _, config = asked_config(workspace, (), None, "picture")
     with workspace.catalogue() as catalogue:
         stage, summary = catalogue.stage("index"), catalogue.summary()
         indexed = index_report(catalogue, summary)
@@ -235,6 +245,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             files=indexed.files,
             states=indexed.states,
             skipped=indexed.skipped,
+            copies=indexed.copies,
             absent=summary.n_absent,
             absent_share=round(summary.absent_frames / max(1, catalogue.tape_rows()), 4),
             events=indexed.events,
@@ -244,7 +255,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
             neighbours=neighbours_report(catalogue),
-            notes=alarms_of(catalogue),
+            notes=[*_gone(catalogue), *indexed.notes, *alarms_of(catalogue)],
         )
 
 
@@ -264,10 +275,42 @@ def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexR
         gone_files=0,
         states=summary.states,
         skipped=skipped,
+        copies=[
+            f"{count:,} {'file' if count == 1 else 'files'} of {root}: copies of recordings "
+            f"{'there' if other == root else f'in {other}'}, which are heard in their place"
+            for root, other, count in catalogue.copies()
+        ],
         events=catalogue.count("events"),
         windows=catalogue.count("windows"),
-        notes=[],
+        notes=list(stage.facts.get("without_site", ())) if stage is not None else [],
     )
+
+
+def _n_recordings(count: int) -> str:
+    return f"{count:,} {'recording' if count == 1 else 'recordings'}"
+
+
+def _gone(catalogue: Catalogue) -> list[str]:
+    """Say which folders of recordings are not there: no file of theirs is looked for."""
+    return [
+        f"the folder {root} is not there: its {_n_recordings(count)} cannot be heard; if it moved "
+        "or has another name now, `oscine index NEWNAME` finds them again"
+        for root, count in catalogue.root_sizes().items()
+        if is_gone(Path(root), ".")
+    ]
+
+
+def _without_site(recordings: Sequence[RecordingRow], pattern: str) -> list[str]:
+    """Say how many recordings have paths that the pattern for sites does not fit."""
+    from oscine.picture.indexing import without_site
+
+    what = "site" if "{site}" in pattern else "recorder"
+    return [
+        f"{_n_recordings(len(paths))} below {root} without {what} by path: --site-from "
+        f"{pattern!r} does not fit {paths[0]}{' and others' if len(paths) > 1 else ''}; index "
+        "the folder below which it fits, or give a pattern that does"
+        for root, paths in sorted(without_site(recordings, pattern).items())
+    ]
 
 
 def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) -> None:
@@ -281,10 +324,18 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
         tell_time_again(catalogue, config.clock)
     if before is not None and before.finished and is_same_clock:  # and nothing was added since
         archive, findings = before.fingerprint, told["clock_findings"]
+        without_site = told.get("without_site", [])
     else:
-        archive = archive_fingerprint(heard_recordings(catalogue), config.picture, config.activity)
+        heard = heard_recordings(catalogue)
+        archive = archive_fingerprint(heard, config.picture, config.activity)
         findings = clock_findings(catalogue, config.clock)
-    facts = {"problems": list(indexed.problems), "clock": clock, "clock_findings": findings}
+        without_site = _without_site(heard, config.clock.site_from)
+    facts = {
+        "problems": list(indexed.problems),
+        "clock": clock,
+        "clock_findings": findings,
+        "without_site": without_site,
+    }
     catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 

@@ -5,6 +5,7 @@ In come folders of recordings; out comes an atlas of their sounds.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,10 +72,13 @@ def learn(
     settings = [*seeds_of(seed, "training", "readout", "cluster"), *settings]
     if size is not None:
         with_preset(OscineConfig(), size, "training")  # refused before hours of listening
+    is_new = not folder.exists()
     indexed = index(
         archives, folder, preset=preset, workers=workers, settings=settings, progress=progress
     )
     if not indexed.files:
+        if is_new:
+            shutil.rmtree(folder)  # there is nothing in it
         raise ValueError(
             f"{', '.join(map(str, archives))} holds no recording: no file in it ends in "
             f"{', '.join(sorted(AUDIO_SUFFIXES))}; name the folder that they are in"

@@ -384,6 +384,16 @@ class Catalogue(Database):
                 found.setdefault(row.content_hash, (row, files[0]))
         return list(found.values())
 
+    def copies(self) -> list[tuple[str, str, int]]:
+        """Return whose folder's duplicates stand back for files of which folder, and how many."""
+        query = """
+            SELECT recordings.root, other.root, count(*)
+            FROM recordings JOIN recordings AS other USING (content_hash)
+            WHERE recordings.is_present AND recordings.state = 'duplicate'
+                AND other.is_present AND other.n_frames > 0 AND other.channel <= 0
+            GROUP BY recordings.root, other.root ORDER BY recordings.root, other.root"""
+        return [tuple(row) for row in self._connection.execute(query)]
+
     def twins(self) -> list[FileRow]:
         """Return the files present whose bytes another file present has too, by number."""
         return self._files(
@@ -450,6 +460,11 @@ class Catalogue(Database):
         """Return the folders of the recordings that are present, or of all."""
         query = f"SELECT DISTINCT root FROM recordings WHERE {_presence(with_absent)} ORDER BY root"
         return [row[0] for row in self._connection.execute(query)]
+
+    def root_sizes(self) -> dict[str, int]:
+        """Return the folders of the files present that were heard, and how many each holds."""
+        query = "SELECT root, count(*) FROM heard WHERE channel <= 0 GROUP BY root ORDER BY root"
+        return {root: count for root, count in self._connection.execute(query)}
 
     def heard_files(self) -> Iterator[list[RecordingRow]]:
         """Yield each file present that was heard, a row a channel, by root and path."""

@@ -25,7 +25,7 @@ class Database:
     """A file with tables of one version; a context manager.
 
     Leaving the context raises ValueError for what SQLite could not do inside: the file is damaged,
-    locked, or the disk full.
+    locked, or the disk full. Where nobody may write, what is there can be read all the same.
 
     Parameters
     ----------
@@ -56,13 +56,18 @@ class Database:
         try:
             # Without an isolation level transactions begin where they are asked for.
             self._connection = sqlite3.connect(
-                path, isolation_level=None, timeout=30, check_same_thread=not is_read_only
+                _address(path),
+                uri=True,
+                isolation_level=None,
+                timeout=30,
+                check_same_thread=not is_read_only,
             )
         except sqlite3.Error as error:
-            raise ValueError(f"{path} cannot be opened: {error}") from error
+            raise self._refused(error) or ValueError(f"{path} cannot be opened: {error}") from error
         self._connection.row_factory = sqlite3.Row
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            if may_write(path):
+                self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
@@ -71,7 +76,7 @@ class Database:
                 self._connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
             self._connection.close()
-            raise ValueError(
+            raise self._refused(error) or ValueError(
                 f"{path} {self.unreadable}: {error}; if it is damaged, {self.if_damaged}"
             ) from error
         except ValueError:
@@ -88,7 +93,7 @@ class Database:
         if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
         if isinstance(error, sqlite3.Error):
-            raise ValueError(
+            raise self._refused(error) or ValueError(
                 f"{self.path} cannot be used: {error}; if it is damaged, {self.if_damaged}"
             ) from error
 
@@ -115,6 +120,16 @@ class Database:
             raise
         finally:
             self._connection.set_progress_handler(None, 0)
+
+    def _refused(self, error: sqlite3.Error) -> ValueError | None:
+        """Return what is said where the system lets nobody write or read; None: it is not that."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_READONLY or (
+            code == sqlite3.SQLITE_CANTOPEN and not may_write(self.path)
+        ):
+            is_unread = self.path.exists() and not os.access(self.path, os.R_OK)
+            return not_permitted(self.path if is_unread else self.path.parent, is_read=is_unread)
+        return None
 
     def _prepare(self) -> None:
         if self._version() in self.upgrades:
@@ -154,3 +169,29 @@ class _Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def may_write(path: Path) -> bool:
+    """Tell whether a file may be written or made, and others beside it, as SQLite needs them."""
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def not_permitted(place: Path, *, is_read: bool = False) -> ValueError:
+    """Return what is raised where one may not write, or not even read."""
+    return ValueError(
+        f"{place} may not be {'read' if is_read else 'written to'}: ask for permission, or "
+        f"{'have it copied' if is_read else 'copy the workspace'} to a folder of your own"
+    )
+
+
+def _address(path: Path) -> str:
+    """Return how SQLite is told to open a file: to read alone, where it may not be written.
+
+    Without its log it is as it will stay, so far as one can tell who may not write beside it. With
+    a log somebody writes, and the memory that they share is asked, which lies there then.
+    """
+    address = path.absolute().as_uri()
+    if may_write(path) or not path.exists():
+        return address
+    log = path.with_name(f"{path.name}-wal")
+    return f"{address}?mode=ro" if log.exists() else f"{address}?immutable=1"

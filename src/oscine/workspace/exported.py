@@ -116,9 +116,10 @@ class FreePaths:
 
 
 def _check_place(out: Path, elsewhere: Iterable[Path]) -> None:
-    above = [place for place in (out, *out.parents) if place.exists()]
+    # Where one may not look, `Path.exists` raises.
+    above = [place for place in (out, *out.parents) if os.path.exists(place)]
     for folder in elsewhere:
-        if folder.exists() and any(os.path.samefile(place, folder) for place in above):
+        if os.path.exists(folder) and any(os.path.samefile(place, folder) for place in above):
             raise WrongArgument(
                 f"--out {out} lies in {folder}, where nothing is exported to (recordings are only "
                 "read, and a workspace keeps to itself): name a folder elsewhere"

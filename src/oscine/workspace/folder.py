@@ -15,6 +15,7 @@ import numpy as np
 from oscine.config import NotThere, WrongArgument
 from oscine.workspace.arrays import DISK_FULL, ArrayReader
 from oscine.workspace.catalogue import Catalogue, EventRow
+from oscine.workspace.database import may_write, not_permitted
 
 VECTORS_SET = "default"
 
@@ -113,10 +114,13 @@ class Workspace:
         Raises
         ------
         ValueError
-            Another process holds it.
+            Another process holds it, or one may not write here.
         """
         said = f"{self.folder} is in use by another run: wait until it is done, or stop it"
-        with held(self.folder / "lock.sqlite", said, wait_s):
+        lock = self.folder / "lock.sqlite"
+        if not (may_write(lock) and may_write(self.catalogue_file)):
+            raise not_permitted(self.folder)
+        with held(lock, said, wait_s):
             yield
 
     def vectors(self, name: str = VECTORS_SET) -> tuple[np.ndarray, list[EventRow]]:
