@@ -531,11 +531,6 @@ def test_a_table_of_known_pairs_that_cannot_be_meant_is_refused(
     assert "known.csv" in err or "gone.wav" in err
 
 
-def test_a_call_is_not_held_against_itself(ready):
-    with pytest.raises(WrongArgument, match="1 is held against itself: name two calls"):
-        steps.same("1", 1, ready)
-
-
 def test_a_vector_is_no_call(ready):
     with pytest.raises(WrongArgument, match="a vector is no call"):
         steps.same(1, np.ones(16), ready)

@@ -169,6 +169,25 @@ def test_any_text_comes_back_from_csv(tmp_path_factory, texts):
 NAMES = st.text(st.sampled_from("ab \t\n\r'\"=ü.#"), min_size=1, max_size=6).map("r{}.wav".format)
 
 
+def test_recordings_whose_names_are_written_alike_do_not_contradict_each_other(tmp_path):
+    interval = Interval(start=RATE_HZ, stop=2 * RATE_HZ, sample_rate_hz=RATE_HZ)
+    some = [
+        Selection(
+            file=Path("/archive") / name,
+            duration_s=10.0,
+            channel=-1,
+            interval=interval,
+            low_hz=1.0,
+            high_hz=9.0,
+            said=("caw",),
+        )
+        for name in ("r .wav", "r\r.wav")
+    ]
+    (tmp_path / "all.txt").write_bytes("".join(raven_lines(some, ["Call"])).encode())
+    table = read_annotations(tmp_path / "all.txt")
+    assert (table.problems, len(table.annotations)) == ((), 2)
+
+
 @given(st.data())
 def test_any_names_of_recordings_lead_back_to_them(tmp_path_factory, data):
     """Names that are the same once tabs and line ends are gone, and tables that quote nothing."""

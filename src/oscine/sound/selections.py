@@ -110,14 +110,17 @@ def raven_lines(selections: Iterable[Selection], columns: Sequence[str]) -> Iter
         Names of the columns of what is said.
     """
     yield _line(*RAVEN_COLUMNS, *columns)
-    places: dict[Path, tuple[float, str, str]] = {}
+    names: dict[Path, tuple[str, str]] = {}
+    begins_s: dict[str, float] = {}  # by what is written: files whose names come out alike are one
     end_s = 0.0
     for number, one in enumerate(selections, 1):
-        if one.file not in places:
-            names = one_line(shown(one.file)), one_line(shown(Path(one.file.name)))
-            places[one.file] = (end_s, *names)
+        if one.file not in names:
+            names[one.file] = one_line(shown(one.file)), one_line(shown(Path(one.file.name)))
+        path, name = names[one.file]
+        if path not in begins_s:
+            begins_s[path] = end_s
             end_s += one.duration_s
-        begin_s, path, name = places[one.file]
+        begin_s = begins_s[path]
         low_hz, high_hz = one.band_hz
         yield _line(
             str(number),

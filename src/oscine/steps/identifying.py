@@ -192,8 +192,6 @@ def same(
     wanted_known = read_examples([side for pair in pairs for side in pair])
     if any(isinstance(side, np.ndarray) for side in wanted):
         raise WrongArgument("a vector is no call: name a file, or an event by its number")
-    if wanted[0] == wanted[1]:
-        raise WrongArgument(f"{one} is held against itself: name two calls")
     stretches = [side for side in wanted_known if isinstance(side, Stretch)]
     refused: dict[Stretch, str] = {}
     with (

@@ -18,7 +18,6 @@ import { band, clock, duration, fileName, percentileWords, when } from "./words.
 const [TOP, OWN] = [12, 4]; // Nearest calls shown: of other recordings, and of the same.
 const [PLAY, STOP] = ["▶ Play", "■ Stop"];
 let known = null; // The call shown, as the server tells of it.
-let neighbours = null; // Of its recording, in order of time.
 let asking = new AbortController();
 
 const sonogram = new Sonogram({
@@ -36,11 +35,19 @@ export function togglePlay() {
 
 // The next call (or the one before): among those chosen with the lasso, or else in the recording.
 export async function step(by) {
-  const order = selection().includes(chosen()) ? selection() : neighbours?.map(({ event }) => event);
-  const next = chosen() === null ? points.event[0] : order?.[order.indexOf(chosen()) + by];
-  if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${order === selection() ? "that is chosen" : "of its recording"}.`);
+  const from = chosen();
+  const isAmongChosen = selection().includes(from);
+  const order = from === null ? [] : isAmongChosen ? selection() : await besides(from);
+  const next = from === null ? points.event[0] : order[order.indexOf(from) + by];
+  if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${isAmongChosen ? "that is chosen" : "of its recording"}.`);
   go({ event: next }, { replace: true });
   await playEvent(next);
+}
+
+// The calls of its recording, in order of time.
+async function besides(number) {
+  const { recording } = await eventOf(number);
+  return (await recordingOf(recording.id)).events.map(({ event }) => event);
 }
 
 addEventListener("position", ({ detail }) => {
@@ -152,7 +159,6 @@ async function drawPlace() {
   const call = known;
   const { events, duration_s } = await recordingOf(call.recording.id);
   if (call !== known) return;
-  neighbours = events;
   sonogram.setBoxes(events, call.event);
   const { context, width, height } = surface(canvas);
   context.fillStyle = css(colour("--shade"));
