@@ -91,6 +91,15 @@ def command(workspace, name, n_steps):
     return ["-m", "oscine", "pretrain", *names, *settings]
 
 
+def wait_for_checkpoint(together, run):
+    """Wait until processes that learn together have one."""
+    deadline = time.monotonic() + 120
+    while last_checkpoint(run) is None:
+        assert together.poll() is None, together.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
     run = workspace / "runs" / "killed"
     n_steps = 300
@@ -101,11 +110,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
         text=True,
     )
     try:
-        deadline = time.monotonic() + 120
-        while last_checkpoint(run) is None:
-            assert together.poll() is None, together.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_checkpoint(together, run)
         os.kill(child_with(together.pid, "RANK=1"), signal.SIGKILL)
         _, said = together.communicate(timeout=120)
     finally:
@@ -138,11 +143,7 @@ def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(work
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 120
-        while last_checkpoint(run) is None:
-            assert together.poll() is None, together.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_checkpoint(together, run)
         os.killpg(together.pid, signal.SIGINT)  # as a terminal does
         together.communicate(timeout=120)
     finally:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oscine import __version__
+from oscine.atlas.explorer.overview import Overview
 from oscine.config import OscineConfig, WrongArgument, from_mapping, to_mapping, with_overrides
 from oscine.steps.listening import join_fingerprint
-from oscine.steps.naming import sound_type_looks, sound_type_names, sound_types
+from oscine.steps.naming import sound_type_names, sound_types
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import ArrayReader, NewFile
@@ -560,7 +561,7 @@ def _written(
         clocks=[told.state for told in found.clocks],
         at_offsets=found.at_offsets,
         names=names,
-        looks=sound_type_looks(catalogue),
+        looks=Overview.of(catalogue).looks(catalogue),
         has_subjects=any(
             kept.log.observations["subject"].fill_null("").ne("").any() for kept in logs
         ),

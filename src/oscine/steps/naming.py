@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oscine.atlas.explorer.overview import Overview
 from oscine.config import ClusterConfig, WrongArgument, fingerprint
 from oscine.steps.shared import needed
 from oscine.workspace.catalogue import Catalogue, Stage
@@ -124,11 +123,6 @@ def check_sound_type(cluster: int, numbers: Sequence[int]) -> None:
     )
     said = f"they are {known}" if known else "there are none"
     raise WrongArgument(f"there is no sound type {cluster}: {said}")
-
-
-def sound_type_looks(catalogue: Catalogue) -> dict[int, str]:
-    """Return median length and band of the events of each sound type, by number."""
-    return Overview.of(catalogue).looks(catalogue)
 
 
 def _by_number(facts: dict[str, Any]) -> dict[int, Any]:
