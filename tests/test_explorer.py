@@ -44,7 +44,6 @@ from oscine.sound.annotations import (
 from oscine.steps import answering
 from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
-from oscine.steps.naming import sound_type_looks
 from oscine.steps.shared import asked_config, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -730,7 +729,7 @@ def test_where_there_are_no_events_no_type_has_a_look(copied):
     with Workspace(copied).catalogue() as catalogue:
         for table in ("found_types", "events"):
             catalogue._connection.execute(f"DELETE FROM {table}")
-        assert sound_type_looks(catalogue) == {}
+        assert Overview.of(catalogue).looks(catalogue) == {}
 
 
 def test_a_card_says_of_a_sound_type_what_the_catalogue_does(client, held):

@@ -21,8 +21,9 @@ from oscine.synth import SynthConfig
 from oscine.training.log import read_losses
 from oscine.training.pretrain import last_checkpoint
 from oscine.training.ranks import Ranks
+from oscine.workspace import Workspace
 
-TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 CPU = torch.device("cpu")
 
 
@@ -118,7 +119,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
     assert together.returncode != 0
     last = last_checkpoint(run)
     assert load_provenance(last)["ranks"] == 2
-    assert "the last checkpoint is whole" in said
+    assert "run the same command again" in said
 
     done = int(last.name)
     assert done < n_steps
@@ -132,10 +133,11 @@ def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
     assert [one.step for one in losses] == list(range(0, n_steps + 1, 25))
 
 
-def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(workspace):
-    run = workspace / "runs" / "stopped"
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(workspace, how):
+    run = workspace / "runs" / f"stopped-{how}"
     together = subprocess.Popen(
-        [*TWO_RANKS, *command(workspace, "stopped", 300)],
+        [*TWO_RANKS, *command(workspace, f"stopped-{how}", 300)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -144,12 +146,51 @@ def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(work
     )
     try:
         wait_for_checkpoint(together, run)
-        os.killpg(together.pid, signal.SIGINT)  # as a terminal does
-        together.communicate(timeout=120)
+        os.killpg(together.pid, how)  # as a terminal does, or a cluster at the end of a job
+        _, said = together.communicate(timeout=120)
     finally:
         together.kill()
     assert together.returncode != 0
-    assert int(last_checkpoint(run).name) % 25 == 0  # each would end another step
+    last = int(last_checkpoint(run).name)
+    assert last % 25 == 0  # each would end another step
+    assert "run the same command again" in said
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_rank_that_is_ended_says_from_where_it_goes_on(workspace, number):
+    run = workspace / "runs" / f"ended-{number}"
+    together = subprocess.Popen(
+        [*TWO_RANKS, *command(workspace, f"ended-{number}", 300)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for_checkpoint(together, run)
+        os.kill(child_with(together.pid, f"RANK={number}"), signal.SIGTERM)
+        _, said = together.communicate(timeout=120)
+    finally:
+        together.kill()
+    assert "the training goes on from step" in said
+
+
+def test_a_process_that_is_ending_is_not_ended_by_another_signal():
+    program = """
+import os, signal
+from oscine.training.stopping import ended_together
+with ended_together():
+    pass
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+try:
+    with ended_together():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("went on")
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("told why")
+"""
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert said.stdout == b"told why\n"
 
 
 def child_with(parent, setting):
@@ -167,3 +208,12 @@ def test_ranks_say_things_once(workspace):
     )
     assert found.stdout.count("loss of interpolation") == 1
     assert load_provenance(last_checkpoint(workspace / "runs" / "said"))["ranks"] == 2
+
+
+def test_another_rank_needs_no_model_that_the_first_has_yet_to_note(workspace, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with Workspace(workspace).catalogue() as catalogue:
+        catalogue.drop_stage("pretrain")
+        report = steps.pretrain(workspace, name="other", steps=2, settings=tiny.SETTINGS[:7])
+        assert report.steps == 2
+        assert catalogue.stage("pretrain") is None

@@ -33,13 +33,14 @@ from hypothesis.stateful import (
 from oscine import steps
 from oscine.atlas import projection
 from oscine.atlas.editing import SHARED, edited_types
+from oscine.atlas.explorer.overview import Overview
 from oscine.atlas.projection import Projection
 from oscine.config import ClusterConfig, OscineConfig, ReadoutConfig, WrongArgument
 from oscine.embedding import individual
 from oscine.embedding.readout import READOUT
 from oscine.steps import editing
 from oscine.steps.hearing_calls import exchange_sample
-from oscine.steps.naming import sound_type_looks, sound_type_names, sound_types
+from oscine.steps.naming import sound_type_names, sound_types
 from oscine.workspace import Workspace
 from oscine.workspace.arrays import ArrayWriter
 from oscine.workspace.catalogue import Catalogue, Stage, TypedEvents
@@ -269,7 +270,7 @@ class Edits(RuleBasedStateMachine):
             found = sound_types(catalogue)
             assert found.sizes == {number: len(types[number]) for number in sorted(types)}
             assert found.names == sound_type_names(catalogue) == names
-            assert set(sound_type_looks(catalogue)) == set(types)
+            assert set(Overview.of(catalogue).looks(catalogue)) == set(types)
             for number, members in types.items():
                 where = catalogue.events_where(f"cluster = {number}").tolist()
                 assert set(where) == members

@@ -81,7 +81,8 @@ def pretrain(
     """Learn the archive by masked reconstruction.
 
     A run that is finished is kept, also when the archive has grown since; a run that was stopped
-    goes on. Under torchrun the processes share each batch; the first of them writes and reports.
+    goes on. Under torchrun the processes share each batch; the first of them writes, and reports
+    what is wrong with the model.
 
     Parameters
     ----------
@@ -151,9 +152,11 @@ def pretrain(
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
         training = read_config(last / RUN, RunConfig).training  # with its number of steps
         health = verdicts(rows, losses, read_signs(run_folder), training)
+        notes = []
         if is_first:
             _note_model(workspace, catalogue, name, last, losses[-1], health)
-        return _pretrain_report(workspace, catalogue, name, last, losses[-1], health)
+            notes = model_notes(catalogue)  # to the others the model may not be noted yet
+        return _pretrain_report(workspace, name, last, losses[-1], health, notes)
 
 
 def plan(
@@ -248,7 +251,8 @@ def take_model(folder: Path, checkpoint: Path, *, settings: Iterable[str] = ()) 
         losses = evaluate(*at)
         health = verdicts([], [losses], [measure(*at)], run.training)
         _note_model(workspace, catalogue, GIVEN_RUN, place, losses, health)
-        return _pretrain_report(workspace, catalogue, GIVEN_RUN, place, losses, health)
+        notes = model_notes(catalogue)
+        return _pretrain_report(workspace, GIVEN_RUN, place, losses, health, notes)
 
 
 def _begun_with(start: Path | None) -> tuple[Path | None, RunConfig | None, list[str]]:
@@ -365,11 +369,11 @@ def _note_model(
 
 def _pretrain_report(
     workspace: Workspace,
-    catalogue: Catalogue,
     name: str,
     checkpoint: Path,
     losses: Losses,
     health: list[Verdict],
+    notes: list[str],
 ) -> PretrainReport:
     from oscine.training.log import read_rewinds
 
@@ -381,7 +385,7 @@ def _pretrain_report(
         loss_interpolation=losses.loss_interpolation,
         checkpoint=str(checkpoint),
         health=health,
-        notes=[*read_rewinds(workspace.run(name)), *model_notes(catalogue)],
+        notes=[*read_rewinds(workspace.run(name)), *notes],
     )
 
 

@@ -13,7 +13,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from oscine.training.figures import draw_curves, draw_health, draw_reconstructio
 from oscine.training.health import evaluate, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
 from oscine.training.ranks import Ranks, joined_ranks
-from oscine.training.stopping import Stopped, asked_to_stop
+from oscine.training.stopping import Stopped, asked_to_stop, ended_together
 from oscine.training.windows import EVALUATE, WindowSampler
 from oscine.workspace.arrays import NewFile
 
@@ -122,7 +122,7 @@ def pretrain(
     Stopped
         Somebody did; the message says from where it goes on.
     """
-    with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder):
+    with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder), _together(ranks):
         ranks.meet()  # whatever the first did with the folder before is seen by all
         run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
@@ -155,6 +155,11 @@ def _others_named(ranks: Ranks) -> Iterator[None]:
             f"({str(error).splitlines()[0]}): the last checkpoint is whole, run the same command "
             "again to go on from it"
         ) from error
+
+
+def _together(ranks: Ranks) -> AbstractContextManager[None]:
+    """Hear a shutdown as processes that learn together do, if they are several."""
+    return ended_together() if ranks.count > 1 else nullcontext()
 
 
 @contextmanager

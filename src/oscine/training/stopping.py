@@ -1,7 +1,8 @@
 """Stopping by hand: what is learned up to there is kept.
 
 In come the signals of Ctrl-C and of a shutdown; out comes a list that is empty until one came, so
-that the loop can end the step at hand and write a checkpoint first. Training calls it.
+that the loop can end the step at hand and write a checkpoint first. Of several processes that learn
+together, each says from where it goes on, whoever ended it. Training calls it.
 """
 
 from __future__ import annotations
@@ -55,3 +56,31 @@ def asked_to_stop(tell: Callable[[str], None] | None = None) -> Iterator[list[in
     finally:
         for number, before in taken.items():
             signal.signal(number, before)
+
+
+@contextmanager
+def ended_together() -> Iterator[None]:
+    """Be stopped by a shutdown as by Ctrl-C, and by one alone: the way out is not cut short.
+
+    torchrun sends SIGTERM to all others as soon as it sees that one is gone, while these may be
+    about to say why they end. After an error the signal is not heard any more; what does not end
+    then is killed by torchrun, after 30 seconds.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    is_taken = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
+    if not is_taken:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except BaseException:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
