@@ -407,6 +407,16 @@ def test_walk_leaves_out_hidden_names(tmp_path):
     assert paths([tmp_path]) == ["d.wav"]
 
 
+def test_walk_leaves_out_what_was_exported_unless_it_is_named(tmp_path):
+    touch(tmp_path, "card/1.wav", "clips/type-1/2.wav", "clips/oscine-export.json")
+    found, problems = find_recordings([tmp_path])
+    assert [row.path for row in found] == ["card/1.wav"]
+    ((place, reason),) = problems
+    assert Path(place).name == "clips"
+    assert reason.startswith("an export of Oscine")
+    assert paths([tmp_path / "clips"]) == ["type-1/2.wav"]
+
+
 def test_walk_enters_a_folder_named_like_a_file(tmp_path):
     touch(tmp_path, "x.wav/y.wav")
     assert paths([tmp_path]) == ["x.wav/y.wav"]

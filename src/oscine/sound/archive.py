@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oscine.workspace.exported import CONTENTS
+
 # fmt: off
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf",
     ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".mp4",
 })
 # fmt: on
+IS_EXPORT = (
+    "an export of Oscine, whose sounds are pieces of recordings: left out (to index it all the "
+    "same, name the folder itself)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +59,7 @@ def find_recordings(folders: Sequence[Path]) -> tuple[list[Found], list[tuple[st
 
     Links are followed. A file that is reached more than once is listed once: below the folder
     given first, and by its own path rather than by a link. Names that start with a dot are left
-    out.
+    out; so is, and is named among the problems, what Oscine exported into a folder below.
 
     Parameters
     ----------
@@ -65,7 +71,7 @@ def find_recordings(folders: Sequence[Path]) -> tuple[list[Found], list[tuple[st
     found : list of Found
         In the order of the folders, then of their paths.
     problems : list of (str, str)
-        What could not be looked at, as (path, reason).
+        What could not be looked at or was left out, as (path, reason).
 
     Raises
     ------
@@ -102,6 +108,9 @@ def find_recordings(folders: Sequence[Path]) -> tuple[list[Found], list[tuple[st
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             problems.append((shown(place), error.strerror or str(error)))
+            continue
+        if place != start and any(entry.name == CONTENTS for entry in entries):
+            problems.append((shown(place), IS_EXPORT))
             continue
         above = "" if place == root else f"{place.relative_to(root).as_posix()}/"
         folders_within = []
