@@ -157,6 +157,19 @@ def test_rows_that_say_different_things_of_a_stretch_are_told_by_column():
     ]
 
 
+def test_labels_that_differ_in_case_are_told_of():
+    recording = tiny.recording(0, 200)
+    species = ["Crow", "crow", "jay", "OWL", "Owl", "owl", "Rook", "rook"]
+    said = [
+        placed(recording, 0.1 * number, 0.1 * number + 0.05, species=one)
+        for number, one in enumerate(species)
+    ]
+    assert contradicted_items(said, [recording], tiny.PICTURE, ["species", "sex"]) == [
+        "species: 'Crow' and 'crow', 'OWL' and 'Owl' and 'owl' and 1 more differ in upper and "
+        "lower case only: they are taken for different labels"
+    ]
+
+
 def test_a_stretch_shorter_than_a_frame_has_one():
     recording = tiny.recording(0, 200)
     (short,) = labelled_items(

@@ -416,6 +416,17 @@ def test_rows_that_say_different_things_of_an_event_are_told_in_one_note_a_colum
     )
 
 
+def test_labels_that_differ_in_case_are_named(folder, tmp_path):
+    (tmp_path / "labels.csv").write_text(
+        "path,call,mood\nsouth/1.wav,Kek,calm\nnorth/1.wav,kek,calm\ntwo.wav,caw,\n"
+    )
+    report = steps.import_labels([tmp_path / "labels.csv"], folder)
+    assert [note for note in report.notes if "case" in note] == [
+        "call: 'Kek' and 'kek' differ in upper and lower case only: they are taken for different "
+        "labels"
+    ]
+
+
 # Keeping them
 
 

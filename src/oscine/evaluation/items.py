@@ -18,7 +18,12 @@ import numpy as np
 from oscine.config import PictureConfig
 from oscine.embedding.intervals import FrameInterval
 from oscine.evaluation.splits import Duplicate, joined_groups
-from oscine.sound.annotations import Annotation, PlacedAnnotation, contradictions
+from oscine.sound.annotations import (
+    Annotation,
+    PlacedAnnotation,
+    contradictions,
+    written_alike,
+)
 from oscine.workspace.catalogue import RecordingRow
 
 SESSION_COLUMNS = ("session", "day", "date", "night", "site")
@@ -115,7 +120,7 @@ def contradicted_items(
     picture: PictureConfig,
     columns: Sequence[str],
 ) -> list[str]:
-    """Say of how many stretches rows say different things, a sentence for each such column.
+    """Say of how many stretches rows say different things, and which labels are nearly alike.
 
     Parameters
     ----------
@@ -126,11 +131,14 @@ def contradicted_items(
     """
     rows = {row.recording_id: row for row in recordings}
     said = _by_stretch(placed, rows, picture).values()
-    return [
-        sentence
-        for column in columns
-        for sentence in contradictions(column, said, each="stretches", which="the first counts")
-    ]
+    found: list[str] = []
+    for column in columns:
+        found += contradictions(column, said, each="stretches", which="the first counts")
+        found += written_alike(
+            column,
+            (one.labels[column] for each in said for one in each if column in one.labels),
+        )
+    return found
 
 
 def _by_stretch(

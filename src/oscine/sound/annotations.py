@@ -1237,6 +1237,21 @@ def contradictions(
     return [f"{column}: {n:,} {each} have several labels, such as {', '.join(examples)}: {which}"]
 
 
+def written_alike(column: str, labels: Iterable[str]) -> list[str]:
+    """Say which labels of a column differ in upper and lower case only; nothing where none do."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(set(labels)):
+        alike[label.casefold()].append(label)
+    several = [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]
+    if not several:
+        return []
+    more = f" and {len(several) - EXAMPLES:,} more" if len(several) > EXAMPLES else ""
+    return [
+        f"{column}: {', '.join(several[:EXAMPLES])}{more} differ in upper and lower case only: "
+        "they are taken for different labels"
+    ]
+
+
 def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:
     """Sort the labels of parts by recording, by length, then by start.
 

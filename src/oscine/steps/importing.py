@@ -237,8 +237,8 @@ def _below(folder: tuple[str, ...], files: Sequence[str]) -> list[str]:
 def _counted(
     catalogue: Catalogue, matched: Matched, recordings: Sequence[RecordingRow]
 ) -> tuple[list[LabelCount], list[str]]:
-    """Count rows and events of each label; say of which events rows say different things."""
-    from oscine.sound.annotations import contradictions, rows_of_events
+    """Count rows and events of each label; say where rows say different things, or nearly alike."""
+    from oscine.sound.annotations import contradictions, rows_of_events, written_alike
 
     by_id = {row.recording_id: row for row in recordings}
     labelled = [by_id[one.recording_id] for one in matched.annotations]
@@ -260,6 +260,7 @@ def _counted(
             for label, number in rows.most_common()
         ]
         notes += contradictions(column, of_events, each="events", which=WHICH_COUNTS)
+        notes += written_alike(column, rows)
     return counts, notes
 
 
