@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from oscine import steps
+from oscine.atlas.explorer.columns import packed
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+EVERYWHERE = "-999,-999,999,-999,999,999,-999,999"  # A lasso around all.
 SERIOUS = ("serious", "critical")
 
 
@@ -205,8 +207,7 @@ def test_what_is_listed_is_what_is_in_sight_however_far_it_is_magnified(page_of)
 
 def test_the_command_to_take_calls_home_is_text_for_a_shell(page_of):
     condition = """path != 'a"; $HOME `b` \\'"""
-    everywhere = "-999,-999,999,-999,999,999,-999,999"
-    page = page_of(f"lasso={everywhere}&where={quote(condition)}")
+    page = page_of(f"lasso={EVERYWHERE}&where={quote(condition)}")
     page.locator("#selection summary").click()
     command = page.locator("#selection code").inner_text()
     written = command.replace("oscine", "printf '%s|'", 1)
@@ -217,7 +218,7 @@ def test_the_command_to_take_calls_home_is_text_for_a_shell(page_of):
 def test_the_command_to_take_calls_home_works_as_it_is_and_names_all_types(
     page_of, workspace, tmp_path
 ):
-    page = page_of("lasso=-999,-999,999,-999,999,999,-999,999")
+    page = page_of(f"lasso={EVERYWHERE}")
     page.locator("#selection summary").click()
     code = page.locator("#selection code")
     command = code.inner_text()
@@ -236,7 +237,7 @@ def test_the_command_to_take_calls_home_works_as_it_is_and_names_all_types(
 
 
 def test_names_are_new_in_the_list_of_the_lasso_too(page_of):
-    page = page_of("lasso=-999,-999,999,-999,999,999,-999,999&view=types")
+    page = page_of(f"lasso={EVERYWHERE}&view=types")
     chips = page.locator("#selection .chips")
     expect(chips).to_contain_text("Type 0")
     page.get_by_role("button", name="Name Type 0").click()
@@ -385,6 +386,56 @@ def test_a_name_for_a_type_that_was_regrouped_meanwhile_is_not_given_to_another(
     expect(cards).to_have_count(n_types - 1)
     expect(page.locator("#type-1 h3")).to_have_text("Type 1")
     steps.undo_edit(workspace, who="Eve")
+
+
+GO = "(to) => import('/static/state.js').then(({ go }) => go(to))"
+
+
+def test_sound_types_that_somebody_else_regrouped_are_new_wherever_they_are_seen(
+    page_of, workspace
+):
+    """The number of one is then that of another, on the map, in lists, and in conditions."""
+    page = page_of("view=layers", is_troubled=True)  # a type that is gone has no card
+    summary = page.locator("#summary")
+    n_types = int(re.search(r"(\d+) sound type", summary.inner_text()).group(1))
+    ways = ("event=1", "like=1", "where=cluster = 0", "view=recordings&recording=2", "view=types")
+    for n, way in enumerate(ways):
+        if n % 2:
+            steps.undo_edit(workspace, who="Eve")
+        else:
+            steps.merge_sound_types(workspace, [1, 2], who="Eve")
+        page.evaluate(GO, dict(one.split("=", 1) for one in way.split("&")))
+        expect(summary, way).to_contain_text(f"{n_types - 1 + n % 2} sound type")
+        expect(page.locator("#done")).to_contain_text("The sound types have changed")
+    expect(page.locator("#where-trouble")).to_be_empty()
+    steps.undo_edit(workspace, who="Eve")
+    page.reload()
+    expect(summary).to_contain_text(f"{n_types} sound type")
+    page.route(re.compile("/api/types/[^2]"), lambda _: None)  # are not there yet
+    steps.merge_sound_types(workspace, [1, 2], who="Eve")
+    page.evaluate(GO, {"view": "types", "type": "2"})
+    expect(page.locator(".type")).to_have_count(n_types - 1)
+    steps.undo_edit(workspace, who="Eve")
+
+
+def test_points_are_named_as_the_answer_with_their_numbers_names_them(page_of, address):
+    """Labels were imported, or sites renamed, since the page asked what there is."""
+    page, said = page_of(), httpx.get(f"{address}/api/atlas").json()
+    labels = [{"name": "species", "values": ["crow", "jay"]}]
+    altering(page, "/api/atlas", labels=labels, sites=[f"not {one}" for one in said["sites"]])
+    page.locator("#colour").select_option("site")
+    legend = page.locator("#legend")
+    expect(legend).to_contain_text(said["sites"][0])
+    expect(legend).not_to_contain_text("not ")
+
+    values = np.ones(page.evaluate(POINTS + ".then(({ x }) => x.length)"), np.int16)
+    sample = page.evaluate("import('/static/atlas.js').then(({ points }) => points.sample)")
+    of = {"sample": sample, "grouping": said["grouping"], "values": ["ani", "crow", "jay"]}
+    body = packed({"value": values}, **of)
+    kind = "application/octet-stream"
+    page.route("**/api/points/label/*", lambda one: one.fulfill(body=body, content_type=kind))
+    page.locator("#colour").select_option("label:species")
+    expect(legend).to_contain_text("crow")
 
 
 def test_a_name_that_another_run_is_in_the_way_of_is_not_lost(page_of, workspace):

@@ -70,7 +70,7 @@ from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.importing import placed_annotations
 from oscine.steps.modelling import hear, map_of_layer, redraw
-from oscine.steps.naming import sound_types
+from oscine.steps.naming import grouping_fingerprint, sound_types
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, tape_of
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
@@ -200,33 +200,40 @@ class WorkspaceSource:
                 vectors = archive.vectors.take(rows[some])
                 zeros = np.zeros(len(some), np.int64)
                 found[some] = pair_likeness(query[None], zeros, vectors, np.arange(len(some)))
-        return packed({"cosine": found}, sample=now.overview.sample)
+        return packed({"cosine": found}, sample=now.overview.sample, grouping=now.grouping)
 
     def labelled(self, name: str) -> bytes:
         """Return the place of each point's label among the values of a column."""
         now = self._state()
-        if name not in now.labels.values:
+        names = now.labels.values.get(name)
+        if names is None:
             raise Unanswered(404, "there are no labels of this name")
-        place = {value: number for number, value in enumerate(now.labels.values[name])}
+        place = {value: number for number, value in enumerate(names)}
         numbers = now.overview.numbers[now.overview.shown].tolist()
         with self._catalogues.one() as catalogue:
             events = catalogue.some_events(numbers)
         said = now.labels.of_events([events[number] for number in numbers], name)
         values = [-1 if one is None else place[one] for one in said]
-        return packed({"value": np.array(values, np.int16)}, sample=now.overview.sample)
+        columns = {"value": np.array(values, np.int16)}
+        return packed(columns, values=names, sample=now.overview.sample, grouping=now.grouping)
 
     def where(self, condition: str) -> bytes:
         """Tell which points meet a condition."""
         now = self._state()
-        with self._catalogues.one() as catalogue, _in_time(catalogue):
-            return now.overview.where(catalogue.events_where(condition))
+        with (
+            self._catalogues.one() as catalogue,
+            catalogue.unchanged(),
+            _in_time(catalogue),
+        ):
+            met, grouping = catalogue.events_where(condition), _grouping(catalogue)
+        return now.overview.where(met, grouping)
 
     def event(self, number: int) -> Event:
         """Return all that is known of an event."""
         now = self._state()
-        with self._catalogues.one() as catalogue:
+        with self._catalogues.one() as catalogue, catalogue.unchanged():
             event, recording = _event(catalogue, number)
-            kind = catalogue.some_sound_types([number]).get(number)
+            kind, grouping = catalogue.some_sound_types([number]).get(number), _grouping(catalogue)
         about = _about(recording)
         rate = recording.sample_rate_hz
         start_ms = None
@@ -246,6 +253,7 @@ class WorkspaceSource:
             start_ms=start_ms,
             utc_offset_min=about["utc_offset_min"],
             type=-1 if kind is None else kind.cluster,
+            grouping=grouping,
             strength=None if kind is None else kind.strength,
             x=None if kind is None else kind.map_x,
             y=None if kind is None else kind.map_y,
@@ -283,16 +291,18 @@ class WorkspaceSource:
 
     def recording(self, number: int) -> WholeRecording:
         """Return a recording with its events."""
-        with self._catalogues.one() as catalogue:
+        with self._catalogues.one() as catalogue, catalogue.unchanged():
             row = _recording(catalogue, number)
             events = catalogue.events_of(number)
             types = catalogue.sound_types_of(event.event_id for event in events)
+            grouping = _grouping(catalogue)
         rate = row.sample_rate_hz
         return WholeRecording(
             **_about(row),
             is_present=bool(row.is_present),
             has_sound=_has_sound(row),
             band_hz=self._band_hz,
+            grouping=grouping,
             events=[
                 EventBox(
                     event=one.event_id,
@@ -405,6 +415,8 @@ class WorkspaceSource:
     def sound_type(self, number: int, seed: int) -> TypeCard:
         """Return all that is known of a sound type."""
         now = self._state()
+        with self._catalogues.one() as catalogue:
+            now = self._state(is_renewed=_grouping(catalogue) != now.grouping)
         overview = now.overview
         which = overview.of_type(number)
         if not len(which):
@@ -430,6 +442,7 @@ class WorkspaceSource:
         chosen = np.random.default_rng(seed).permutation(len(numbers))[:RANDOM]
         return TypeCard(
             number=number,
+            grouping=now.grouping,
             name=now.names.get(number, ""),
             look=now.looks.get(number, ""),
             size=len(numbers),
@@ -719,7 +732,7 @@ class _Now:
                 "none is shown for them"
             )
         labels = _Labels.of(workspace, catalogue)
-        grouping = types.grouping if types else ""
+        grouping = _grouping(catalogue)
         points = overview.points(catalogue, grouping)
         of_archive = archive.fingerprint if archive is not None else ""
         key = fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events"))
@@ -854,6 +867,12 @@ def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
     )
 
 
+def _grouping(catalogue: Catalogue) -> str:
+    """Return the fingerprint of the sound types in use; empty where none are, or of before."""
+    stage = catalogue.stage("cluster")
+    return grouping_fingerprint(catalogue) if stage is not None and stage.finished else ""
+
+
 def _event(catalogue: Catalogue, number: int) -> tuple[EventRow, RecordingRow]:
     event = catalogue.some_events([number]).get(number)
     if event is None:
@@ -910,8 +929,10 @@ def _has_sound(row: RecordingRow) -> bool:
 def _similar(report: SimilarReport, catalogue: Catalogue, n_asked: int) -> Similar:
     """Return what was found as the page shows it."""
     found = [*report.others, *report.own]
-    events = catalogue.some_events(one.event for one in found)
-    rows = catalogue.some_recordings({one.recording_id for one in events.values()})
+    with catalogue.unchanged():  # the report may be of another grouping
+        events = catalogue.some_events(one.event for one in found)
+        rows = catalogue.some_recordings({one.recording_id for one in events.values()})
+        types, grouping = catalogue.sound_types_of(events), _grouping(catalogue)
 
     def alike_of(one: SimilarEvent) -> Alike:
         row = rows[events[one.event].recording_id]
@@ -922,7 +943,7 @@ def _similar(report: SimilarReport, catalogue: Catalogue, n_asked: int) -> Simil
             likeness=one.likeness,
             percentile=one.percentile,
             pairs=one.pairs,
-            type=-1 if one.sound_type is None else one.sound_type,
+            type=types.get(one.event, -1),
             recording=row.recording_id,
             path=row.path,
             site=row.site,
@@ -941,6 +962,7 @@ def _similar(report: SimilarReport, catalogue: Catalogue, n_asked: int) -> Simil
         others=[alike_of(one) for one in report.others],
         own=[alike_of(one) for one in report.own],
         compared=report.compared,
+        grouping=grouping,
         why=why,
         notes=report.notes,
     )

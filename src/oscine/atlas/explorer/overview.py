@@ -135,7 +135,8 @@ class Overview:
     def points(self, catalogue: Catalogue, grouping: str) -> bytes:
         """Return what is known of the events on the map, with what is measured in them.
 
-        The header tells the fingerprint of the sound types, which may change between two answers.
+        The header tells what the numbers of sites and sound types mean, which may change between
+        two answers: the names of the sites, and the fingerprint of the sound types.
         """
         shown, recordings = self.shown, self.recordings
         rows = self.rows[shown]
@@ -167,6 +168,7 @@ class Overview:
             is_sample=len(shown) < len(self.numbers),
             sample=self.sample,
             grouping=grouping,
+            sites=recordings.site_names,
             types={str(number): size for number, size in counts.items()},
         )
 
@@ -220,10 +222,13 @@ class Overview:
             if number >= 0
         }
 
-    def where(self, numbers: np.ndarray) -> bytes:
-        """Tell which points are among some events, given by number, ascending."""
+    def where(self, numbers: np.ndarray, grouping: str) -> bytes:
+        """Tell which points are among some events, given by number, ascending.
+
+        The header tells the fingerprint of the sound types that were asked for.
+        """
         is_met = np.isin(self.numbers[self.shown], numbers).astype(np.uint8)
-        return packed({"is_met": is_met}, sample=self.sample)
+        return packed({"is_met": is_met}, sample=self.sample, grouping=grouping)
 
     def timeline(self) -> bytes:
         """Return what was recorded and heard in each hour of each day, by the clocks there.

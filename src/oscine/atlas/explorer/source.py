@@ -150,11 +150,15 @@ class EventBox:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WholeRecording(OfRecording):
-    """A recording with its events; ``band_hz`` are the middles of the bands of its picture."""
+    """A recording with its events; ``band_hz`` are the middles of the bands of its picture.
+
+    ``grouping``, here and below, is that of the sound types: see :class:`Atlas`.
+    """
 
     is_present: bool
     has_sound: bool
     band_hz: list[float]
+    grouping: str
     events: list[EventBox]
 
 
@@ -174,6 +178,7 @@ class Event:
     start_ms: int | None
     utc_offset_min: int | None
     type: int
+    grouping: str
     strength: float | None
     x: float | None
     y: float | None
@@ -212,6 +217,7 @@ class Similar:
     others: list[Alike]
     own: list[Alike]
     compared: int
+    grouping: str
     why: str
     """Why there are no percentiles; empty where there are."""
     notes: list[str]
@@ -225,6 +231,7 @@ class TypeCard:
     """
 
     number: int
+    grouping: str
     name: str
     look: str
     size: int
