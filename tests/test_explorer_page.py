@@ -620,6 +620,32 @@ def test_a_map_that_is_drawn_anew_says_that_and_how_far_it_is(page_of):
     expect(page.locator("#map")).not_to_have_attribute("aria-busy", "true")
 
 
+def test_a_lasso_holds_calls_of_its_own_map_alone(page_of):
+    """Its corners are places on that map, which may not be drawn yet, or never."""
+    page = page_of("", is_troubled=True)
+    answering(page, "/api/maps", {"share": 0}, 202)
+    answering(page, "/api/maps/1", {"share": 0.42}, 202)
+    page.evaluate(GO, {"layer": "1", "lasso": EVERYWHERE})
+    said, heading = page.locator("#layer-said"), page.locator("#selection-heading")
+    expect(said.locator("progress")).to_have_js_property("value", 0.42)
+    expect(heading).to_have_count(0)
+    events = np.array(page.evaluate(POINTS)["event"], np.uint32)
+    made = {"event": events, "x": np.float32(events), "y": np.float32(events)}
+    body, kind = packed(made, layer=1), "application/octet-stream"
+    page.unroute("**/api/maps/1")
+    page.route("**/api/maps/1", lambda route: route.fulfill(body=body, content_type=kind))
+    expect(heading).to_have_text(f"{len(events)} calls")
+
+    answering(page, "/api/maps", {"error": "PyTorch is not installed"}, 422)
+    page.reload()
+    expect(said).to_have_text("PyTorch is not installed.")
+    expect(heading).to_have_count(0)
+    page.locator("#list").click()  # of the map that is there
+    expect(heading).to_have_text(f"{len(events)} calls")
+    expect(page).not_to_have_url(re.compile("layer="))
+    expect(said).to_be_empty()
+
+
 def test_what_is_only_unlike_is_not_looked_for_and_that_is_said(page_of):
     page = page_of("event=1")
     page.keyboard.press("u")

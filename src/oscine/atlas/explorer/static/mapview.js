@@ -23,6 +23,7 @@ const QUIET = 0.85; // How far what is not meant fades into the paper.
 let scatter = null;
 let look = null; // what the points are coloured by: {of, legend, layout}
 let places = null; // {x, y} of each point, NaN where this map has none
+let drawn; // the layer whose map they are of, undefined of the whole model
 let isMet = null; // for each point whether it meets the filter, or null
 let asks = 0; // for colours, of which the last counts
 let emphasised = null; // id of the category that is pointed at
@@ -177,7 +178,9 @@ function drawLegend() {
 
 // --- Lasso -----------------------------------------------------------------------------------------------
 
+// A lasso around places of another map than the one that is seen holds nothing.
 function polygon() {
+  if (drawn !== state().layer) return null;
   const values = (state().lasso ?? "").split(",").map(Number);
   if (values.length < 6 || values.some(Number.isNaN)) return null;
   return Array.from({ length: Math.floor(values.length / 2) }, (_, n) => [values[2 * n], values[2 * n + 1]]);
@@ -202,7 +205,7 @@ const exactly = (value) => value.toFixed(Math.max(2, Math.ceil(Math.log10(scatte
 const viewText = (view) => view && [exactly(view.x), exactly(view.y), view.zoom.toPrecision(4)].join(",");
 
 function keepLasso(corners) {
-  go({ lasso: simplified(corners).flat().map(exactly).join(","), event: null });
+  go({ layer: drawn ?? null, lasso: simplified(corners).flat().map(exactly).join(","), event: null });
   setLasso(false);
 }
 
@@ -250,12 +253,19 @@ export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x
 
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
+function setPlaces(x, y, layer) {
+  [places, drawn] = [{ x, y }, layer];
+  scatter.setPlaces(x, y);
+  findMiddles();
+  if (look) showLook();
+}
+
 async function drawFrom(layer) {
   const [said, map] = [byId("layer-said"), byId("map")];
   if (layer === undefined) {
     map.ariaBusy = null;
-    places = { x: points.x, y: points.y };
     said.textContent = "";
+    setPlaces(points.x, points.y, layer);
   } else {
     const begun_ms = Date.now();
     const bar = el("progress", { max: 1, value: 0, ariaLabel: "How far the map is" });
@@ -277,18 +287,14 @@ async function drawFrom(layer) {
         if (row !== undefined) [x[row], y[row]] = [made.x[n], made.y[n]];
       });
       if (state().layer !== layer) return;
-      places = { x, y };
+      setPlaces(x, y, layer);
       said.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
     } catch (error) {
-      put(said, prose(error.message));
-      return;
+      if (state().layer === layer) put(said, prose(error.message));
     } finally {
       if (state().layer === layer) map.ariaBusy = null;
     }
   }
-  scatter.setPlaces(places.x, places.y);
-  findMiddles();
-  scatter.redraw();
 }
 
 async function filter() {
@@ -387,7 +393,11 @@ export function startMap() {
     if (now.view === "map" && changed.has("view")) scatter.redraw();
     if (changed.has("at") && now.view === "map" && (now.at ?? null) !== viewText(scatter.view)) scatter.moveTo(viewOfAddress());
     // It may take a minute, in which the map of before is there.
-    if (changed.has("layer")) drawFrom(now.layer).then(() => look && showLook());
+    if (changed.has("layer")) {
+      byId("layer").value = now.layer ?? "";
+      drawFrom(now.layer);
+      if (look) select();
+    }
     if (changed.has("where")) {
       await filter();
       if (look) showLook();
