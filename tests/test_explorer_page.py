@@ -17,7 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from oscine import steps
-from oscine.atlas.explorer.columns import packed
+from oscine.atlas.explorer.columns import packed, unpacked
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
@@ -644,6 +644,37 @@ def test_a_lasso_holds_calls_of_its_own_map_alone(page_of):
     expect(heading).to_have_text(f"{len(events)} calls")
     expect(page).not_to_have_url(re.compile("layer="))
     expect(said).to_be_empty()
+
+
+def test_while_a_filter_is_asked_of_other_points_none_is_taken_for_another(page_of):
+    """Of many calls a sample is shown, which changes with the sound types."""
+    page = page_of("where=low_hz >= 0")
+    shown = Map(page)
+    row = shown.lonely()
+    place, event = shown.on_screen(row), shown.points["event"][row]
+    assert row != len(shown.left) - 1 - row
+
+    def other(found):
+        header, found = unpacked(found.body())
+        said = {name: one for name, one in header.items() if name not in ("n", "columns")}
+        return packed({name: one[::-1] for name, one in found.items()}, **said | {"sample": "new"})
+
+    def answer(route):
+        found = route.fetch()
+        route.fulfill(response=found, body=other(found))
+
+    waiting = []
+    page.route("**/api/points", answer)
+    page.route("**/api/points/where?*", lambda route: waiting.append(route))
+    page.evaluate("import('/static/atlas.js').then(({ reload }) => reload())")
+    expect(page.locator("#shown")).to_contain_text("0 of")
+    page.mouse.click(*place)
+    assert "event=" not in page.url
+    answer(waiting.pop())
+    expect(page.locator("#shown")).not_to_contain_text("0 of")
+    page.mouse.click(*place)
+    expect(page).to_have_url(re.compile(f"event={event}(&|$)"))
+    expect(page.locator("#where-trouble")).to_be_empty()
 
 
 def test_what_is_only_unlike_is_not_looked_for_and_that_is_said(page_of):

@@ -24,8 +24,10 @@ let scatter = null;
 let look = null; // what the points are coloured by: {of, legend, layout}
 let places = null; // {x, y} of each point, NaN where this map has none
 let drawn; // the layer whose map they are of, undefined of the whole model
+let sample = null; // what stands for the points that are drawn, in their order
 let isMet = null; // for each point whether it meets the filter, or null
 let asks = 0; // for colours, of which the last counts
+let filters = 0; // asked for, of which the last counts
 let emphasised = null; // id of the category that is pointed at
 let middles = []; // [{type, x, y}]: where numbers are written
 
@@ -254,7 +256,7 @@ export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
 function setPlaces(x, y, layer) {
-  [places, drawn] = [{ x, y }, layer];
+  [places, drawn, sample] = [{ x, y }, layer, points.sample];
   scatter.setPlaces(x, y);
   findMiddles();
   if (look) showLook();
@@ -297,7 +299,17 @@ async function drawFrom(layer) {
   }
 }
 
+// Other calls are on the map, or in another order: at once, so that none is taken for another. What
+// must be asked of them comes after; until then, none is known to meet the filter.
+function startAnew() {
+  isMet = state().where ? new Uint8Array(points.n) : null;
+  look = byType();
+  setPlaces(points.x, points.y, undefined);
+  drawLegend();
+}
+
 async function filter() {
+  const mine = ++filters;
   const { where } = state();
   byId("where").value = where ?? "";
   let [met, trouble] = [null, null];
@@ -306,9 +318,10 @@ async function filter() {
   } catch (error) {
     trouble = prose(error.message);
   }
-  if (where !== state().where) return; // Another condition was asked for since.
+  if (mine !== filters) return; // Another condition was asked for since, or of other calls.
   isMet = met;
   put(byId("where-trouble"), trouble);
+  if (look) showLook();
 }
 
 // --- Start -----------------------------------------------------------------------------------------------------
@@ -378,10 +391,11 @@ export function startMap() {
     else go({ where: text });
   };
   addEventListener("recoloured", recolour);
-  addEventListener("regrouped", async () => {
-    await filter();
-    await drawFrom(state().layer);
-    await recolour();
+  addEventListener("regrouped", () => {
+    if (points.sample !== sample) startAnew();
+    filter();
+    recolour();
+    drawFrom(state().layer);
   });
 
   fillColours();
@@ -398,10 +412,7 @@ export function startMap() {
       drawFrom(now.layer);
       if (look) select();
     }
-    if (changed.has("where")) {
-      await filter();
-      if (look) showLook();
-    }
+    if (changed.has("where")) await filter();
     if (changed.has("colour")) {
       byId("colour").value = now.colour;
       await recolour();

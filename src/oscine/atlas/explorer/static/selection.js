@@ -46,7 +46,8 @@ export function playAll() {
 // Falling silent before the end is the listener's wish.
 addEventListener("silent", ({ detail }) => !detail.isHeard && ended());
 
-addEventListener("regrouped", () => draw(events.map(rowOfEvent)));
+// A sample may be without some of them now.
+addEventListener("regrouped", () => draw(events.map(rowOfEvent).filter((row) => row !== undefined)));
 
 function draw(rows) {
   const host = byId("selection");
