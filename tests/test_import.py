@@ -95,10 +95,9 @@ def test_what_was_exported_comes_back_whole(made, folder, tmp_path, to, asked):
     assert matched.problems == ()
     by_event = {one.event_id: one for one in matched.annotations}
     assert sorted(by_event) == [event.event_id for event in made.events]
-    first_channel = {4: 3}  # it stands for the file
     for event in made.events:
         one = by_event[event.event_id]
-        assert one.recording_id == first_channel.get(event.recording_id, event.recording_id)
+        assert one.recording_id == event.recording_id
         assert one.interval == Interval(
             start=event.start_sample, stop=event.stop_sample, sample_rate_hz=RATE_HZ
         )

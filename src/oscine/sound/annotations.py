@@ -19,6 +19,7 @@ import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -43,7 +44,7 @@ from oscine.sound.tables import CLIPS, EVENTS, without_apostrophe
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
 from oscine.workspace.database import Database
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
@@ -79,7 +80,9 @@ _RAVEN_TIMES = ("Begin Time (s)", "End Time (s)")
 _RAVEN_BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _RAVEN_FILES = ("Begin Path", "Begin File")  # the one that says more first
 _RAVEN_OFFSET = "File Offset (s)"
-_RAVEN_OTHER = ("Selection", "View", "Channel")
+_RAVEN_CHANNEL = "Channel"
+_MOST_CHANNELS = 65_535  # of a WAV
+_RAVEN_OTHER = ("Selection", "View", _RAVEN_CHANNEL)
 _TABLE_ENDING = re.compile(r"(\.Table\.\d+)?(\.selections)?\.\w+$", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
@@ -95,6 +98,7 @@ CREATE TABLE annotations (
     high_hz REAL,
     labels TEXT NOT NULL,
     event TEXT NOT NULL,
+    channel INTEGER,
     PRIMARY KEY (file, row)
 ) STRICT;
 """
@@ -125,6 +129,8 @@ class Annotation:
         Column to value; empty values are left out.
     event : str
         The key of the event that Oscine wrote the row for; empty where there is none.
+    channel : int or None
+        Of the recording, from 0; None where the table names none.
     """
 
     table: str
@@ -136,6 +142,7 @@ class Annotation:
     high_hz: float | None
     labels: Mapping[str, str]
     event: str = ""
+    channel: int | None = None
 
     @property
     def place(self) -> str:
@@ -179,7 +186,8 @@ class PlacedAnnotation:
     ----------
     annotation : Annotation
     recording_id : int
-        Of the first channel where the channels of a file are kept apart.
+        Where the channels of a file are kept apart, of the channel of the event that it was written
+        for, else of the one that it names, else of the first.
     interval : Interval
         At the recording's own rate, within it, never empty.
     event_id : int or None
@@ -215,7 +223,8 @@ def read_annotations(file: Path) -> AnnotationTable:
       time in it that of ``File Offset (s)``, where these are there; else the recording is called
       like the table. A row whose ``Begin Time (s)`` contradicts its ``File Offset (s)``, as where a
       spreadsheet changed one of them, is left out: in a table of one recording they must be the
-      same, in one of several differ by the same in all rows of a recording. A selection that is
+      same, in one of several differ by the same in all rows of a recording. ``Channel`` counts
+      from 1, and says where to listen where channels are kept apart. A selection that is
       listed once a view is counted once. One that was added in Raven names no file: it is in the
       file of the others, where they are all in one.
     - Audacity labels, with or without lines of frequencies. The recording is called like the
@@ -360,6 +369,7 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
                 if not (is_own and column == TYPE_COLUMN and cells[column] == str(NO_TYPE))
             },
             event=cells.get(EVENT_COLUMN, ""),
+            channel=_raven_channel(cells),
         )
 
     read = _parsed(table, "raven", columns, selections, problems, parse)
@@ -369,6 +379,16 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
 
 def _raven_file(cells: Mapping[str, str]) -> str:
     return cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
+
+
+def _raven_channel(cells: Mapping[str, str]) -> int | None:
+    """Return the channel of a row from 0, for Raven counts from 1; None where it names none."""
+    # Other programs write what they like there; what the row says counts all the same.
+    with suppress(ValueError):
+        number = _number(cells, _RAVEN_CHANNEL)
+        if number is not None and 1 <= number <= _MOST_CHANNELS:
+            return int(number) - 1
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -659,6 +679,7 @@ def _annotation(
     band_hz: tuple[float | None, float | None],
     labels: Mapping[str, str],
     event: str = "",
+    channel: int | None = None,
 ) -> Annotation:
     """Check what a row says."""
     if not path:
@@ -691,6 +712,7 @@ def _annotation(
         high_hz=high_hz,
         labels={column: _composed(value) for column, value in labels.items() if value},
         event=event,
+        channel=channel,
     )
 
 
@@ -788,6 +810,11 @@ def _keep_keys(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE annotations ADD COLUMN event TEXT NOT NULL DEFAULT ''")
 
 
+def _keep_channels(connection: sqlite3.Connection) -> None:
+    """Make a book of version 2 one that keeps the channels that rows name."""
+    connection.execute("ALTER TABLE annotations ADD COLUMN channel INTEGER")
+
+
 class LabelBook(Database):
     """The labels of one workspace; a context manager.
 
@@ -808,7 +835,7 @@ class LabelBook(Database):
     unreadable = "holds no labels that can be read"
     if_damaged = "remove it and read the label tables again"
     if_other_version = "remove it and read the label tables again"
-    upgrades = MappingProxyType({1: _keep_keys})
+    upgrades = MappingProxyType({1: _keep_keys, 2: _keep_channels})
 
     def replace(self, tables: Sequence[AnnotationTable]) -> None:
         """Put in tables in place of what the same files said before, in one transaction."""
@@ -816,7 +843,7 @@ class LabelBook(Database):
             for table in tables:
                 self._connection.execute("DELETE FROM annotations WHERE file = ?", (table.file,))
                 self._connection.executemany(
-                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         (
                             table.file,
@@ -828,6 +855,7 @@ class LabelBook(Database):
                             one.high_hz,
                             json.dumps(dict(one.labels)),
                             one.event,
+                            one.channel,
                         )
                         for one in table.annotations
                     ),
@@ -847,8 +875,9 @@ class LabelBook(Database):
                 high_hz=high_hz,
                 labels=json.loads(labels),
                 event=event,
+                channel=channel,
             )
-            for file, row, path, start_s, stop_s, low_hz, high_hz, labels, event in rows
+            for file, row, path, start_s, stop_s, low_hz, high_hz, labels, event, channel in rows
         ]
 
     def files(self) -> dict[str, int]:
@@ -914,7 +943,8 @@ def match_recordings(
     otherwise (Unicode NFC and NFD) as the same.
 
     A row that was written for an event is of that event's recording, unless its path names another
-    one. Other rows of the same table and path go with it.
+    one. Other rows of the same table and path go with it. Where the channels of a file are kept
+    apart, such a row is of its event's channel, another of the one that it names.
 
     Parameters
     ----------
@@ -934,7 +964,10 @@ def match_recordings(
     by_name = _finder(recordings, strip=False)
     by_stem = _finder(recordings, strip=True)
     found = {path: by_name(path) or by_stem(path) for path in {one.path for one in annotations}}
-    files_of = _files_of_events(annotations, recordings, events)
+    own = _recordings_of_events(annotations, recordings, events)
+    first = _first_channels(recordings)
+    files_of = {key: first[row.root, row.path] for key, row in own.items()}
+    channels = {(row.root, row.path, row.channel): row for row in recordings}
 
     def named(one: Annotation) -> list[RecordingRow]:
         """Return the recordings that a row may mean, by its event and its path."""
@@ -943,6 +976,12 @@ def match_recordings(
         if file is None or (is_another and not _could_be_written(one, file)):
             return by_path
         return [file]
+
+    def of_channel(one: Annotation, file: RecordingRow) -> RecordingRow:
+        """Return the channel of a file that a row speaks of; the first where it names none."""
+        if files_of.get(one.event) == file:
+            return own[one.event]
+        return channels.get((file.root, file.path, one.channel), file)
 
     meant = [named(one) for one in annotations]
     beside: defaultdict[tuple[str, str], dict[int, RecordingRow]] = defaultdict(dict)
@@ -953,6 +992,10 @@ def match_recordings(
         neighbours = list(beside.get((one.table, one.path), {}).values())
         if one.event not in files_of and len(neighbours) == 1:
             meant[number] = neighbours
+    meant = [
+        [of_channel(one, row) for row in rows] if len(rows) == 1 else rows
+        for one, rows in zip(annotations, meant, strict=True)
+    ]
     obstacles = [_obstacle(rows) for rows in meant]
     n_rows = Counter(
         (one.table, one.path, obstacle)
@@ -968,6 +1011,13 @@ def match_recordings(
         if obstacle:
             continue
         (recording,) = rows
+        is_of_event = own.get(one.event) == recording
+        is_apart = recording.channel >= 0 and not is_of_event
+        if is_apart and one.channel is not None and one.channel != recording.channel:
+            problems.append(
+                f"{one.place}: channel {one.channel + 1} of {recording.path} was not heard by "
+                f"itself: channel {recording.channel + 1} stands for it"
+            )
         interval, problem = _interval(one, recording)
         if problem:
             problems.append(f"{one.place}: {problem}")
@@ -977,9 +1027,7 @@ def match_recordings(
                     annotation=one,
                     recording_id=recording.recording_id,
                     interval=interval,
-                    event_id=event_number(one.event)
-                    if files_of.get(one.event) == recording
-                    else None,
+                    event_id=event_number(one.event) if is_of_event else None,
                 )
             )
     return Matched(annotations=tuple(placed), problems=tuple(problems))
@@ -1001,22 +1049,22 @@ def _could_be_written(one: Annotation, file: RecordingRow) -> bool:
     return _parts(one.path, strip=False)[-len(below) :] == below
 
 
-def _files_of_events(
+def _recordings_of_events(
     annotations: Iterable[Annotation],
     recordings: Sequence[RecordingRow],
     events: Mapping[int, EventRow],
 ) -> dict[str, RecordingRow]:
-    """Return the file, as its first channel, of each key that names an event as it is."""
+    """Return the recording of each key that names an event as it is."""
     if not events:
         return {}
-    first, rows = _first_channels(recordings), {row.recording_id: row for row in recordings}
-    files: dict[str, RecordingRow] = {}
+    rows = {row.recording_id: row for row in recordings}
+    found: dict[str, RecordingRow] = {}
     for key in {one.event for one in annotations}:
         event = events.get(event_number(key) or 0)
         row = None if event is None else rows.get(event.recording_id)
         if event is not None and row is not None and event_key(event, row.content_key) == key:
-            files[key] = first[row.root, row.path]
-    return files
+            found[key] = row
+    return found
 
 
 def _first_channels(recordings: Sequence[RecordingRow]) -> dict[tuple[str, str], RecordingRow]:
@@ -1166,9 +1214,10 @@ def rows_of_events(
     wherever its box is now, and counts before all others; of several, the first. Another row of a
     part of a recording belongs to an event when it covers at least half of it or is at least half
     covered by it, in time; where the row has a band, that must overlap the event's too. Of several,
-    the one that shares the most time with the event, then the shortest, then the first, counts.
-    What was said of a whole recording holds for its events that no other row belongs to. It holds,
-    as what was said of a part does, for all channels of the file.
+    one of the event's channel counts before others, where channels are kept apart, then the one
+    that shares the most time with the event, then the shortest, then the first. What was said of a
+    whole recording holds for its events that no other row belongs to. It holds, as what was said of
+    a part does, for all channels of the file.
 
     Parameters
     ----------
@@ -1195,10 +1244,10 @@ def rows_of_events(
         if one.event_id is not None:
             written_for[one.event_id].append(one.annotation)
         elif one.annotation.start_s is None:
-            wholes[one.recording_id].append(one.annotation)
+            wholes[file_of[one.recording_id]].append(one.annotation)
         else:
             of_parts.append(one)
-    parts = _parts_by_length(of_parts)
+    parts = _parts_by_length(of_parts, file_of)
     for event in events:
         file = file_of[event.recording_id]
         rows = [
@@ -1252,15 +1301,17 @@ def written_alike(column: str, labels: Iterable[str]) -> list[str]:
     ]
 
 
-def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:
-    """Sort the labels of parts by recording, by length, then by start.
+def _parts_by_length(
+    spoken: Sequence[PlacedAnnotation], file_of: Mapping[int, int]
+) -> dict[int, _SpansByBits]:
+    """Sort the labels of parts by file, by length, then by start.
 
     By length, so that one long label does not make every label after it a candidate.
     """
     parts: defaultdict[int, _SpansByBits] = defaultdict(dict)
     for number, one in enumerate(spoken):
         start, stop = one.interval.start, one.interval.stop
-        spans = parts[one.recording_id].setdefault((stop - start).bit_length(), [])
+        spans = parts[file_of[one.recording_id]].setdefault((stop - start).bit_length(), [])
         spans.append((start, stop, number))
     for spans_by_bits in parts.values():
         for spans in spans_by_bits.values():
@@ -1273,7 +1324,7 @@ def _nearest_first(
 ) -> list[Annotation]:
     """Return the rows of parts that belong to an event, the one that counts first."""
     length = event.stop_sample - event.start_sample
-    ranks: list[tuple[int, int, int]] = []
+    ranks: list[tuple[bool, int, int, int]] = []
     for bits, spans in spans_by_bits.items():
         begin = bisect_left(spans, (event.start_sample - (1 << bits) + 1,))
         end = bisect_left(spans, (event.stop_sample,))
@@ -1281,8 +1332,9 @@ def _nearest_first(
             shared = min(stop, event.stop_sample) - max(start, event.start_sample)
             belongs = shared > 0 and 2 * shared >= min(length, stop - start)
             if belongs and _bands_overlap(event, spoken[number].annotation):
-                ranks.append((-shared, stop - start, number))
-    return [spoken[number].annotation for _, _, number in sorted(ranks)]
+                is_of_another = spoken[number].recording_id != event.recording_id
+                ranks.append((is_of_another, -shared, stop - start, number))
+    return [spoken[number].annotation for *_, number in sorted(ranks)]
 
 
 def _bands_overlap(event: EventRow, annotation: Annotation) -> bool:

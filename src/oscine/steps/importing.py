@@ -27,8 +27,8 @@ TABLES = "*.txt"
 OWN_LABELS = frozenset({"Sound Type", "Sound Type Name", "sound_type", "sound_type_name", "label"})
 """Columns that `oscine export` fills with what sound types are called."""
 WHICH_COUNTS = (
-    "the row that was written for the event counts, else the one that shares the most time with "
-    "it, then the shortest, then the first"
+    "the row that was written for the event counts, else one of its channel, of these the one that "
+    "shares the most time with it, then the shortest, then the first"
 )
 """As of `oscine.sound.annotations.rows_of_events`."""
 
