@@ -490,12 +490,15 @@ class _FileBegins:
 
 
 def _written_to_s(cells: Mapping[str, str]) -> float:
-    """Return what times of Raven may differ by, from the decimals that they are written with."""
+    """Return what times of Raven may differ by, from the decimals that they are written with.
+
+    A time that counts through a year of files is no number to the nanosecond.
+    """
     steps_s = (
         min(COARSEST_S, 10.0 ** -len(cells[column].partition(".")[2]))
         for column in (_RAVEN_TIMES[0], _RAVEN_OFFSET)
     )
-    return sum(steps_s) / 2 + 1e-9
+    return sum(steps_s) / 2 + 1e-9 + 2 * math.ulp(float(cells[_RAVEN_TIMES[0]]))
 
 
 def _once(records: Sequence[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
@@ -967,7 +970,9 @@ def match_recordings(
     own = _recordings_of_events(annotations, recordings, events)
     first = _first_channels(recordings)
     files_of = {key: first[row.root, row.path] for key, row in own.items()}
-    channels = {(row.root, row.path, row.channel): row for row in recordings}
+    channels: dict[tuple[str, str, int | None], RecordingRow] = {
+        (row.root, row.path, row.channel): row for row in recordings
+    }
 
     def named(one: Annotation) -> list[RecordingRow]:
         """Return the recordings that a row may mean, by its event and its path."""
