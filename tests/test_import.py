@@ -68,9 +68,9 @@ def labelled(folder, column):
 
     workspace = Workspace(folder)
     with LabelBook(workspace.labels_file) as book, workspace.catalogue() as catalogue:
-        matched, recordings = placed_annotations(catalogue, book.annotations())
+        matched, _ = placed_annotations(catalogue, book.annotations())
         events = catalogue.events()
-    labels = labels_of_events(events, matched, column, recordings)
+    labels = labels_of_events(events, matched, column)
     numbered = zip((event.event_id for event in events), labels, strict=True)
     return {number: label for number, label in numbered if label is not None}
 

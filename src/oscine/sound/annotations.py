@@ -20,8 +20,8 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -200,12 +200,65 @@ class PlacedAnnotation:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Matched:
-    """Annotations that belong to recordings, in the order given, and what stood in the way."""
+    """Annotations that belong to recordings, and what stood in the way.
+
+    Attributes
+    ----------
+    annotations : tuple of PlacedAnnotation
+        In the order given.
+    problems : tuple of str
+    file_of : mapping of int to int
+        Of each recording the one that stands for its file: its first channel.
+    """
 
     annotations: tuple[PlacedAnnotation, ...]
     problems: tuple[str, ...]
+    file_of: Mapping[int, int]
+
+    @cached_property
+    def spoken(self) -> _Spoken:
+        """What is said of events, of parts of files, and of whole files; sorted once."""
+        said = _Spoken()
+        for one in self.annotations:
+            file = self.file_of[one.recording_id]
+            if one.event_id is not None:
+                said.of_events[one.event_id].append(one.annotation)
+            elif one.annotation.start_s is None:
+                said.of_wholes[file].append(one.annotation)
+            else:
+                start, stop = one.interval.start, one.interval.stop
+                spans = said.of_parts[file].setdefault((stop - start).bit_length(), [])
+                spans.append((start, stop, len(said.parts)))
+                said.parts.append(one)
+        for spans_by_bits in said.of_parts.values():
+            for spans in spans_by_bits.values():
+                spans.sort()
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """Rows of labels, as they are looked up for events.
+
+    Attributes
+    ----------
+    of_events : mapping of int to list of Annotation
+        By event, those that were written for it.
+    of_wholes : mapping of int to list of Annotation
+        By file, those of all of it.
+    parts : list of PlacedAnnotation
+        Of parts of files.
+    of_parts : mapping of int to _SpansByBits
+        By file, where in ``parts`` they stand: by length, then by start, so that one long label
+        does not make every label after it a candidate.
+    """
+
+    of_events: defaultdict[int, list[Annotation]] = field(default_factory=lambda: defaultdict(list))
+    of_wholes: defaultdict[int, list[Annotation]] = field(default_factory=lambda: defaultdict(list))
+    parts: list[PlacedAnnotation] = field(default_factory=list)
+    of_parts: defaultdict[int, _SpansByBits] = field(default_factory=lambda: defaultdict(dict))
 
 
 # Reading tables
@@ -1035,7 +1088,11 @@ def match_recordings(
                     event_id=event_number(one.event) if is_of_event else None,
                 )
             )
-    return Matched(annotations=tuple(placed), problems=tuple(problems))
+    return Matched(
+        annotations=tuple(placed),
+        problems=tuple(problems),
+        file_of={row.recording_id: first[row.root, row.path].recording_id for row in recordings},
+    )
 
 
 def named_events(annotations: Iterable[Annotation]) -> set[int]:
@@ -1183,7 +1240,6 @@ def labels_of_events(
     events: Sequence[EventRow],
     matched: Matched,
     column: str,
-    recordings: Sequence[RecordingRow],
 ) -> list[str | None]:
     """Return what the labels of one column say of each event.
 
@@ -1192,8 +1248,6 @@ def labels_of_events(
     events : sequence of EventRow
     matched : Matched
     column : str
-    recordings : sequence of RecordingRow
-        All of the catalogue.
 
     Returns
     -------
@@ -1202,8 +1256,7 @@ def labels_of_events(
         event.
     """
     return [
-        rows[0].labels[column] if rows else None
-        for rows in rows_of_events(events, matched, column, recordings)
+        rows[0].labels[column] if rows else None for rows in rows_of_events(events, matched, column)
     ]
 
 
@@ -1211,7 +1264,6 @@ def rows_of_events(
     events: Sequence[EventRow],
     matched: Matched,
     column: str,
-    recordings: Sequence[RecordingRow],
 ) -> Iterator[list[Annotation]]:
     """Yield the rows of labels that belong to each event, the one that counts first.
 
@@ -1230,36 +1282,26 @@ def rows_of_events(
     matched : Matched
     column : str
         Annotations without a value in it count as absent.
-    recordings : sequence of RecordingRow
-        All of the catalogue.
 
     Yields
     ------
     list of Annotation
         Empty where none belongs to the event.
     """
-    first = _first_channels(recordings)
-    file_of = {row.recording_id: first[row.root, row.path].recording_id for row in recordings}
-    written_for: defaultdict[int, list[Annotation]] = defaultdict(list)
-    wholes: defaultdict[int, list[Annotation]] = defaultdict(list)
-    of_parts: list[PlacedAnnotation] = []
-    for one in matched.annotations:
-        if column not in one.annotation.labels:
-            continue
-        if one.event_id is not None:
-            written_for[one.event_id].append(one.annotation)
-        elif one.annotation.start_s is None:
-            wholes[file_of[one.recording_id]].append(one.annotation)
-        else:
-            of_parts.append(one)
-    parts = _parts_by_length(of_parts, file_of)
+    file_of, said = matched.file_of, matched.spoken
+
+    def that_say(rows: Iterable[Annotation]) -> list[Annotation]:
+        return [one for one in rows if column in one.labels]
+
     for event in events:
         file = file_of[event.recording_id]
         rows = [
-            *written_for.get(event.event_id, ()),
-            *_nearest_first(event, parts.get(file, {}), of_parts),
+            *said.of_events.get(event.event_id, ()),
+            *_nearest_first(event, said.of_parts.get(file, {}), said.parts),
         ]
-        yield rows or [one for one in wholes.get(file, ()) if _bands_overlap(event, one)]
+        yield that_say(rows) or that_say(
+            one for one in said.of_wholes.get(file, ()) if _bands_overlap(event, one)
+        )
 
 
 def contradictions(
@@ -1304,24 +1346,6 @@ def written_alike(column: str, labels: Iterable[str]) -> list[str]:
         f"{column}: {', '.join(several[:EXAMPLES])}{more} differ in upper and lower case only: "
         "they are taken for different labels"
     ]
-
-
-def _parts_by_length(
-    spoken: Sequence[PlacedAnnotation], file_of: Mapping[int, int]
-) -> dict[int, _SpansByBits]:
-    """Sort the labels of parts by file, by length, then by start.
-
-    By length, so that one long label does not make every label after it a candidate.
-    """
-    parts: defaultdict[int, _SpansByBits] = defaultdict(dict)
-    for number, one in enumerate(spoken):
-        start, stop = one.interval.start, one.interval.stop
-        spans = parts[file_of[one.recording_id]].setdefault((stop - start).bit_length(), [])
-        spans.append((start, stop, number))
-    for spans_by_bits in parts.values():
-        for spans in spans_by_bits.values():
-            spans.sort()
-    return dict(parts)
 
 
 def _nearest_first(

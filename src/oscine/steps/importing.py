@@ -251,9 +251,7 @@ def _counted(
     counts, notes = list[LabelCount](), list[str]()
     for column in dict.fromkeys(name for labels in said for name in labels):
         rows = Counter(labels[column] for labels in said if column in labels)
-        of_events = [
-            found for found in rows_of_events(events, matched, column, recordings) if found
-        ]
+        of_events = [found for found in rows_of_events(events, matched, column) if found]
         covered = Counter(found[0].labels[column] for found in of_events)
         counts += [
             LabelCount(column=column, label=label, rows=number, events=covered[label])
