@@ -236,7 +236,7 @@ def test_labels_of_points_and_events_are_those_of_the_tables(copied, held, tmp_p
         book.replace([read])
     recordings = list(held["recordings"].values())
     matched = match_recordings(read.annotations, recordings)
-    said = labels_of_events(held["events"], matched, "species", recordings)
+    said = labels_of_events(held["events"], matched, "species")
     assert {"crow", "jay", None} == set(said)
     with served(copied) as asked:
         (label,) = asked.get("/api/atlas").json()["labels"]

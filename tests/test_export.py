@@ -604,6 +604,17 @@ def test_the_page_shows_names_and_more_sounds_of_each_type_from_files(learned, t
     assert "https://" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
 
 
+def test_the_page_tells_no_time_that_is_only_when_a_file_was_written(learned, tmp_path):
+    folder = shutil.copytree(learned[0], tmp_path / "copy.oscine")
+    with Workspace(folder).catalogue() as catalogue:
+        connection = catalogue._connection
+        connection.execute("UPDATE recordings SET zone = ?", [f"UTC ({MODIFICATION})"])
+    steps.export(folder, "page", tmp_path / "out", most=1)
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    (times,) = re.findall(r'"began_ms":\s*\[([^\]]+)\]', html)
+    assert set(times.replace(" ", "").split(",")) == {"null"}
+
+
 def sound_types(folder):
     with Workspace(folder).catalogue() as catalogue:
         return catalogue.sound_types()

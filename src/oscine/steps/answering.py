@@ -758,27 +758,25 @@ class _Labels:
 
     values: dict[str, list[str]]
     matched: Matched
-    recordings: list[RecordingRow]
     notes: list[str]
 
     @classmethod
     def of(cls, workspace: Workspace, catalogue: Catalogue) -> _Labels:
         if not workspace.labels_file.exists():
-            nothing = Matched(annotations=(), problems=())
-            return cls(values={}, matched=nothing, recordings=[], notes=[])
+            nothing = Matched(annotations=(), problems=(), file_of={})
+            return cls(values={}, matched=nothing, notes=[])
         with LabelBook(workspace.labels_file, is_read_only=True) as book:
             annotations = book.annotations()
         said: dict[str, set[str]] = {}
         for one in annotations:
             for name, value in one.labels.items():
                 said.setdefault(name, set()).add(value)
-        matched, recordings = placed_annotations(catalogue, annotations)
+        matched, _ = placed_annotations(catalogue, annotations)
         return cls(
             values={
                 name: sorted(values) for name, values in said.items() if len(values) <= MOST_LABELS
             },
             matched=matched,
-            recordings=recordings,
             notes=[
                 f"labels {name!r} are not shown: {len(values):,} different ones are no categories"
                 for name, values in said.items()
@@ -787,7 +785,7 @@ class _Labels:
         )
 
     def of_events(self, events: Sequence[EventRow], name: str) -> list[str | None]:
-        return labels_of_events(events, self.matched, name, self.recordings)
+        return labels_of_events(events, self.matched, name)
 
 
 class _Catalogues:

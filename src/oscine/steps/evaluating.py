@@ -154,7 +154,7 @@ def evaluate(
             listener=listener,
             types=types,
             sound_types={
-                name: _typed(clusters, events, labels_of_events(events, matched, name, recordings))
+                name: _typed(clusters, events, labels_of_events(events, matched, name))
                 for name in asked
             },
             layers=lambda groups: report_layers(
