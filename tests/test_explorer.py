@@ -35,6 +35,7 @@ from oscine.atlas.explorer.serving import listening
 from oscine.atlas.explorer.source import Unanswered
 from oscine.atlas.page import PageEvent, _describe
 from oscine.config import WrongArgument
+from oscine.sound import clips
 from oscine.sound.annotations import (
     LabelBook,
     labels_of_events,
@@ -379,13 +380,14 @@ def test_both_channels_are_heard_as_they_were_catalogued(copied, held, tmp_path)
     stereo = np.random.default_rng(0).integers(-9000, 9000, (32_000, 2)).astype(np.int16)
     soundfile.write(tmp_path / "two.wav", stereo, held["recordings"][1].sample_rate_hz)
     change = (
-        "UPDATE recordings SET root = ?, path = 'two.wav', n_bytes = ?, n_samples = 32000,"
-        " n_channels = 2, channel = ? WHERE recording_id = ?"
+        "UPDATE recordings SET root = ?, path = 'two.wav', n_bytes = ?, modified_s = ?,"
+        " n_samples = 32000, n_channels = 2, channel = ? WHERE recording_id = ?"
     )
-    size = (tmp_path / "two.wav").stat().st_size
+    now = (tmp_path / "two.wav").stat()
+    shown = now.st_size, now.st_mtime
     with Workspace(copied).catalogue() as catalogue:
         for number, channel in ((1, 0), (2, 1)):
-            catalogue._connection.execute(change, (str(tmp_path), size, channel, number))
+            catalogue._connection.execute(change, (str(tmp_path), *shown, channel, number))
     with served(copied) as asked:
         for number in (1, 2):
             answer = asked.get(f"/api/recordings/{number}/audio?start_sample=5&stop_sample=900")
@@ -421,6 +423,63 @@ def test_a_file_that_is_gone_or_has_changed_has_no_sound_but_a_picture(copied, h
             assert "not there any more" in answer.json()["error"]
             assert not asked.get(f"/api/recordings/{number}").json()["has_sound"]
             assert asked.get(f"/api/recordings/{number}/spectrogram").status_code == 200
+
+
+def test_another_sound_of_the_same_size_is_not_heard_in_the_place_of_a_recording(
+    copied, held, tmp_path, monkeypatch
+):
+    event = held["events"][30]
+    row = held["recordings"][event.recording_id]
+    file = tmp_path / row.path
+    file.parent.mkdir(parents=True)
+    soundfile.write(file, samples_of(row), row.sample_rate_hz)
+    kept, hashed, content_hash = file.read_bytes(), [], clips.content_hash
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue._connection.execute(
+            "UPDATE recordings SET root = ?, n_bytes = ?, content_hash = ? WHERE recording_id = ?",
+            (str(tmp_path), len(kept), content_hash(file), row.recording_id),
+        )
+    monkeypatch.setattr(
+        clips, "content_hash", lambda file: hashed.append(file) or content_hash(file)
+    )
+    with served(copied) as asked:
+
+        def has_sound():
+            urls = f"recordings/{row.recording_id}", f"events/{event.event_id}"
+            (said,) = {asked.get(f"/api/{url}").json()["has_sound"] for url in urls}
+            return said
+
+        audio = f"/api/recordings/{row.recording_id}/audio?stop_sample=900"
+        known = {"If-None-Match": asked.get(audio).headers["etag"]}
+        assert has_sound()
+        assert asked.get(audio, headers=known).status_code == 304
+        assert len(hashed) == 1  # once, to see that what was written anew is the same
+        soundfile.write(file, np.sin(np.arange(row.n_samples) / 9), row.sample_rate_hz)
+        assert file.stat().st_size == len(kept)
+        assert not has_sound()
+        for headers in ({}, known):
+            answer = asked.get(audio, headers=headers)
+            assert answer.status_code == 404
+            assert "has changed since" in answer.json()["error"]
+        assert asked.get(audio.replace("audio", "waveform")).status_code == 404
+        assert len(hashed) == 2
+        file.write_bytes(kept)
+        assert has_sound()
+        assert asked.get(audio, headers=known).status_code == 304
+
+
+def test_a_recording_that_is_present_no_more_has_no_sound_but_a_picture(copied, held):
+    event = held["events"][30]
+    number = event.recording_id
+    with served(copied) as asked:
+        assert asked.get(f"/api/recordings/{number}/audio?stop_sample=9").status_code == 200
+        with Workspace(copied).catalogue() as catalogue:
+            change = "UPDATE recordings SET is_present = 0 WHERE recording_id = ?"
+            catalogue._connection.execute(change, (number,))
+        assert asked.get(f"/api/recordings/{number}/audio?stop_sample=9").status_code == 404
+        told = asked.get(f"/api/events/{event.event_id}").json()
+        assert (told["is_present"], told["has_sound"]) == (False, False)
+        assert asked.get(f"/api/events/{event.event_id}/strip.png").status_code == 200
 
 
 @given(st.text("0123456789-, =b", max_size=12), st.integers(0, 30))
