@@ -250,6 +250,26 @@ def test_labels_of_points_and_events_are_those_of_the_tables(copied, held, tmp_p
         assert asked.get("/api/points/label/size").status_code == 404
 
 
+def test_an_event_of_a_recording_that_is_absent_or_new_has_no_labels(copied, held, tmp_path):
+    event = held["events"][30]
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,species\n{held['recordings'][event.recording_id].path},crow\n")
+    steps.import_labels([table], copied)
+    present = "UPDATE recordings SET is_present = ? WHERE recording_id = ?"
+    with Workspace(copied).catalogue() as catalogue, served(copied) as asked:
+        url = f"/api/events/{event.event_id}"
+        assert asked.get(url).json()["labels"] == {"species": "crow"}
+        catalogue._connection.execute(present, (False, event.recording_id))
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="other"))
+        asked.get("/api/atlas")
+        assert asked.get(url).json()["labels"] == {}
+        catalogue._connection.execute(present, (True, event.recording_id))  # and nobody has seen it
+        assert asked.get(url).json()["labels"] == {}
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="and back"))
+        asked.get("/api/atlas")
+        assert asked.get(url).json()["labels"] == {"species": "crow"}
+
+
 def test_an_event_says_all_that_is_known_of_it(client, held):
     for event in held["events"][::97]:
         row, kind = held["recordings"][event.recording_id], held["types"][event.event_id]

@@ -1200,7 +1200,7 @@ def rows_of_events(
             of_parts.append(one)
     parts = _parts_by_length(of_parts)
     for event in events:
-        file = file_of[event.recording_id]
+        file = file_of.get(event.recording_id, -1)  # it may have gone, or come since
         rows = [
             *written_for.get(event.event_id, ()),
             *_nearest_first(event, parts.get(file, {}), of_parts),
