@@ -967,6 +967,39 @@ def test_points_are_sent_again_when_a_clock_was_set(copied):
         np.testing.assert_allclose(found, (hours + 1) % 24, atol=1e-5)
 
 
+def test_the_map_follows_a_recording_that_has_another_name_now(learned, tmp_path):
+    folder, archive = shutil.copytree(learned, tmp_path / "w.oscine"), learned.parent / "forest"
+    with Workspace(folder).catalogue() as catalogue:
+        row = catalogue.some_recordings([catalogue.events()[0].recording_id]).popitem()[1]
+    old = archive / row.path
+    assert "_20240506_053000" in old.name
+    new = old.with_name(old.name.replace("_20240506_053000", "_20240509_053000"))
+
+    def days(asked):
+        found = columns(asked.get("/api/points"))[1]
+        return set(found["day"][found["recording"] == row.recording_id].tolist())
+
+    with served(folder) as asked:
+        (day,) = days(asked)
+        old.rename(new)
+        try:
+            assert steps.index([archive], folder).moved_files == 1
+            assert days(asked) == {day + 3}
+            assert day + 3 in columns(asked.get("/api/timeline"))[1]["day"]
+        finally:
+            new.rename(old)
+
+
+def test_the_map_follows_recordings_while_they_are_indexed(copied):
+    with served(copied) as asked, Workspace(copied).catalogue() as catalogue:
+        catalogue.set_stage("index", replace(catalogue.stage("index"), finished=False))
+        for offset_min in (0, 120):
+            change = "UPDATE recordings SET utc_offset_min = ?"
+            hours = columns(asked.get("/api/points"))[1]["hour"]
+            catalogue._connection.execute(change, (offset_min,))
+            assert (columns(asked.get("/api/points"))[1]["hour"] != hours).all()
+
+
 def test_what_changes_while_the_atlas_is_read_is_read_whole_the_next_time(copied, monkeypatch):
     read = Overview.of.__func__
     merges = iter([[0, 1]])

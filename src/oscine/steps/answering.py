@@ -69,6 +69,7 @@ from oscine.steps.editing import (
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.importing import placed_annotations
+from oscine.steps.listening import join_fingerprint, places_fingerprint
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_types
 from oscine.steps.searching import alike, query_vector
@@ -666,8 +667,6 @@ class WorkspaceSource:
             raise Unanswered(404, f"reports/{name} is damaged: make it again") from error
 
     def _is_join_stale(self) -> bool:
-        from oscine.steps.listening import join_fingerprint
-
         with self._catalogues.one() as catalogue:
             stage = catalogue.stage("join")
             return stage is None or stage.fingerprint != join_fingerprint(catalogue)
@@ -845,12 +844,15 @@ class _Sounds:
 
 def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
     """Return what changes whenever an answer may."""
-    labels = workspace.labels_file
+    labels, archive = workspace.labels_file, catalogue.stage("index")
+    is_known = archive is not None and archive.finished  # else the last run has not told it
     stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed", "cluster", TYPES)]
     return fingerprint(
         [(one.fingerprint, one.finished, one.facts) for one in stages if one is not None],
         catalogue.last("events"),
         catalogue.tape_rows(),
+        catalogue.last("recordings"),
+        None if is_known else places_fingerprint(catalogue),
         labels.stat().st_mtime if labels.exists() else 0,
     )
 
