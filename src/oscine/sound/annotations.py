@@ -1294,7 +1294,7 @@ def rows_of_events(
         return [one for one in rows if column in one.labels]
 
     for event in events:
-        file = file_of[event.recording_id]
+        file = file_of.get(event.recording_id, -1)  # it may have gone, or come since
         rows = [
             *said.of_events.get(event.event_id, ()),
             *_nearest_first(event, said.of_parts.get(file, {}), said.parts),

@@ -127,7 +127,7 @@ function draw(call) {
       slider("Darker", ({ target }) => { shade.darker = Number(target.value); shaded(); }),
       slider("Contrast", ({ target }) => { shade.span = Number(target.value); shaded(); }),
     ),
-    call.has_sound ? null : hint("The recording is not where it was, so there is no sound: the picture comes from the workspace. Connect the disk that holds it and look again."),
+    call.has_sound ? null : hint("The recording is not where it was, or was changed, so there is no sound: the picture comes from the workspace. Connect the disk that holds it, or run oscine index, and look again."),
     el("dl", { className: "fields" },
       ...field("When", when(call.start_ms, call.utc_offset_min)),
       ...field("Where", el("span", {}, recording.site || "site not known", recording.recorder ? `, recorder ${recording.recorder}` : "")),

@@ -224,7 +224,7 @@ function pictured(recording, most) {
       button("+", () => sonogram.zoomBy(2), { ariaLabel: "Show less time, larger" }),
       button("All", () => sonogram.change(0, recording.duration_s), { ariaLabel: "Show the whole recording" })),
     el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
-    recording.has_sound === false ? hint("The file is not where it was, so there is no sound.") : null,
+    recording.has_sound === false ? hint("The file is not where it was, or was changed, so there is no sound.") : null,
     hint("Drag to move, press a frame to choose the call, press elsewhere to listen from there. Ctrl and the wheel magnify."),
   ];
 }
