@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import explorer_page
@@ -516,6 +517,26 @@ def altering(page, url, **changes):
     page.wait_for_selector("body:not(.starting)")
 
 
+@contextmanager
+def late(page, url):
+    """Hold back what the server answers meanwhile: it comes last."""
+    held = []
+    page.route(f"**{url}", lambda route: held.append(route))
+    yield
+    assert held
+    for route in held:
+        with page.expect_response(f"**{url}") as answer:
+            route.continue_()
+        answer.value.finished()
+    page.unroute(f"**{url}")
+    page.wait_for_timeout(200)  # in which it may do what it should not
+
+
+def look_at(page, state):
+    """Change what the address says, as a link does."""
+    page.evaluate("(state) => (location.hash = state)", state)
+
+
 UNTESTED = {"test": "not tested", "sound_type": 0, "behaviour": "feeding", "q": None}
 BEHAVIOUR = {
     "available": True,
@@ -674,3 +695,46 @@ def test_trouble_is_said(page_of):
     page.unroute("**/api/types/*")
     expect(gone).to_be_hidden()
     expect(page.locator("#type-0 .strip").first).to_be_visible()
+
+
+# Answers that come late
+
+
+def test_what_was_chosen_last_is_heard_whichever_answer_comes_last(page_of):
+    page = page_of()
+    where, heading = page.locator("#where"), page.locator("#call-heading")
+    audio = page.locator("#audio")
+    with late(page, "/api/events/1"):
+        for number in ("1", "9"):
+            where.fill(number)
+            where.press("Enter")
+        expect(heading).to_have_text("Call 9")
+        expect(audio).to_have_attribute("src", re.compile("audio"))
+        heard = audio.get_attribute("src")
+    assert audio.get_attribute("src") == heard
+
+    with late(page, "/api/events/2"):
+        where.fill("2")
+        where.press("Enter")
+        look_at(page, "")
+    assert audio.get_attribute("src") == heard
+
+
+def test_the_next_call_is_not_gone_to_once_another_was_chosen(page_of):
+    page = page_of()
+    with late(page, "/api/events/1"):
+        look_at(page, "event=1")
+        page.keyboard.press("n")
+        look_at(page, "event=9")
+    assert page.url.endswith("event=9")
+    expect(page.locator("#call-heading")).to_have_text("Call 9")
+
+
+def test_calls_are_not_said_to_play_once_another_was_chosen(page_of):
+    page = page_of("lasso=-999,-999,999,-999,999,999,-999,999")
+    run = page.locator("#run")
+    with late(page, "/api/events/1"):
+        run.click()
+        expect(page).to_have_url(re.compile("event=1(&|$)"))
+        page.locator("#selection .strip").nth(4).click()
+    expect(run).to_have_text("▶ Play all")
