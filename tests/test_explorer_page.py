@@ -738,3 +738,38 @@ def test_calls_are_not_said_to_play_once_another_was_chosen(page_of):
         expect(page).to_have_url(re.compile("event=1(&|$)"))
         page.locator("#selection .strip").nth(4).click()
     expect(run).to_have_text("▶ Play all")
+
+
+def test_the_recording_chosen_last_is_shown_whichever_answer_comes_last(page_of):
+    page = page_of("view=recordings&recording=2", is_troubled=True)
+    whole, heading = page.locator("#whole"), page.locator("#whole-heading")
+    expect(heading).to_be_visible()
+    second = heading.inner_text()
+    for slow in (1, 99999):  # one that is there, and one that is not
+        with late(page, f"/api/recordings/{slow}"):
+            look_at(page, f"view=recordings&recording={slow}")
+            look_at(page, "view=recordings&recording=2")
+        expect(heading).to_have_text(second)
+    with late(page, "/api/recordings/3"):
+        look_at(page, "view=recordings&recording=3")
+        look_at(page, "view=recordings&recording=4")
+        expect(heading).not_to_have_text(second)
+        fourth = heading.inner_text()
+    expect(heading).to_have_text(fourth)
+    with late(page, "/api/recordings/99998"):
+        look_at(page, "view=recordings&recording=99998")
+        look_at(page, "view=recordings")
+    expect(whole).to_be_empty()
+
+
+def test_a_recording_chosen_while_sound_types_are_read_again_is_shown(page_of):
+    page = page_of("view=recordings&recording=2")
+    heading = page.locator("#whole-heading")
+    expect(heading).to_be_visible()
+    second = heading.inner_text()
+    with late(page, "/api/recordings/2"):
+        page.evaluate("import('/static/atlas.js').then(({ reload }) => reload())")
+        look_at(page, "view=recordings&recording=1")
+        expect(heading).not_to_have_text(second)
+        first = heading.inner_text()
+    expect(heading).to_have_text(first)
