@@ -773,3 +773,15 @@ def test_a_recording_chosen_while_sound_types_are_read_again_is_shown(page_of):
         expect(heading).not_to_have_text(second)
         first = heading.inner_text()
     expect(heading).to_have_text(first)
+
+
+def test_an_error_of_a_call_chosen_before_does_not_hide_the_one_chosen_now(page_of):
+    page = page_of(is_troubled=True)
+    heading = page.locator("#call-heading")
+    with late(page, "/api/events/99999"):
+        look_at(page, "event=99999")
+        look_at(page, "event=9")
+        expect(heading).to_have_text("Call 9")
+    expect(heading).to_have_text("Call 9")
+    page.keyboard.press("l")
+    expect(page).to_have_url(re.compile("like=9"))

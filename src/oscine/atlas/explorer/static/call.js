@@ -309,6 +309,7 @@ async function fetchCall() {
     const call = await eventOf(wanted);
     if (wanted === chosen()) draw(call);
   } catch (error) {
+    if (wanted !== chosen()) return; // Another was chosen since.
     known = null;
     put(byId("call"),
       el("header", {}, el("h2", {}, `Call ${wanted}`), closeButton()),
