@@ -538,6 +538,8 @@ def look_at(page, state):
 
 
 UNTESTED = {"test": "not tested", "sound_type": 0, "behaviour": "feeding", "q": None}
+TESTED = UNTESTED | {"test": "shifts within sessions", "q": 0.03, "p": 0.01, "is_found": False}
+TESTED |= {"n_calls": 9, "n_together": 4, "expected": 1, "rate_ratio": 3, "low": 1, "high": 9}
 BEHAVIOUR = {
     "available": True,
     "verdict": "Nothing can be said of what goes with what.",
@@ -573,6 +575,11 @@ def test_the_layers_view_says_what_was_expected_and_what_was_measured(page_of):
     page.keyboard.press("4")
     expect(page.locator("#layers")).to_contain_text("made before anything was measured")
     expect(page.locator("#layers li")).to_have_text("Label: not asked, as none.")
+    expect(page.locator("#layers .trouble")).to_have_count(0)
+    page.unroute("**/api/layers")
+    answering(page, "/api/layers", layers | {"is_stale": True})
+    page.reload()
+    expect(page.locator("#layers .trouble")).to_contain_text("oscine evaluate renews this")
 
 
 def test_a_map_that_is_drawn_anew_says_that_and_how_far_it_is(page_of):
@@ -654,9 +661,7 @@ def test_where_nothing_was_tested_the_behaviour_view_says_that_and_why(page_of):
 
 def test_pairs_that_were_not_tested_are_told_with_their_reasons_beside_those_that_were(page_of):
     page = page_of()
-    tested = {"test": "shifts within sessions", "q": 0.03, "p": 0.01, "is_found": False}
-    tested |= {"n_calls": 9, "n_together": 4, "expected": 1, "rate_ratio": 3, "low": 1, "high": 9}
-    pairs = [UNTESTED | tested, *[UNTESTED] * 3]
+    pairs = [TESTED, *[UNTESTED] * 3]
     answering(page, "/api/behaviour", BEHAVIOUR | {"pairs": pairs})
     page.keyboard.press("5")
     view = page.locator("#behaviour")
@@ -664,6 +669,22 @@ def test_pairs_that_were_not_tested_are_told_with_their_reasons_beside_those_tha
     expect(view.locator("tbody tr")).to_have_count(1)
     # A pair may be taken back, as the clocks are not known: it is not found, whatever its q.
     expect(view.locator(".found-pair")).to_have_count(0)
+
+
+def test_what_was_joined_with_earlier_sound_types_is_told_by_their_names_of_then(page_of):
+    page = page_of()
+    told = BEHAVIOUR | {"pairs": [TESTED], "names": {"0": "old caw"}, "is_stale": False}
+    answering(page, "/api/behaviour", told)
+    page.keyboard.press("5")
+    heading = page.locator("#behaviour tbody th")
+    expect(heading.get_by_role("link")).to_have_text("old caw")
+    page.unroute("**/api/behaviour")
+    answering(page, "/api/behaviour", told | {"is_stale": True})
+    with page.expect_response("**/api/behaviour"):  # it is asked again, though it is looked at
+        page.evaluate("dispatchEvent(new Event('regrouped'))")
+    expect(page.locator("#behaviour .trouble")).to_contain_text("oscine join renews this")
+    expect(heading).to_have_text("old caw")
+    expect(heading.locator("a, .swatch")).to_have_count(0)
 
 
 def test_where_nobody_watched_no_minutes_are_told(page_of):

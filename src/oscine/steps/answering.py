@@ -483,6 +483,8 @@ class WorkspaceSource:
 
     def layers(self) -> dict[str, Any]:
         """Return what the evaluation says of layers."""
+        from oscine.steps.listening import evaluation_fingerprint
+
         depth = self.config.model.depth
         maps = [
             {"layer": layer, "name": f"layer {layer}" if layer else "before the first layer"}
@@ -494,12 +496,14 @@ class WorkspaceSource:
             why = "labels say what each layer knows: run `oscine evaluate`"
             return {"available": False, "why": why, "maps": maps}
         said = {name: found.get(name) for name in ("layers", "scores", "verdict", "problems")}
-        return {"available": True, "why": "", "maps": maps, **said}
+        is_stale = self._is_stale("evaluate", evaluation_fingerprint)
+        return {"available": True, "why": "", "maps": maps, **said, "is_stale": is_stale}
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
         from oscine.behaviour.clocks import hours_text
         from oscine.behaviour.words import untested_text
+        from oscine.steps.listening import join_fingerprint
 
         report = self._report("join.json")
         if report is None:
@@ -519,7 +523,7 @@ class WorkspaceSource:
             "pairs": pairs,
             "untested": untested_text(whys),
             "made_ms": round(1000 * made),
-            "is_stale": self._is_join_stale(),
+            "is_stale": self._is_stale("join", join_fingerprint),
         }
 
     def draw_map(self, layer: int) -> None:
@@ -664,12 +668,10 @@ class WorkspaceSource:
         except ValueError as error:
             raise Unanswered(404, f"reports/{name} is damaged: make it again") from error
 
-    def _is_join_stale(self) -> bool:
-        from oscine.steps.listening import join_fingerprint
-
+    def _is_stale(self, report: str, fingerprint_of: Callable[[Catalogue], str]) -> bool:
         with self._catalogues.one() as catalogue:
-            stage = catalogue.stage("join")
-            return stage is None or stage.fingerprint != join_fingerprint(catalogue)
+            stage = catalogue.stage(report)
+            return stage is None or stage.fingerprint != fingerprint_of(catalogue)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
