@@ -45,6 +45,7 @@ from oscine.sound.annotations import (
 from oscine.steps import answering
 from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
+from oscine.steps.listening import evaluation_fingerprint
 from oscine.steps.shared import asked_config, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -1109,6 +1110,13 @@ def test_reports_are_shown_as_they_are_and_their_lack_is_said(copied):
         found = asked.get("/api/layers").json()
         assert found["available"]
         assert {name: found[name] for name in layers} == layers
+        assert found["is_stale"]  # nobody noted what it is of
+        with Workspace(copied).catalogue() as catalogue:
+            noted = Stage(fingerprint=evaluation_fingerprint(catalogue), finished=True, facts={})
+            catalogue.set_stage("evaluate", noted)
+            assert not asked.get("/api/layers").json()["is_stale"]
+            catalogue.set_stage("embed", Stage(fingerprint="new", finished=True, facts={}))
+        assert asked.get("/api/layers").json()["is_stale"]
         joined = {"verdict": "little", "association": {"pairs": [{"p": None}]}, "names": {"3": "a"}}
         (reports / "join.json").write_text(json.dumps(joined))
         found = asked.get("/api/behaviour").json()

@@ -69,7 +69,11 @@ from oscine.steps.editing import (
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.importing import placed_annotations
-from oscine.steps.listening import join_fingerprint, places_fingerprint
+from oscine.steps.listening import (
+    evaluation_fingerprint,
+    join_fingerprint,
+    places_fingerprint,
+)
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_types
 from oscine.steps.searching import alike, query_vector
@@ -495,7 +499,8 @@ class WorkspaceSource:
             why = "labels say what each layer knows: run `oscine evaluate`"
             return {"available": False, "why": why, "maps": maps}
         said = {name: found.get(name) for name in ("layers", "scores", "verdict", "problems")}
-        return {"available": True, "why": "", "maps": maps, **said}
+        is_stale = self._is_stale("evaluate", evaluation_fingerprint)
+        return {"available": True, "why": "", "maps": maps, **said, "is_stale": is_stale}
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
@@ -520,7 +525,7 @@ class WorkspaceSource:
             "pairs": pairs,
             "untested": untested_text(whys),
             "made_ms": round(1000 * made),
-            "is_stale": self._is_join_stale(),
+            "is_stale": self._is_stale("join", join_fingerprint),
         }
 
     def draw_map(self, layer: int) -> None:
@@ -666,10 +671,10 @@ class WorkspaceSource:
         except ValueError as error:
             raise Unanswered(404, f"reports/{name} is damaged: make it again") from error
 
-    def _is_join_stale(self) -> bool:
+    def _is_stale(self, report: str, fingerprint_of: Callable[[Catalogue], str]) -> bool:
         with self._catalogues.one() as catalogue:
-            stage = catalogue.stage("join")
-            return stage is None or stage.fingerprint != join_fingerprint(catalogue)
+            stage = catalogue.stage(report)
+            return stage is None or stage.fingerprint != fingerprint_of(catalogue)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

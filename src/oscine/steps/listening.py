@@ -360,6 +360,12 @@ def join_fingerprint(catalogue: Catalogue) -> str:
     )
 
 
+def evaluation_fingerprint(catalogue: Catalogue) -> str:
+    """Return what an evaluation of layers rests on: recordings, the model, its vectors."""
+    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed")]
+    return fingerprint([one.fingerprint for one in stages if one is not None])
+
+
 def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
     """Say of each step whether it is missing, begun, stale or done."""
     states: dict[str, str] = {}

@@ -38,6 +38,7 @@ export async function step(by) {
   const from = chosen();
   const isAmongChosen = selection().includes(from);
   const order = from === null ? [] : isAmongChosen ? selection() : await besides(from);
+  if (chosen() !== from) return; // Another was chosen since.
   const next = from === null ? points.event[0] : order[order.indexOf(from) + by];
   if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${isAmongChosen ? "that is chosen" : "of its recording"}.`);
   go({ event: next }, { replace: true });
@@ -308,6 +309,7 @@ async function fetchCall() {
     const call = await eventOf(wanted);
     if (wanted === chosen()) draw(call);
   } catch (error) {
+    if (wanted !== chosen()) return; // Another was chosen since.
     known = null;
     put(byId("call"),
       el("header", {}, el("h2", {}, `Call ${wanted}`), closeButton()),
