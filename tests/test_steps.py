@@ -531,3 +531,16 @@ def test_training_that_takes_far_longer_than_asked_says_so_once(monkeypatch):
     assert minutes == 1
     assert note.startswith("the training takes longer than 1 min")
     assert "54 of 100 are done, for the others it needs about 1 min more" in note
+
+
+def test_training_that_went_back_is_timed_anew(monkeypatch):
+    from oscine.steps import learning
+
+    now_s, said = 0.0, []
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    tell = learning._told_loss(lambda *what: said.append(what), 1.0)
+    for done in (7, 5, 5, 6):  # back to before its first step, to that step, and on
+        tell(done, 12, 0.5)
+        now_s += 600
+    (note,) = [what[3] for what in said if what[0] == "note"]
+    assert "6 of 12 are done, for the others it needs about 60 min more" in note

@@ -297,7 +297,7 @@ def _told_loss(
     def tell(done: int, total: int, loss: float) -> None:
         nonlocal first, is_said
         progress("pretrain", done, total, f"loss {loss:.3f}")
-        if first is None:
+        if first is None or done <= first[0]:  # or it went back to a checkpoint
             first = done, time.monotonic()
         began, began_s = first
         taken_s = time.monotonic() - began_s
