@@ -1,13 +1,14 @@
 // What the page knows of the archive: its summary, its points in columns, and calls as they are
 // asked for. Everything here is read again when a sound type was named, merged or split.
 
-import { el, swatch } from "./dom.js";
+import { el, swatch, tell } from "./dom.js";
 import { SHAPES, rgb, shape } from "./colours.js";
 import { columns, get } from "./server.js";
 import { band, duration } from "./words.js";
 
 export const NOT_GROUPED = -1;
 const MOST_KEPT = 2000;
+const CHANGED = "The archive has changed: load the page again.";
 
 export let atlas = null;
 export let points = null; // columns, one row for each point
@@ -16,9 +17,11 @@ let types = new Map();
 const kept = new Map(); // path -> promise of an answer
 
 export async function load() {
+  let next;
   do {
-    [atlas, points] = await Promise.all([get("/api/atlas"), columns("/api/points")]);
-  } while (atlas.grouping !== points.grouping); // Sound types changed between the two answers.
+    next = await Promise.all([get("/api/atlas"), columns("/api/points")]);
+  } while (next[0].grouping !== next[1].grouping); // Sound types changed between the two answers.
+  [atlas, points] = next;
   types = new Map(atlas.types.map((type) => [type.number, type]));
   rowOf = new Map();
   points.event.forEach((event, row) => rowOf.set(event, row));
@@ -28,6 +31,22 @@ export async function load() {
 export async function reload() {
   await load();
   dispatchEvent(new Event("regrouped"));
+}
+
+// An answer with numbers of sound types, which in another grouping are those of others: where they
+// were grouped anew since the page was loaded, it becomes that of now, and asks again.
+let renewing = null;
+export async function ofGrouping(ask) {
+  const { grouping } = atlas;
+  let found = await ask();
+  if (found.grouping === atlas.grouping) return found;
+  if (atlas.grouping === grouping) {
+    tell("The sound types have changed: this page shows those of now.");
+    await (renewing ??= reload().finally(() => (renewing = null)));
+  }
+  found = await ask();
+  if (found.grouping !== atlas.grouping) throw new Error(CHANGED);
+  return found;
 }
 
 // An answer that stays the same while the grouping does: asked once.
@@ -41,8 +60,8 @@ function once(path) {
   return kept.get(path);
 }
 
-export const eventOf = async (event) => ({ event, ...(await once(`/api/events/${event}`)) });
-export const recordingOf = (recording) => once(`/api/recordings/${recording}`);
+export const eventOf = async (event) => ({ event, ...(await ofGrouping(() => once(`/api/events/${event}`))) });
+export const recordingOf = (recording) => ofGrouping(() => once(`/api/recordings/${recording}`));
 export const rowOfEvent = (event) => rowOf.get(event);
 
 // --- Commands ------------------------------------------------------------------------------------
@@ -92,8 +111,8 @@ export function describePoint(row) {
 
 // An answer of one value a point, as columns. Another visitor may have made the server look again.
 export async function ofPoints(path, parameters) {
-  const found = await columns(path, parameters);
-  if (found.sample !== points.sample) throw new Error("The archive has changed: load the page again.");
+  const found = await ofGrouping(() => columns(path, parameters));
+  if (found.sample !== points.sample) throw new Error(CHANGED);
   return found;
 }
 

@@ -2,7 +2,7 @@
 // model makes of it.
 
 import {
-  NOT_GROUPED, atlas, eventOf, points, recordingOf, typeRgb, typeSwatch, typeTitle,
+  NOT_GROUPED, atlas, eventOf, ofGrouping, points, recordingOf, typeRgb, typeSwatch, typeTitle,
 } from "./atlas.js";
 import { colour, css, magma } from "./colours.js";
 import { button, byId, el, hint, into, prose, put, surface, tell, trouble } from "./dom.js";
@@ -213,7 +213,8 @@ function drawNearest() {
     list,
   );
   if (!asked()) return put(list, hint("This call is marked as what the others are not to be like. Mark one that they are to be like, too."));
-  into(list, get("/api/similar", { ...asked(), top: TOP, own: OWN }, asking.signal), (found) => drawFound(list, found));
+  const { signal } = asking;
+  into(list, ofGrouping(() => get("/api/similar", { ...asked(), top: TOP, own: OWN }, signal)), (found) => drawFound(list, found));
 }
 
 function drawFound(list, { others, own, notes = [], why }) {
@@ -254,7 +255,7 @@ export async function askSound(file) {
   const list = el("div", {}, hint("Listening…"));
   host.append(list);
   showPanel(true);
-  await into(list, post(address("/api/similar", { top: 2 * TOP }), file), (found) => drawFound(list, found));
+  await into(list, ofGrouping(() => post(address("/api/similar", { top: 2 * TOP }), file)), (found) => drawFound(list, found));
 }
 
 // --- What the masked model makes of it ---------------------------------------------------------------

@@ -98,7 +98,7 @@ const COLOURINGS = {
     for (const entry of made.legend) entry.name = names.get(entry.id) ?? entry.name;
     return made;
   },
-  site: () => (atlas.has.sites ? byCategory(points.site, (n) => atlas.sites[n] || "no name", "site not known")
+  site: () => (atlas.has.sites ? byCategory(points.site, (n) => points.sites[n] || "no name", "site not known")
     : "No site is known. Say where sites are in your folders when you index them: `oscine index --site-from`"),
   hour: () => (atlas.has.times ? byHour()
     : "No recording says when it was made, or in which time zone. `oscine index --timezone` tells the zone"),
@@ -113,10 +113,9 @@ const COLOURINGS = {
       (from <= 0 ? `below ${to.toFixed(2)}` : to > most - 1e-6 ? `${from.toFixed(2)} and more` : `${from.toFixed(2)} to ${to.toFixed(2)}`));
   },
   label: async (name) => {
-    const label = atlas.labels.find((each) => each.name === name);
-    if (!label) return "There is no such label.";
-    const { value } = await ofPoints(`/api/points/label/${encodeURIComponent(name)}`);
-    return byCategory(value, (n) => label.values[n], "no label");
+    if (!atlas.labels.some((each) => each.name === name)) return "There is no such label.";
+    const { value, values } = await ofPoints(`/api/points/label/${encodeURIComponent(name)}`);
+    return byCategory(value, (n) => values[n], "no label");
   },
 };
 

@@ -1,7 +1,7 @@
 // Sound types: a card each, with what is typical of them, what chance picks, when and where they
 // are heard, and what people call them.
 
-import { atlas, missingWords, typeName, typeSwatch } from "./atlas.js";
+import { atlas, missingWords, ofGrouping, typeName, typeSwatch } from "./atlas.js";
 import { bars } from "./charts.js";
 import { HOURS, css } from "./colours.js";
 import { button, byId, el, hint, into, put } from "./dom.js";
@@ -55,15 +55,22 @@ function card(type) {
   );
 }
 
+// A type that is no longer there is one of another grouping.
+const typeCard = (number, seed) =>
+  ofGrouping(() => get(`/api/types/${number}`, { seed }).catch((error) => {
+    if (error.status === 404) return { grouping: null };
+    throw error;
+  }));
+
 function fill(article) {
   const number = Number(article.dataset.type);
   const host = article.querySelector(".inside");
-  into(host, get(`/api/types/${number}`), (type) => {
+  into(host, typeCard(number, 0), (type) => {
     const random = el("ul", { className: "strips" });
     let seed = 0;
     const redraw = (events) => random.replaceChildren(...events.map((event) => el("li", {}, strip(event))));
     redraw(type.random);
-    const again = button("Ten others", async () => redraw((await get(`/api/types/${number}`, { seed: ++seed })).random), { className: "link", ariaLabel: `Ten other calls of ${typeName(number)}` });
+    const again = button("Ten others", () => into(random, typeCard(number, ++seed), (other) => redraw(other.random)), { className: "link", ariaLabel: `Ten other calls of ${typeName(number)}` });
     host.append(
       el("h4", {}, "Most typical"),
       el("ul", { className: "strips" }, type.typical.map((event) => el("li", {}, strip(event)))),
