@@ -1,4 +1,4 @@
-"""What may not be read or written, for tests that may run as root, who may do all."""
+"""What may not be read or written, for tests that may run as root, who may do all; a full disk."""
 
 import os
 from contextlib import contextmanager
@@ -35,3 +35,16 @@ def write_protected(folder):
             os.setresuid(0, 0, 0)
         for one, mode in modes.items():
             one.chmod(mode)
+
+
+@contextmanager
+def files_of_at_most(n_bytes):
+    """Let no file grow beyond so many bytes, as if the disk were full; not on Windows."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -13,6 +13,7 @@ import tiny
 
 from oscine import steps
 from oscine.config import OscineConfig, WrongArgument, read_config, to_toml, with_overrides
+from oscine.model.checkpoint import load_provenance, weights_fingerprint
 from oscine.sound.archive import find_recordings
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -220,19 +221,59 @@ def test_fresh_begins_again_and_keeps_the_old_run(archive, copied):
     assert set(steps.status(copied).stages.values()) == {"done"}
 
 
-def test_a_fresh_run_that_was_stopped_leaves_no_model_in_use(copied):
-    def stop(step, done, *_):
-        if done == 7:
+def stop_at(number):
+    """Stop at a step of training."""
+
+    def progress(step, done, *_):
+        if step == "pretrain" and done == number:
             raise KeyboardInterrupt
 
+    return progress
+
+
+def contents(folder):
+    """Return the files of a folder by name."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_a_fresh_run_that_was_stopped_leaves_no_model_in_use(copied):
     with pytest.raises(KeyboardInterrupt):
-        steps.pretrain(copied, fresh=True, progress=stop)
+        steps.pretrain(copied, fresh=True, progress=stop_at(7))
     assert steps.status(copied).stages["pretrain"] == "begun"
     with pytest.raises(ValueError, match="run `oscine pretrain` first"):
         steps.embed(copied)
     steps.pretrain(copied)
     assert steps.status(copied).stages["pretrain"] == "done"
     steps.embed(copied, progress=fail)
+
+
+def test_another_run_that_is_begun_again_leaves_the_model_in_use(copied):
+    shutil.copytree(copied / "runs" / "default", copied / "runs" / "second")
+    with pytest.raises(KeyboardInterrupt):
+        steps.pretrain(copied, name="second", fresh=True, progress=stop_at(7))
+    assert steps.status(copied).stages["pretrain"] == "done"
+    steps.embed(copied, progress=fail)
+
+
+def test_a_run_is_begun_again_with_its_own_weights(copied, monkeypatch):
+    own = copied / "runs" / "default"
+    before = contents(own)
+    with pytest.raises(ValueError, match=r"leave out --from .* or add --fresh"):
+        steps.pretrain(copied, start=copied)
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=r"several processes: .* another --name"):
+            steps.pretrain(copied, start=copied, fresh=True)
+    assert contents(own) == before
+    assert [run.name for run in (copied / "runs").iterdir()] == ["default"]
+
+    weights = weights_fingerprint(last_weights(copied).parent)
+    with pytest.raises(KeyboardInterrupt):
+        steps.pretrain(copied, start=own, fresh=True, progress=stop_at(7))
+    assert contents(copied / "runs" / "default.1") == before
+    report = steps.pretrain(copied)
+    assert load_provenance(Path(report.checkpoint))["from"] == weights
 
 
 def test_a_model_from_elsewhere_takes_the_place_of_training(archive, copied, learned, tmp_path):
@@ -490,3 +531,16 @@ def test_training_that_takes_far_longer_than_asked_says_so_once(monkeypatch):
     assert minutes == 1
     assert note.startswith("the training takes longer than 1 min")
     assert "54 of 100 are done, for the others it needs about 1 min more" in note
+
+
+def test_training_that_went_back_is_timed_anew(monkeypatch):
+    from oscine.steps import learning
+
+    now_s, said = 0.0, []
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    tell = learning._told_loss(lambda *what: said.append(what), 1.0)
+    for done in (7, 5, 5, 6):  # back to before its first step, to that step, and on
+        tell(done, 12, 0.5)
+        now_s += 600
+    (note,) = [what[3] for what in said if what[0] == "note"]
+    assert "6 of 12 are done, for the others it needs about 60 min more" in note

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,11 +12,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rights import write_protected
+from rights import files_of_at_most, write_protected
 
 from oscine.config import WrongArgument
 from oscine.workspace import Catalogue, Workspace
-from oscine.workspace.arrays import ArrayReader, ArrayWriter, NewFile
+from oscine.workspace.arrays import (
+    DISK_FULL,
+    ArrayReader,
+    ArrayWriter,
+    NewFile,
+    load_described,
+    save_described,
+)
 from oscine.workspace.catalogue import (
     EventRow,
     Placed,
@@ -121,6 +129,18 @@ def test_a_new_file_appears_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert file.read_text() == "first"
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files cannot be limited there")
+def test_a_disk_that_is_full_leaves_the_arrays_of_before(tmp_path):
+    file = tmp_path / "means.safetensors"
+    save_described(file, {"n": 3}, {"mean": np.arange(3)})
+    with files_of_at_most(10_000), pytest.raises(OSError, match="safetensors") as full:
+        save_described(file, {"n": 4}, {"mean": np.arange(10_000)})
+    assert full.value.errno in DISK_FULL
+    about, arrays = load_described(file)
+    assert (about, arrays["mean"].tolist()) == ({"n": 3}, [0, 1, 2])
+    assert list(tmp_path.iterdir()) == [file]
 
 
 # The catalogue

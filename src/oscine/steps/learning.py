@@ -5,6 +5,7 @@ In comes an indexed workspace; out come a run and a report of its losses and hea
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -132,11 +133,13 @@ def pretrain(
         if start is not None and given is not None:
             _check_picture(start, given.picture, config)
         run_folder = workspace.run(name)
+        own = None if start is None else _own_start(start, run_folder, fresh)
         run = RunConfig(picture=config.picture, model=config.model, training=config.training)
         archive = archive_of(catalogue)
         sampler = _sampler(workspace, catalogue, config)
         if fresh and is_first and run_folder.exists():
-            _set_aside(catalogue, run_folder)
+            aside = _set_aside(catalogue, run_folder)
+            start = start if own is None else aside / own
         minutes = 0.0 if run.training.steps else run.training.minutes
         last = train(
             run_folder,
@@ -294,7 +297,7 @@ def _told_loss(
     def tell(done: int, total: int, loss: float) -> None:
         nonlocal first, is_said
         progress("pretrain", done, total, f"loss {loss:.3f}")
-        if first is None:
+        if first is None or done <= first[0]:  # or it went back to a checkpoint
             first = done, time.monotonic()
         began, began_s = first
         taken_s = time.monotonic() - began_s
@@ -329,15 +332,41 @@ def _check_picture(checkpoint: Path, picture: PictureConfig, config: OscineConfi
         )
 
 
-def _set_aside(catalogue: Catalogue, run_folder: Path) -> None:
-    """Rename an old run to the first free number; its model is in use no more."""
+def _own_start(start: Path, run_folder: Path, fresh: bool) -> Path | None:
+    """Return where in a run the weights lie that it begins with; None if they lie elsewhere.
+
+    Raises
+    ------
+    ValueError
+        They are its own, and it is not begun again, or by several processes.
+    """
+    inside, around = start.resolve(), run_folder.resolve()
+    if not inside.is_relative_to(around):
+        return None
+    if not fresh:
+        raise ValueError(
+            f"{start} is a checkpoint of the run itself: leave out --from to go on with the run, "
+            "or add --fresh to begin again with these weights"
+        )
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # The others would look for it where the first moved it away.
+        raise ValueError(
+            f"{start} belongs to the run that --fresh sets aside, which is not possible with "
+            "several processes: leave out --fresh and give the new run another --name"
+        )
+    return inside.relative_to(around)
+
+
+def _set_aside(catalogue: Catalogue, run_folder: Path) -> Path:
+    """Rename an old run to the first free number; if its model was in use, none is."""
     stage = catalogue.stage("pretrain")
-    if stage is not None:
+    if stage is not None and stage.facts["run"] == run_folder.name:
         catalogue.set_stage("pretrain", replace(stage, finished=False))
     number = 1
     while (aside := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
         number += 1
     run_folder.rename(aside)
+    return aside
 
 
 def _note_model(
