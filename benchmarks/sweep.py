@@ -18,8 +18,9 @@ not above its own learned nothing. All recordings but ``formats/`` are heard in 
 
 Stages: ``screen`` (all arms, 8 minutes of one core, which is `oscine pretrain --minutes 4` on two,
 seed 0; of the baseline two more seeds, to show how far seeds are apart), ``finals --arms A B …``
-(16 minutes of one core, three seeds, and the baseline), ``combine --arms A B …`` (their changes
-joined, as long, three seeds, and the baseline), ``report``. With half of that the default is still
+(16 minutes of one core, or ``--minutes`` as always: docs/recipe.md has 8; three seeds, and the
+baseline), ``combine --arms A B …`` (their changes joined, as long, three seeds, and the baseline),
+``report``. With half of that the default is still
 in the bad middle of training (docs/recipe.md), where it is no better than an untrained encoder.
 Beside each difference to the baseline of the same minutes and seeds stands its 90 % interval by
 bootstrap over recordings (over days of a bird, for individuals). That interval does not hold what

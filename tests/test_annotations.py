@@ -24,6 +24,7 @@ from oscine.sound.annotations import (
     read_annotations,
 )
 from oscine.sound.archive import AUDIO_SUFFIXES
+from oscine.sound.selections import event_key
 from oscine.workspace.catalogue import EventRow, RecordingRow
 
 
@@ -228,6 +229,13 @@ def test_a_raven_selection_counts_once(tmp_path, name, recording):
     ]
     assert [one.row for one in table.annotations] == [3, 4, 5]
     assert (table.format, table.columns, table.problems) == ("raven", ("Call",), ())
+
+
+def test_channels_of_raven_count_from_1(tmp_path):
+    rows = "".join(f"{cell}\t1\t2\tcaw\n" for cell in ("1", "2.0", "", "0", "left", "1e300"))
+    table = read(tmp_path, f"Channel\tBegin Time (s)\tEnd Time (s)\tCall\n{rows}", "day.txt")
+    assert [one.channel for one in table.annotations] == [0, 1, None, None, None, None]
+    assert (table.columns, table.problems) == (("Call",), ())
 
 
 def test_raven_says_which_file_a_selection_is_in_and_where(tmp_path):
@@ -589,7 +597,7 @@ def test_a_label_book_of_version_1_keeps_its_labels(tmp_path):
         )
     said = annotation(path="one.wav", start_s=0.5, stop_s=1.5, high_hz=4000.0)
     old = table_of("a.csv", [replace(said, labels={"species": "jay"})])
-    new = table_of("b.csv", [annotation(event="13-9f3a21c4")])
+    new = table_of("b.csv", [annotation(event="13-9f3a21c4", channel=1)])
     with LabelBook(file) as book:
         book.replace([new])
         assert book.annotations() == [*old.annotations, *new.annotations]
@@ -716,6 +724,27 @@ def test_a_damaged_recording_is_heard_and_its_first_channel_stands_for_all():
     assert one.recording_id == 3
 
 
+def test_a_row_is_of_the_channel_of_its_event_or_of_the_one_that_it_names():
+    rows = [recording(1 + n, "a.wav", channel=n, n_channels=2) for n in (0, 1)]
+    rows.append(recording(3, "mixed.wav", n_channels=2))
+    its = replace(event(100, 200, recording_id=2), event_id=7)
+    of_event = annotation(start_s=0.1, stop_s=0.2, event=event_key(its, rows[1].content_key))
+    said = [
+        of_event,
+        replace(of_event, channel=0),
+        annotation(4, channel=1),
+        annotation(5, channel=0),
+        annotation(6, channel=2),
+        annotation(7, path="mixed.wav", channel=1),
+    ]
+    matched = match_recordings(said, rows, {7: its})
+    placed = [(one.recording_id, one.event_id) for one in matched.annotations]
+    assert placed == [(2, 7), (2, 7), (2, None), (1, None), (1, None), (3, None)]
+    assert matched.problems == (
+        "labels.csv, line 6: channel 3 of a.wav was not heard by itself: channel 1 stands for it",
+    )
+
+
 @pytest.mark.parametrize(
     ("start_s", "stop_s", "samples", "problem"),
     [
@@ -784,7 +813,7 @@ def whole(label, path="a.wav", **changes):
 def labelled(events, annotations, recordings):
     matched = match_recordings(annotations, recordings)
     assert matched.problems == ()
-    return labels_of_events(events, matched, "call", recordings)
+    return labels_of_events(events, matched, "call")
 
 
 @pytest.mark.parametrize(
@@ -829,6 +858,25 @@ def test_a_label_holds_for_all_channels_of_its_file():
     events = [event(100, 200, recording_id) for recording_id in (1, 2, 3)]
     annotations = [part(100, 200, "caw"), whole("kek", path="b.wav")]
     assert labelled(events, annotations, recordings) == ["caw", "caw", "kek"]
+    annotations = [part(100, 200, "caw"), part(120, 200, "jay", channel=1)]
+    assert labelled(events, annotations, recordings) == ["caw", "jay", None]
+    assert labelled(events, annotations[1:], recordings) == ["jay", "jay", None]
+
+
+def test_labels_are_sorted_once_however_many_events_and_columns_are_asked_one_by_one():
+    recordings = [recording(1, "a.wav", n_samples=10**9)]
+    said = [
+        replace(part(1000 * n, 1000 * n + 100, "x", row=n), labels={"call": str(n), "mood": "calm"})
+        for n in range(50_000)
+    ]
+    matched = match_recordings(said, recordings)
+    started = time.perf_counter()
+    for n in range(0, 50_000, 100):
+        one = event(1000 * n, 1000 * n + 80)
+        assert labels_of_events([one], matched, "call") == [str(n)]
+        assert labels_of_events([one], matched, "mood") == ["calm"]
+        assert labels_of_events([one], matched, "none") == [None]
+    assert time.perf_counter() - started < 10  # sorted anew each time, minutes
 
 
 def brute_force(one_event, annotations, paths):

@@ -28,6 +28,7 @@ from oscine.evaluation.listening import BACKGROUND_ONLY, CLEAN, SNRS_DB, SWAPPED
 from oscine.evaluation.report import NUMBERS
 from oscine.sound.annotations import Annotation, PlacedAnnotation, heard_twins
 from oscine.sound.recording import Interval
+from oscine.steps.listening import evaluation_fingerprint
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 
@@ -385,6 +386,8 @@ def test_the_report_holds_what_is_returned(labels, copied):
     )
     assert "species" in numbers["not_evaluated"]
     assert {step for step, *_ in told} == {"features", "evaluate"}
+    with Workspace(copied).catalogue() as catalogue:
+        assert catalogue.stage("evaluate").fingerprint == evaluation_fingerprint(catalogue)
     # What was said is kept: it can be asked again without the tables.
     again = steps.evaluate([], copied, questions=["call_type"], groups=["individual"])
     assert again.evaluation == replace(report.evaluation, problems=again.evaluation.problems)

@@ -35,6 +35,7 @@ from oscine.atlas.explorer.serving import listening
 from oscine.atlas.explorer.source import Unanswered
 from oscine.atlas.page import PageEvent, _describe
 from oscine.config import WrongArgument
+from oscine.sound import clips
 from oscine.sound.annotations import (
     LabelBook,
     labels_of_events,
@@ -44,6 +45,7 @@ from oscine.sound.annotations import (
 from oscine.steps import answering
 from oscine.steps.apart import Apart
 from oscine.steps.exploring import is_loopback
+from oscine.steps.listening import evaluation_fingerprint
 from oscine.steps.shared import asked_config, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
@@ -236,7 +238,7 @@ def test_labels_of_points_and_events_are_those_of_the_tables(copied, held, tmp_p
         book.replace([read])
     recordings = list(held["recordings"].values())
     matched = match_recordings(read.annotations, recordings)
-    said = labels_of_events(held["events"], matched, "species", recordings)
+    said = labels_of_events(held["events"], matched, "species")
     assert {"crow", "jay", None} == set(said)
     with served(copied) as asked:
         (label,) = asked.get("/api/atlas").json()["labels"]
@@ -247,6 +249,26 @@ def test_labels_of_points_and_events_are_those_of_the_tables(copied, held, tmp_p
             expected = {} if one is None else {"species": one}
             assert asked.get(f"/api/events/{event.event_id}").json()["labels"] == expected
         assert asked.get("/api/points/label/size").status_code == 404
+
+
+def test_an_event_of_a_recording_that_is_absent_or_new_has_no_labels(copied, held, tmp_path):
+    event = held["events"][30]
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,species\n{held['recordings'][event.recording_id].path},crow\n")
+    steps.import_labels([table], copied)
+    present = "UPDATE recordings SET is_present = ? WHERE recording_id = ?"
+    with Workspace(copied).catalogue() as catalogue, served(copied) as asked:
+        url = f"/api/events/{event.event_id}"
+        assert asked.get(url).json()["labels"] == {"species": "crow"}
+        catalogue._connection.execute(present, (False, event.recording_id))
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="other"))
+        asked.get("/api/atlas")
+        assert asked.get(url).json()["labels"] == {}
+        catalogue._connection.execute(present, (True, event.recording_id))  # and nobody has seen it
+        assert asked.get(url).json()["labels"] == {}
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="and back"))
+        asked.get("/api/atlas")
+        assert asked.get(url).json()["labels"] == {"species": "crow"}
 
 
 def test_an_event_says_all_that_is_known_of_it(client, held):
@@ -379,13 +401,14 @@ def test_both_channels_are_heard_as_they_were_catalogued(copied, held, tmp_path)
     stereo = np.random.default_rng(0).integers(-9000, 9000, (32_000, 2)).astype(np.int16)
     soundfile.write(tmp_path / "two.wav", stereo, held["recordings"][1].sample_rate_hz)
     change = (
-        "UPDATE recordings SET root = ?, path = 'two.wav', n_bytes = ?, n_samples = 32000,"
-        " n_channels = 2, channel = ? WHERE recording_id = ?"
+        "UPDATE recordings SET root = ?, path = 'two.wav', n_bytes = ?, modified_s = ?,"
+        " n_samples = 32000, n_channels = 2, channel = ? WHERE recording_id = ?"
     )
-    size = (tmp_path / "two.wav").stat().st_size
+    now = (tmp_path / "two.wav").stat()
+    shown = now.st_size, now.st_mtime
     with Workspace(copied).catalogue() as catalogue:
         for number, channel in ((1, 0), (2, 1)):
-            catalogue._connection.execute(change, (str(tmp_path), size, channel, number))
+            catalogue._connection.execute(change, (str(tmp_path), *shown, channel, number))
     with served(copied) as asked:
         for number in (1, 2):
             answer = asked.get(f"/api/recordings/{number}/audio?start_sample=5&stop_sample=900")
@@ -421,6 +444,63 @@ def test_a_file_that_is_gone_or_has_changed_has_no_sound_but_a_picture(copied, h
             assert "not there any more" in answer.json()["error"]
             assert not asked.get(f"/api/recordings/{number}").json()["has_sound"]
             assert asked.get(f"/api/recordings/{number}/spectrogram").status_code == 200
+
+
+def test_another_sound_of_the_same_size_is_not_heard_in_the_place_of_a_recording(
+    copied, held, tmp_path, monkeypatch
+):
+    event = held["events"][30]
+    row = held["recordings"][event.recording_id]
+    file = tmp_path / row.path
+    file.parent.mkdir(parents=True)
+    soundfile.write(file, samples_of(row), row.sample_rate_hz)
+    kept, hashed, content_hash = file.read_bytes(), [], clips.content_hash
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue._connection.execute(
+            "UPDATE recordings SET root = ?, n_bytes = ?, content_hash = ? WHERE recording_id = ?",
+            (str(tmp_path), len(kept), content_hash(file), row.recording_id),
+        )
+    monkeypatch.setattr(
+        clips, "content_hash", lambda file: hashed.append(file) or content_hash(file)
+    )
+    with served(copied) as asked:
+
+        def has_sound():
+            urls = f"recordings/{row.recording_id}", f"events/{event.event_id}"
+            (said,) = {asked.get(f"/api/{url}").json()["has_sound"] for url in urls}
+            return said
+
+        audio = f"/api/recordings/{row.recording_id}/audio?stop_sample=900"
+        known = {"If-None-Match": asked.get(audio).headers["etag"]}
+        assert has_sound()
+        assert asked.get(audio, headers=known).status_code == 304
+        assert len(hashed) == 1  # once, to see that what was written anew is the same
+        soundfile.write(file, np.sin(np.arange(row.n_samples) / 9), row.sample_rate_hz)
+        assert file.stat().st_size == len(kept)
+        assert not has_sound()
+        for headers in ({}, known):
+            answer = asked.get(audio, headers=headers)
+            assert answer.status_code == 404
+            assert "has changed since" in answer.json()["error"]
+        assert asked.get(audio.replace("audio", "waveform")).status_code == 404
+        assert len(hashed) == 2
+        file.write_bytes(kept)
+        assert has_sound()
+        assert asked.get(audio, headers=known).status_code == 304
+
+
+def test_a_recording_that_is_present_no_more_has_no_sound_but_a_picture(copied, held):
+    event = held["events"][30]
+    number = event.recording_id
+    with served(copied) as asked:
+        assert asked.get(f"/api/recordings/{number}/audio?stop_sample=9").status_code == 200
+        with Workspace(copied).catalogue() as catalogue:
+            change = "UPDATE recordings SET is_present = 0 WHERE recording_id = ?"
+            catalogue._connection.execute(change, (number,))
+        assert asked.get(f"/api/recordings/{number}/audio?stop_sample=9").status_code == 404
+        told = asked.get(f"/api/events/{event.event_id}").json()
+        assert (told["is_present"], told["has_sound"]) == (False, False)
+        assert asked.get(f"/api/events/{event.event_id}/strip.png").status_code == 200
 
 
 @given(st.text("0123456789-, =b", max_size=12), st.integers(0, 30))
@@ -888,6 +968,39 @@ def test_points_are_sent_again_when_a_clock_was_set(copied):
         np.testing.assert_allclose(found, (hours + 1) % 24, atol=1e-5)
 
 
+def test_the_map_follows_a_recording_that_has_another_name_now(learned, tmp_path):
+    folder, archive = shutil.copytree(learned, tmp_path / "w.oscine"), learned.parent / "forest"
+    with Workspace(folder).catalogue() as catalogue:
+        row = catalogue.some_recordings([catalogue.events()[0].recording_id]).popitem()[1]
+    old = archive / row.path
+    assert "_20240506_053000" in old.name
+    new = old.with_name(old.name.replace("_20240506_053000", "_20240509_053000"))
+
+    def days(asked):
+        found = columns(asked.get("/api/points"))[1]
+        return set(found["day"][found["recording"] == row.recording_id].tolist())
+
+    with served(folder) as asked:
+        (day,) = days(asked)
+        old.rename(new)
+        try:
+            assert steps.index([archive], folder).moved_files == 1
+            assert days(asked) == {day + 3}
+            assert day + 3 in columns(asked.get("/api/timeline"))[1]["day"]
+        finally:
+            new.rename(old)
+
+
+def test_the_map_follows_recordings_while_they_are_indexed(copied):
+    with served(copied) as asked, Workspace(copied).catalogue() as catalogue:
+        catalogue.set_stage("index", replace(catalogue.stage("index"), finished=False))
+        for offset_min in (0, 120):
+            change = "UPDATE recordings SET utc_offset_min = ?"
+            hours = columns(asked.get("/api/points"))[1]["hour"]
+            catalogue._connection.execute(change, (offset_min,))
+            assert (columns(asked.get("/api/points"))[1]["hour"] != hours).all()
+
+
 def test_what_changes_while_the_atlas_is_read_is_read_whole_the_next_time(copied, monkeypatch):
     read = Overview.of.__func__
     merges = iter([[0, 1]])
@@ -997,6 +1110,13 @@ def test_reports_are_shown_as_they_are_and_their_lack_is_said(copied):
         found = asked.get("/api/layers").json()
         assert found["available"]
         assert {name: found[name] for name in layers} == layers
+        assert found["is_stale"]  # nobody noted what it is of
+        with Workspace(copied).catalogue() as catalogue:
+            noted = Stage(fingerprint=evaluation_fingerprint(catalogue), finished=True, facts={})
+            catalogue.set_stage("evaluate", noted)
+            assert not asked.get("/api/layers").json()["is_stale"]
+            catalogue.set_stage("embed", Stage(fingerprint="new", finished=True, facts={}))
+        assert asked.get("/api/layers").json()["is_stale"]
         joined = {"verdict": "little", "association": {"pairs": [{"p": None}]}, "names": {"3": "a"}}
         (reports / "join.json").write_text(json.dumps(joined))
         found = asked.get("/api/behaviour").json()

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import explorer_page
@@ -516,7 +517,29 @@ def altering(page, url, **changes):
     page.wait_for_selector("body:not(.starting)")
 
 
+@contextmanager
+def late(page, url):
+    """Hold back what the server answers meanwhile: it comes last."""
+    held = []
+    page.route(f"**{url}", lambda route: held.append(route))
+    yield
+    assert held
+    for route in held:
+        with page.expect_response(f"**{url}") as answer:
+            route.continue_()
+        answer.value.finished()
+    page.unroute(f"**{url}")
+    page.wait_for_timeout(200)  # in which it may do what it should not
+
+
+def look_at(page, state):
+    """Change what the address says, as a link does."""
+    page.evaluate("(state) => (location.hash = state)", state)
+
+
 UNTESTED = {"test": "not tested", "sound_type": 0, "behaviour": "feeding", "q": None}
+TESTED = UNTESTED | {"test": "shifts within sessions", "q": 0.03, "p": 0.01, "is_found": False}
+TESTED |= {"n_calls": 9, "n_together": 4, "expected": 1, "rate_ratio": 3, "low": 1, "high": 9}
 BEHAVIOUR = {
     "available": True,
     "verdict": "Nothing can be said of what goes with what.",
@@ -552,6 +575,11 @@ def test_the_layers_view_says_what_was_expected_and_what_was_measured(page_of):
     page.keyboard.press("4")
     expect(page.locator("#layers")).to_contain_text("made before anything was measured")
     expect(page.locator("#layers li")).to_have_text("Label: not asked, as none.")
+    expect(page.locator("#layers .trouble")).to_have_count(0)
+    page.unroute("**/api/layers")
+    answering(page, "/api/layers", layers | {"is_stale": True})
+    page.reload()
+    expect(page.locator("#layers .trouble")).to_contain_text("oscine evaluate renews this")
 
 
 def test_a_map_that_is_drawn_anew_says_that_and_how_far_it_is(page_of):
@@ -633,9 +661,7 @@ def test_where_nothing_was_tested_the_behaviour_view_says_that_and_why(page_of):
 
 def test_pairs_that_were_not_tested_are_told_with_their_reasons_beside_those_that_were(page_of):
     page = page_of()
-    tested = {"test": "shifts within sessions", "q": 0.03, "p": 0.01, "is_found": False}
-    tested |= {"n_calls": 9, "n_together": 4, "expected": 1, "rate_ratio": 3, "low": 1, "high": 9}
-    pairs = [UNTESTED | tested, *[UNTESTED] * 3]
+    pairs = [TESTED, *[UNTESTED] * 3]
     answering(page, "/api/behaviour", BEHAVIOUR | {"pairs": pairs})
     page.keyboard.press("5")
     view = page.locator("#behaviour")
@@ -643,6 +669,22 @@ def test_pairs_that_were_not_tested_are_told_with_their_reasons_beside_those_tha
     expect(view.locator("tbody tr")).to_have_count(1)
     # A pair may be taken back, as the clocks are not known: it is not found, whatever its q.
     expect(view.locator(".found-pair")).to_have_count(0)
+
+
+def test_what_was_joined_with_earlier_sound_types_is_told_by_their_names_of_then(page_of):
+    page = page_of()
+    told = BEHAVIOUR | {"pairs": [TESTED], "names": {"0": "old caw"}, "is_stale": False}
+    answering(page, "/api/behaviour", told)
+    page.keyboard.press("5")
+    heading = page.locator("#behaviour tbody th")
+    expect(heading.get_by_role("link")).to_have_text("old caw")
+    page.unroute("**/api/behaviour")
+    answering(page, "/api/behaviour", told | {"is_stale": True})
+    with page.expect_response("**/api/behaviour"):  # it is asked again, though it is looked at
+        page.evaluate("dispatchEvent(new Event('regrouped'))")
+    expect(page.locator("#behaviour .trouble")).to_contain_text("oscine join renews this")
+    expect(heading).to_have_text("old caw")
+    expect(heading.locator("a, .swatch")).to_have_count(0)
 
 
 def test_where_nobody_watched_no_minutes_are_told(page_of):
@@ -674,3 +716,93 @@ def test_trouble_is_said(page_of):
     page.unroute("**/api/types/*")
     expect(gone).to_be_hidden()
     expect(page.locator("#type-0 .strip").first).to_be_visible()
+
+
+# Answers that come late
+
+
+def test_what_was_chosen_last_is_heard_whichever_answer_comes_last(page_of):
+    page = page_of()
+    where, heading = page.locator("#where"), page.locator("#call-heading")
+    audio = page.locator("#audio")
+    with late(page, "/api/events/1"):
+        for number in ("1", "9"):
+            where.fill(number)
+            where.press("Enter")
+        expect(heading).to_have_text("Call 9")
+        expect(audio).to_have_attribute("src", re.compile("audio"))
+        heard = audio.get_attribute("src")
+    assert audio.get_attribute("src") == heard
+
+    with late(page, "/api/events/2"):
+        where.fill("2")
+        where.press("Enter")
+        look_at(page, "")
+    assert audio.get_attribute("src") == heard
+
+
+def test_the_next_call_is_not_gone_to_once_another_was_chosen(page_of):
+    page = page_of()
+    with late(page, "/api/events/1"):
+        look_at(page, "event=1")
+        page.keyboard.press("n")
+        look_at(page, "event=9")
+    assert page.url.endswith("event=9")
+    expect(page.locator("#call-heading")).to_have_text("Call 9")
+
+
+def test_calls_are_not_said_to_play_once_another_was_chosen(page_of):
+    page = page_of("lasso=-999,-999,999,-999,999,999,-999,999")
+    run = page.locator("#run")
+    with late(page, "/api/events/1"):
+        run.click()
+        expect(page).to_have_url(re.compile("event=1(&|$)"))
+        page.locator("#selection .strip").nth(4).click()
+    expect(run).to_have_text("▶ Play all")
+
+
+def test_the_recording_chosen_last_is_shown_whichever_answer_comes_last(page_of):
+    page = page_of("view=recordings&recording=2", is_troubled=True)
+    whole, heading = page.locator("#whole"), page.locator("#whole-heading")
+    expect(heading).to_be_visible()
+    second = heading.inner_text()
+    for slow in (1, 99999):  # one that is there, and one that is not
+        with late(page, f"/api/recordings/{slow}"):
+            look_at(page, f"view=recordings&recording={slow}")
+            look_at(page, "view=recordings&recording=2")
+        expect(heading).to_have_text(second)
+    with late(page, "/api/recordings/3"):
+        look_at(page, "view=recordings&recording=3")
+        look_at(page, "view=recordings&recording=4")
+        expect(heading).not_to_have_text(second)
+        fourth = heading.inner_text()
+    expect(heading).to_have_text(fourth)
+    with late(page, "/api/recordings/99998"):
+        look_at(page, "view=recordings&recording=99998")
+        look_at(page, "view=recordings")
+    expect(whole).to_be_empty()
+
+
+def test_a_recording_chosen_while_sound_types_are_read_again_is_shown(page_of):
+    page = page_of("view=recordings&recording=2")
+    heading = page.locator("#whole-heading")
+    expect(heading).to_be_visible()
+    second = heading.inner_text()
+    with late(page, "/api/recordings/2"):
+        page.evaluate("import('/static/atlas.js').then(({ reload }) => reload())")
+        look_at(page, "view=recordings&recording=1")
+        expect(heading).not_to_have_text(second)
+        first = heading.inner_text()
+    expect(heading).to_have_text(first)
+
+
+def test_an_error_of_a_call_chosen_before_does_not_hide_the_one_chosen_now(page_of):
+    page = page_of(is_troubled=True)
+    heading = page.locator("#call-heading")
+    with late(page, "/api/events/99999"):
+        look_at(page, "event=99999")
+        look_at(page, "event=9")
+        expect(heading).to_have_text("Call 9")
+    expect(heading).to_have_text("Call 9")
+    page.keyboard.press("l")
+    expect(page).to_have_url(re.compile("like=9"))

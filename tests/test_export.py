@@ -604,6 +604,17 @@ def test_the_page_shows_names_and_more_sounds_of_each_type_from_files(learned, t
     assert "https://" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
 
 
+def test_the_page_tells_no_time_that_is_only_when_a_file_was_written(learned, tmp_path):
+    folder = shutil.copytree(learned[0], tmp_path / "copy.oscine")
+    with Workspace(folder).catalogue() as catalogue:
+        connection = catalogue._connection
+        connection.execute("UPDATE recordings SET zone = ?", [f"UTC ({MODIFICATION})"])
+    steps.export(folder, "page", tmp_path / "out", most=1)
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    (times,) = re.findall(r'"began_ms":\s*\[([^\]]+)\]', html)
+    assert set(times.replace(" ", "").split(",")) == {"null"}
+
+
 def sound_types(folder):
     with Workspace(folder).catalogue() as catalogue:
         return catalogue.sound_types()
@@ -624,8 +635,25 @@ def test_the_page_shows_what_was_asked_for_alone(learned, tmp_path):
     assert html.count("<audio ") == 0  # the pictures are there all the same
     assert len(report.skipped) == n_sounds > 0
     assert {what for _, what in report.skipped} == {
-        "its file cannot be read any more: a picture without sound"
+        "its file cannot be read any more, or was changed: a picture without sound"
     }
+
+
+def test_the_page_has_no_other_sound_that_took_the_place_of_a_recording(learned, tmp_path):
+    folder, archive = shutil.copytree(learned[0], tmp_path / "copy.oscine"), learned[1]
+    assert not steps.export(folder, "page", tmp_path / "every").skipped
+    with Workspace(folder).catalogue() as catalogue:
+        row, other = catalogue.recordings()[:2]
+        change = "UPDATE recordings SET n_bytes = ? WHERE recording_id = ?"
+        catalogue._connection.execute(change, (other.n_bytes, row.recording_id))
+    kept = (archive / row.path).read_bytes()
+    try:
+        shutil.copyfile(archive / other.path, archive / row.path)
+        report = steps.export(folder, "page", tmp_path / "out")
+    finally:
+        (archive / row.path).write_bytes(kept)
+        os.utime(archive / row.path, (row.modified_s, row.modified_s))
+    assert {path for path, _ in report.skipped} == {row.path}
 
 
 def test_everything_is_exported_without_torch(learned, tmp_path):

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from handmade import Handmade, noise
@@ -67,9 +68,9 @@ def labelled(folder, column):
 
     workspace = Workspace(folder)
     with LabelBook(workspace.labels_file) as book, workspace.catalogue() as catalogue:
-        matched, recordings = placed_annotations(catalogue, book.annotations())
+        matched, _ = placed_annotations(catalogue, book.annotations())
         events = catalogue.events()
-    labels = labels_of_events(events, matched, column, recordings)
+    labels = labels_of_events(events, matched, column)
     numbered = zip((event.event_id for event in events), labels, strict=True)
     return {number: label for number, label in numbered if label is not None}
 
@@ -95,10 +96,9 @@ def test_what_was_exported_comes_back_whole(made, folder, tmp_path, to, asked):
     assert matched.problems == ()
     by_event = {one.event_id: one for one in matched.annotations}
     assert sorted(by_event) == [event.event_id for event in made.events]
-    first_channel = {4: 3}  # it stands for the file
     for event in made.events:
         one = by_event[event.event_id]
-        assert one.recording_id == first_channel.get(event.recording_id, event.recording_id)
+        assert one.recording_id == event.recording_id
         assert one.interval == Interval(
             start=event.start_sample, stop=event.stop_sample, sample_rate_hz=RATE_HZ
         )
@@ -186,6 +186,33 @@ def test_recordings_whose_names_are_written_alike_do_not_contradict_each_other(t
     (tmp_path / "all.txt").write_bytes("".join(raven_lines(some, ["Call"])).encode())
     table = read_annotations(tmp_path / "all.txt")
     assert (table.problems, len(table.annotations)) == ((), 2)
+
+
+@pytest.mark.parametrize("hours", [12_000, 100_000])
+def test_one_table_of_a_long_archive_comes_back_whole(tmp_path, hours):
+    rng = np.random.default_rng(0)
+    rate_hz, n_files, some = 44_100, 200, list[Selection]()
+    for number in range(n_files):
+        n_samples = 3600 * hours // n_files * rate_hz + int(rng.integers(rate_hz))
+        for start in rng.integers(0, n_samples - rate_hz, 10).tolist():
+            interval = Interval(start=start, stop=start + 5_001, sample_rate_hz=rate_hz)
+            one = Selection(
+                file=Path(f"/archive/{number}.wav"),
+                duration_s=n_samples / rate_hz,
+                channel=-1,
+                interval=interval,
+                low_hz=1.0,
+                high_hz=9.0,
+                said=("caw",),
+            )
+            some.append(one)
+    (tmp_path / "all.txt").write_bytes("".join(raven_lines(some, ["Call"])).encode())
+    table = read_annotations(tmp_path / "all.txt")
+    assert table.problems == ()
+    spans = [
+        (round(one.start_s * rate_hz), round(one.stop_s * rate_hz)) for one in table.annotations
+    ]
+    assert spans == [(one.interval.start, one.interval.stop) for one in some]
 
 
 @given(st.data())

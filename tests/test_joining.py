@@ -142,6 +142,24 @@ def test_status_tells_when_the_sound_types_are_others_than_those_that_were_joine
     assert steps.status(workspace).stages["join"] == "stale"
 
 
+def test_the_join_is_stale_where_a_recording_has_another_name_now(workspace, archive, joined):
+    """Its name says when it was."""
+
+    def state():
+        steps.index([archive], workspace)
+        return steps.status(workspace).stages["join"]
+
+    assert state() == "done"
+    old = min(archive.rglob("*.flac"))
+    new = old.with_name(old.name.replace("_2024", "_2023"))
+    old.rename(new)
+    try:
+        assert state() == "stale"
+    finally:
+        new.rename(old)
+    assert state() == "done"
+
+
 @pytest.mark.parametrize("at", ["kept.keep", "analysis.analyse", "page.write_join"])
 def test_a_join_that_was_broken_off_is_not_said_to_be_done(workspace, joined, log, monkeypatch, at):
     lines = log.read_text().splitlines()

@@ -33,6 +33,7 @@ from oscine.sound.selections import RAVEN_COLUMNS
 from oscine.steps.shared import needed, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
+from oscine.workspace.catalogue import MODIFICATION
 
 EVERY = 10_000
 """More than there are events."""
@@ -182,6 +183,13 @@ def test_of_each_event_it_is_said_what_where_and_when_it_is(learned, held):
         assert (-1 if one.sound_type is None else one.sound_type) == types[one.event]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0[01]:00", one.time)
         assert one.percentile is None
+
+
+def test_no_time_is_told_that_is_only_when_a_file_was_written(copied):
+    with Workspace(copied).catalogue() as catalogue:
+        connection = catalogue._connection
+        connection.execute("UPDATE recordings SET zone = ?", [f"UTC ({MODIFICATION})"])
+    assert {one.time for one in steps.similar(1, copied).others} == {None}
 
 
 def test_a_file_and_a_stretch_of_it_find_what_the_event_there_finds(learned, asked, tmp_path):
@@ -491,7 +499,7 @@ def test_where_the_archive_is_gone_the_page_has_pictures_without_sound(copied, t
     page = Page(out)
     assert page.count("figure", "class", "exemplar") == page.count("img") == 3
     assert page.count("audio") == page.count("button", "class", "picture") == 0
-    assert page.text.count("no sound: its file cannot be read any more") == 3
+    assert page.text.count("no sound: its file cannot be read any more, or was changed") == 3
     assert "there is nothing to show" in page.text
     assert report.like == ["a vector"]
 

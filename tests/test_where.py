@@ -10,7 +10,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oscine.workspace.catalogue import Catalogue, SoundTypeRow, Stage
+from oscine.workspace.catalogue import MODIFICATION, Catalogue, SoundTypeRow, Stage
 from oscine.workspace.where import FIELDS, parse_where
 
 START = datetime(2024, 5, 31, 21, 0, tzinfo=UTC)
@@ -70,6 +70,38 @@ def test_local_time_is_that_of_the_clocks_there(catalogue):
     local = START + timedelta(minutes=OFFSET_MIN)
     assert (local.hour, local.date().isoformat()) == (23, "2024-05-31")
     assert catalogue.events_where("hour = 23 and date = '2024-05-31'").tolist() == [1, 13]
+
+
+OF_VERSION_3 = """
+DROP VIEW heard_events;
+CREATE VIEW heard_events AS SELECT
+        events.*, root, path, channel, site, recorder, sample_rate_hz, utc_offset_min,
+        started_ms + CAST(round(1000.0 * start_sample / sample_rate_hz) AS INTEGER) AS start_ms,
+        1.0 * (stop_sample - start_sample) / sample_rate_hz AS duration_s,
+        coalesce(edited_types.cluster, found_types.cluster, -1) AS cluster
+    FROM events JOIN heard USING (recording_id) LEFT JOIN found_types USING (event_id)
+        LEFT JOIN edited_types USING (event_id);
+PRAGMA user_version = 3;
+"""
+"""Makes a catalogue one whose view told the time of a file's last change as that of its events."""
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_the_time_of_a_files_last_change_is_no_time_of_its_events(catalogue, is_old):
+    catalogue._connection.execute(
+        "UPDATE recordings SET zone = ? WHERE site = 'north'", [f"UTC ({MODIFICATION})"]
+    )
+    if is_old:
+        catalogue._connection.executescript(OF_VERSION_3)
+        assert catalogue.event_times()[1] is not None
+    with Catalogue(catalogue.path) as opened:
+        assert opened.events_where("hour >= 0 or not hour >= 0").tolist() == [13]
+        assert opened.events_where("date > '1970'").tolist() == [13]
+        times = opened.event_times()
+        assert {number for number, time in times.items() if time is not None} == {13}
+        assert {row[0] for block in opened.calls() for row in block if row[5] is not None} == {13}
+        assert {one.event_id for one in opened.heard_events(sorted(EVERY)) if one.date} == {13}
+        assert opened._connection.execute("PRAGMA user_version").fetchone()[0] == 4
 
 
 @pytest.mark.parametrize(

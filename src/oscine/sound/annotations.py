@@ -19,8 +19,9 @@ import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -43,7 +44,7 @@ from oscine.sound.tables import CLIPS, EVENTS, without_apostrophe
 from oscine.workspace.catalogue import HEARD, EventRow, RecordingRow
 from oscine.workspace.database import Database
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 END_TOLERANCE_S = 0.1
 """A label may end this much after its recording: players and taggers round durations."""
@@ -79,7 +80,9 @@ _RAVEN_TIMES = ("Begin Time (s)", "End Time (s)")
 _RAVEN_BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _RAVEN_FILES = ("Begin Path", "Begin File")  # the one that says more first
 _RAVEN_OFFSET = "File Offset (s)"
-_RAVEN_OTHER = ("Selection", "View", "Channel")
+_RAVEN_CHANNEL = "Channel"
+_MOST_CHANNELS = 65_535  # of a WAV
+_RAVEN_OTHER = ("Selection", "View", _RAVEN_CHANNEL)
 _TABLE_ENDING = re.compile(r"(\.Table\.\d+)?(\.selections)?\.\w+$", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
@@ -95,6 +98,7 @@ CREATE TABLE annotations (
     high_hz REAL,
     labels TEXT NOT NULL,
     event TEXT NOT NULL,
+    channel INTEGER,
     PRIMARY KEY (file, row)
 ) STRICT;
 """
@@ -125,6 +129,8 @@ class Annotation:
         Column to value; empty values are left out.
     event : str
         The key of the event that Oscine wrote the row for; empty where there is none.
+    channel : int or None
+        Of the recording, from 0; None where the table names none.
     """
 
     table: str
@@ -136,6 +142,7 @@ class Annotation:
     high_hz: float | None
     labels: Mapping[str, str]
     event: str = ""
+    channel: int | None = None
 
     @property
     def place(self) -> str:
@@ -179,7 +186,8 @@ class PlacedAnnotation:
     ----------
     annotation : Annotation
     recording_id : int
-        Of the first channel where the channels of a file are kept apart.
+        Where the channels of a file are kept apart, of the channel of the event that it was written
+        for, else of the one that it names, else of the first.
     interval : Interval
         At the recording's own rate, within it, never empty.
     event_id : int or None
@@ -192,12 +200,65 @@ class PlacedAnnotation:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Matched:
-    """Annotations that belong to recordings, in the order given, and what stood in the way."""
+    """Annotations that belong to recordings, and what stood in the way.
+
+    Attributes
+    ----------
+    annotations : tuple of PlacedAnnotation
+        In the order given.
+    problems : tuple of str
+    file_of : mapping of int to int
+        Of each recording the one that stands for its file: its first channel.
+    """
 
     annotations: tuple[PlacedAnnotation, ...]
     problems: tuple[str, ...]
+    file_of: Mapping[int, int]
+
+    @cached_property
+    def spoken(self) -> _Spoken:
+        """What is said of events, of parts of files, and of whole files; sorted once."""
+        said = _Spoken()
+        for one in self.annotations:
+            file = self.file_of[one.recording_id]
+            if one.event_id is not None:
+                said.of_events[one.event_id].append(one.annotation)
+            elif one.annotation.start_s is None:
+                said.of_wholes[file].append(one.annotation)
+            else:
+                start, stop = one.interval.start, one.interval.stop
+                spans = said.of_parts[file].setdefault((stop - start).bit_length(), [])
+                spans.append((start, stop, len(said.parts)))
+                said.parts.append(one)
+        for spans_by_bits in said.of_parts.values():
+            for spans in spans_by_bits.values():
+                spans.sort()
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """Rows of labels, as they are looked up for events.
+
+    Attributes
+    ----------
+    of_events : mapping of int to list of Annotation
+        By event, those that were written for it.
+    of_wholes : mapping of int to list of Annotation
+        By file, those of all of it.
+    parts : list of PlacedAnnotation
+        Of parts of files.
+    of_parts : mapping of int to _SpansByBits
+        By file, where in ``parts`` they stand: by length, then by start, so that one long label
+        does not make every label after it a candidate.
+    """
+
+    of_events: defaultdict[int, list[Annotation]] = field(default_factory=lambda: defaultdict(list))
+    of_wholes: defaultdict[int, list[Annotation]] = field(default_factory=lambda: defaultdict(list))
+    parts: list[PlacedAnnotation] = field(default_factory=list)
+    of_parts: defaultdict[int, _SpansByBits] = field(default_factory=lambda: defaultdict(dict))
 
 
 # Reading tables
@@ -215,7 +276,8 @@ def read_annotations(file: Path) -> AnnotationTable:
       time in it that of ``File Offset (s)``, where these are there; else the recording is called
       like the table. A row whose ``Begin Time (s)`` contradicts its ``File Offset (s)``, as where a
       spreadsheet changed one of them, is left out: in a table of one recording they must be the
-      same, in one of several differ by the same in all rows of a recording. A selection that is
+      same, in one of several differ by the same in all rows of a recording. ``Channel`` counts
+      from 1, and says where to listen where channels are kept apart. A selection that is
       listed once a view is counted once. One that was added in Raven names no file: it is in the
       file of the others, where they are all in one.
     - Audacity labels, with or without lines of frequencies. The recording is called like the
@@ -360,6 +422,7 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
                 if not (is_own and column == TYPE_COLUMN and cells[column] == str(NO_TYPE))
             },
             event=cells.get(EVENT_COLUMN, ""),
+            channel=_raven_channel(cells),
         )
 
     read = _parsed(table, "raven", columns, selections, problems, parse)
@@ -369,6 +432,16 @@ def _read_raven(table: str, own_recording: str, text: str) -> AnnotationTable:
 
 def _raven_file(cells: Mapping[str, str]) -> str:
     return cells.get(_RAVEN_FILES[0]) or cells.get(_RAVEN_FILES[1]) or ""
+
+
+def _raven_channel(cells: Mapping[str, str]) -> int | None:
+    """Return the channel of a row from 0, for Raven counts from 1; None where it names none."""
+    # Other programs write what they like there; what the row says counts all the same.
+    with suppress(ValueError):
+        number = _number(cells, _RAVEN_CHANNEL)
+        if number is not None and 1 <= number <= _MOST_CHANNELS:
+            return int(number) - 1
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,12 +543,15 @@ class _FileBegins:
 
 
 def _written_to_s(cells: Mapping[str, str]) -> float:
-    """Return what times of Raven may differ by, from the decimals that they are written with."""
+    """Return what times of Raven may differ by, from the decimals that they are written with.
+
+    A time that counts through a year of files is no number to the nanosecond.
+    """
     steps_s = (
         min(COARSEST_S, 10.0 ** -len(cells[column].partition(".")[2]))
         for column in (_RAVEN_TIMES[0], _RAVEN_OFFSET)
     )
-    return sum(steps_s) / 2 + 1e-9
+    return sum(steps_s) / 2 + 1e-9 + 2 * math.ulp(float(cells[_RAVEN_TIMES[0]]))
 
 
 def _once(records: Sequence[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
@@ -659,6 +735,7 @@ def _annotation(
     band_hz: tuple[float | None, float | None],
     labels: Mapping[str, str],
     event: str = "",
+    channel: int | None = None,
 ) -> Annotation:
     """Check what a row says."""
     if not path:
@@ -691,6 +768,7 @@ def _annotation(
         high_hz=high_hz,
         labels={column: _composed(value) for column, value in labels.items() if value},
         event=event,
+        channel=channel,
     )
 
 
@@ -788,6 +866,11 @@ def _keep_keys(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE annotations ADD COLUMN event TEXT NOT NULL DEFAULT ''")
 
 
+def _keep_channels(connection: sqlite3.Connection) -> None:
+    """Make a book of version 2 one that keeps the channels that rows name."""
+    connection.execute("ALTER TABLE annotations ADD COLUMN channel INTEGER")
+
+
 class LabelBook(Database):
     """The labels of one workspace; a context manager.
 
@@ -808,7 +891,7 @@ class LabelBook(Database):
     unreadable = "holds no labels that can be read"
     if_damaged = "remove it and read the label tables again"
     if_other_version = "remove it and read the label tables again"
-    upgrades = MappingProxyType({1: _keep_keys})
+    upgrades = MappingProxyType({1: _keep_keys, 2: _keep_channels})
 
     def replace(self, tables: Sequence[AnnotationTable]) -> None:
         """Put in tables in place of what the same files said before, in one transaction."""
@@ -816,7 +899,7 @@ class LabelBook(Database):
             for table in tables:
                 self._connection.execute("DELETE FROM annotations WHERE file = ?", (table.file,))
                 self._connection.executemany(
-                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         (
                             table.file,
@@ -828,6 +911,7 @@ class LabelBook(Database):
                             one.high_hz,
                             json.dumps(dict(one.labels)),
                             one.event,
+                            one.channel,
                         )
                         for one in table.annotations
                     ),
@@ -847,8 +931,9 @@ class LabelBook(Database):
                 high_hz=high_hz,
                 labels=json.loads(labels),
                 event=event,
+                channel=channel,
             )
-            for file, row, path, start_s, stop_s, low_hz, high_hz, labels, event in rows
+            for file, row, path, start_s, stop_s, low_hz, high_hz, labels, event, channel in rows
         ]
 
     def files(self) -> dict[str, int]:
@@ -914,7 +999,8 @@ def match_recordings(
     otherwise (Unicode NFC and NFD) as the same.
 
     A row that was written for an event is of that event's recording, unless its path names another
-    one. Other rows of the same table and path go with it.
+    one. Other rows of the same table and path go with it. Where the channels of a file are kept
+    apart, such a row is of its event's channel, another of the one that it names.
 
     Parameters
     ----------
@@ -934,7 +1020,12 @@ def match_recordings(
     by_name = _finder(recordings, strip=False)
     by_stem = _finder(recordings, strip=True)
     found = {path: by_name(path) or by_stem(path) for path in {one.path for one in annotations}}
-    files_of = _files_of_events(annotations, recordings, events)
+    own = _recordings_of_events(annotations, recordings, events)
+    first = _first_channels(recordings)
+    files_of = {key: first[row.root, row.path] for key, row in own.items()}
+    channels: dict[tuple[str, str, int | None], RecordingRow] = {
+        (row.root, row.path, row.channel): row for row in recordings
+    }
 
     def named(one: Annotation) -> list[RecordingRow]:
         """Return the recordings that a row may mean, by its event and its path."""
@@ -943,6 +1034,12 @@ def match_recordings(
         if file is None or (is_another and not _could_be_written(one, file)):
             return by_path
         return [file]
+
+    def of_channel(one: Annotation, file: RecordingRow) -> RecordingRow:
+        """Return the channel of a file that a row speaks of; the first where it names none."""
+        if files_of.get(one.event) == file:
+            return own[one.event]
+        return channels.get((file.root, file.path, one.channel), file)
 
     meant = [named(one) for one in annotations]
     beside: defaultdict[tuple[str, str], dict[int, RecordingRow]] = defaultdict(dict)
@@ -953,6 +1050,10 @@ def match_recordings(
         neighbours = list(beside.get((one.table, one.path), {}).values())
         if one.event not in files_of and len(neighbours) == 1:
             meant[number] = neighbours
+    meant = [
+        [of_channel(one, row) for row in rows] if len(rows) == 1 else rows
+        for one, rows in zip(annotations, meant, strict=True)
+    ]
     obstacles = [_obstacle(rows) for rows in meant]
     n_rows = Counter(
         (one.table, one.path, obstacle)
@@ -968,6 +1069,13 @@ def match_recordings(
         if obstacle:
             continue
         (recording,) = rows
+        is_of_event = own.get(one.event) == recording
+        is_apart = recording.channel >= 0 and not is_of_event
+        if is_apart and one.channel is not None and one.channel != recording.channel:
+            problems.append(
+                f"{one.place}: channel {one.channel + 1} of {recording.path} was not heard by "
+                f"itself: channel {recording.channel + 1} stands for it"
+            )
         interval, problem = _interval(one, recording)
         if problem:
             problems.append(f"{one.place}: {problem}")
@@ -977,12 +1085,14 @@ def match_recordings(
                     annotation=one,
                     recording_id=recording.recording_id,
                     interval=interval,
-                    event_id=event_number(one.event)
-                    if files_of.get(one.event) == recording
-                    else None,
+                    event_id=event_number(one.event) if is_of_event else None,
                 )
             )
-    return Matched(annotations=tuple(placed), problems=tuple(problems))
+    return Matched(
+        annotations=tuple(placed),
+        problems=tuple(problems),
+        file_of={row.recording_id: first[row.root, row.path].recording_id for row in recordings},
+    )
 
 
 def named_events(annotations: Iterable[Annotation]) -> set[int]:
@@ -1001,22 +1111,22 @@ def _could_be_written(one: Annotation, file: RecordingRow) -> bool:
     return _parts(one.path, strip=False)[-len(below) :] == below
 
 
-def _files_of_events(
+def _recordings_of_events(
     annotations: Iterable[Annotation],
     recordings: Sequence[RecordingRow],
     events: Mapping[int, EventRow],
 ) -> dict[str, RecordingRow]:
-    """Return the file, as its first channel, of each key that names an event as it is."""
+    """Return the recording of each key that names an event as it is."""
     if not events:
         return {}
-    first, rows = _first_channels(recordings), {row.recording_id: row for row in recordings}
-    files: dict[str, RecordingRow] = {}
+    rows = {row.recording_id: row for row in recordings}
+    found: dict[str, RecordingRow] = {}
     for key in {one.event for one in annotations}:
         event = events.get(event_number(key) or 0)
         row = None if event is None else rows.get(event.recording_id)
         if event is not None and row is not None and event_key(event, row.content_key) == key:
-            files[key] = first[row.root, row.path]
-    return files
+            found[key] = row
+    return found
 
 
 def _first_channels(recordings: Sequence[RecordingRow]) -> dict[tuple[str, str], RecordingRow]:
@@ -1130,7 +1240,6 @@ def labels_of_events(
     events: Sequence[EventRow],
     matched: Matched,
     column: str,
-    recordings: Sequence[RecordingRow],
 ) -> list[str | None]:
     """Return what the labels of one column say of each event.
 
@@ -1139,8 +1248,6 @@ def labels_of_events(
     events : sequence of EventRow
     matched : Matched
     column : str
-    recordings : sequence of RecordingRow
-        All of the catalogue.
 
     Returns
     -------
@@ -1149,8 +1256,7 @@ def labels_of_events(
         event.
     """
     return [
-        rows[0].labels[column] if rows else None
-        for rows in rows_of_events(events, matched, column, recordings)
+        rows[0].labels[column] if rows else None for rows in rows_of_events(events, matched, column)
     ]
 
 
@@ -1158,7 +1264,6 @@ def rows_of_events(
     events: Sequence[EventRow],
     matched: Matched,
     column: str,
-    recordings: Sequence[RecordingRow],
 ) -> Iterator[list[Annotation]]:
     """Yield the rows of labels that belong to each event, the one that counts first.
 
@@ -1166,9 +1271,10 @@ def rows_of_events(
     wherever its box is now, and counts before all others; of several, the first. Another row of a
     part of a recording belongs to an event when it covers at least half of it or is at least half
     covered by it, in time; where the row has a band, that must overlap the event's too. Of several,
-    the one that shares the most time with the event, then the shortest, then the first, counts.
-    What was said of a whole recording holds for its events that no other row belongs to. It holds,
-    as what was said of a part does, for all channels of the file.
+    one of the event's channel counts before others, where channels are kept apart, then the one
+    that shares the most time with the event, then the shortest, then the first. What was said of a
+    whole recording holds for its events that no other row belongs to. It holds, as what was said of
+    a part does, for all channels of the file.
 
     Parameters
     ----------
@@ -1176,36 +1282,26 @@ def rows_of_events(
     matched : Matched
     column : str
         Annotations without a value in it count as absent.
-    recordings : sequence of RecordingRow
-        All of the catalogue.
 
     Yields
     ------
     list of Annotation
         Empty where none belongs to the event.
     """
-    first = _first_channels(recordings)
-    file_of = {row.recording_id: first[row.root, row.path].recording_id for row in recordings}
-    written_for: defaultdict[int, list[Annotation]] = defaultdict(list)
-    wholes: defaultdict[int, list[Annotation]] = defaultdict(list)
-    of_parts: list[PlacedAnnotation] = []
-    for one in matched.annotations:
-        if column not in one.annotation.labels:
-            continue
-        if one.event_id is not None:
-            written_for[one.event_id].append(one.annotation)
-        elif one.annotation.start_s is None:
-            wholes[one.recording_id].append(one.annotation)
-        else:
-            of_parts.append(one)
-    parts = _parts_by_length(of_parts)
+    file_of, said = matched.file_of, matched.spoken
+
+    def that_say(rows: Iterable[Annotation]) -> list[Annotation]:
+        return [one for one in rows if column in one.labels]
+
     for event in events:
-        file = file_of[event.recording_id]
+        file = file_of.get(event.recording_id, -1)  # it may have gone, or come since
         rows = [
-            *written_for.get(event.event_id, ()),
-            *_nearest_first(event, parts.get(file, {}), of_parts),
+            *said.of_events.get(event.event_id, ()),
+            *_nearest_first(event, said.of_parts.get(file, {}), said.parts),
         ]
-        yield rows or [one for one in wholes.get(file, ()) if _bands_overlap(event, one)]
+        yield that_say(rows) or that_say(
+            one for one in said.of_wholes.get(file, ()) if _bands_overlap(event, one)
+        )
 
 
 def contradictions(
@@ -1252,28 +1348,12 @@ def written_alike(column: str, labels: Iterable[str]) -> list[str]:
     ]
 
 
-def _parts_by_length(spoken: Sequence[PlacedAnnotation]) -> dict[int, _SpansByBits]:
-    """Sort the labels of parts by recording, by length, then by start.
-
-    By length, so that one long label does not make every label after it a candidate.
-    """
-    parts: defaultdict[int, _SpansByBits] = defaultdict(dict)
-    for number, one in enumerate(spoken):
-        start, stop = one.interval.start, one.interval.stop
-        spans = parts[one.recording_id].setdefault((stop - start).bit_length(), [])
-        spans.append((start, stop, number))
-    for spans_by_bits in parts.values():
-        for spans in spans_by_bits.values():
-            spans.sort()
-    return dict(parts)
-
-
 def _nearest_first(
     event: EventRow, spans_by_bits: _SpansByBits, spoken: Sequence[PlacedAnnotation]
 ) -> list[Annotation]:
     """Return the rows of parts that belong to an event, the one that counts first."""
     length = event.stop_sample - event.start_sample
-    ranks: list[tuple[int, int, int]] = []
+    ranks: list[tuple[bool, int, int, int]] = []
     for bits, spans in spans_by_bits.items():
         begin = bisect_left(spans, (event.start_sample - (1 << bits) + 1,))
         end = bisect_left(spans, (event.stop_sample,))
@@ -1281,8 +1361,9 @@ def _nearest_first(
             shared = min(stop, event.stop_sample) - max(start, event.start_sample)
             belongs = shared > 0 and 2 * shared >= min(length, stop - start)
             if belongs and _bands_overlap(event, spoken[number].annotation):
-                ranks.append((-shared, stop - start, number))
-    return [spoken[number].annotation for _, _, number in sorted(ranks)]
+                is_of_another = spoken[number].recording_id != event.recording_id
+                ranks.append((is_of_another, -shared, stop - start, number))
+    return [spoken[number].annotation for *_, number in sorted(ranks)]
 
 
 def _bands_overlap(event: EventRow, annotation: Annotation) -> bool:

@@ -4,6 +4,7 @@ In come a row of the catalogue and a stretch of it; out come a file, or why ther
 that exports calls it.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +21,32 @@ _SCALES = ((np.int16, 2.0**15), (np.int32, 2.0**31))
 def unchanged_file(recording: RecordingRow) -> Path:
     """Return the file of a recording, which holds what was heard when it was indexed.
 
+    A file that has another time than then is read through, once as long as it stays so.
+
     Raises
     ------
     UnreadableAudio
         It is gone, or holds something else now.
     """
-    file = located(Path(recording.root), recording.path)
+    file = Path(recording.root) / recording.path
     try:
+        file = located(Path(recording.root), recording.path)
         status = file.stat()
         is_same = status.st_size == recording.n_bytes and (
-            status.st_mtime == recording.modified_s or content_hash(file) == recording.content_hash
+            status.st_mtime == recording.modified_s
+            or _hash_of(file, status.st_size, status.st_mtime_ns) == recording.content_hash
         )
     except OSError as error:
         raise UnreadableAudio(file, f"cannot be opened: {error.strerror}") from error
     if not is_same:
         raise UnreadableAudio(file, "was changed since it was indexed: run `oscine index` again")
     return file
+
+
+@lru_cache(maxsize=2**16)
+def _hash_of(file: Path, n_bytes: int, modified_ns: int) -> str:
+    """Return the hash of a file, remembered as long as its size and time stay what they are."""
+    return content_hash(file)
 
 
 def write_clip(clip: Path, recording: RecordingRow, file: Path, interval: Interval) -> None:

@@ -56,7 +56,7 @@ from oscine.config import OscineConfig, WrongArgument, fingerprint
 from oscine.picture.tape import Tape
 from oscine.search.exact import pair_likeness
 from oscine.sound.annotations import LabelBook, Matched, labels_of_events
-from oscine.sound.archive import located
+from oscine.sound.clips import unchanged_file
 from oscine.steps.apart import Apart, Busy, Lost
 from oscine.steps.editing import (
     EditReport,
@@ -69,6 +69,11 @@ from oscine.steps.editing import (
 from oscine.steps.examples import Archive
 from oscine.steps.found import SimilarEvent, SimilarReport
 from oscine.steps.importing import placed_annotations
+from oscine.steps.listening import (
+    evaluation_fingerprint,
+    join_fingerprint,
+    places_fingerprint,
+)
 from oscine.steps.modelling import hear, map_of_layer, redraw
 from oscine.steps.naming import sound_types
 from oscine.steps.searching import alike, query_vector
@@ -254,7 +259,7 @@ class WorkspaceSource:
             if recording.reason
             else "",
             is_present=bool(recording.is_present),
-            has_sound=_has_sound(recording),
+            has_sound=_sound(recording) is not None,
         )
 
     def strip(self, number: int, height: int) -> tuple[str, bytes]:
@@ -291,7 +296,7 @@ class WorkspaceSource:
         return WholeRecording(
             **_about(row),
             is_present=bool(row.is_present),
-            has_sound=_has_sound(row),
+            has_sound=_sound(row) is not None,
             band_hz=self._band_hz,
             events=[
                 EventBox(
@@ -337,10 +342,10 @@ class WorkspaceSource:
         self, number: int, start_sample: int, stop_sample: int | None, speed: float
     ) -> tuple[str, Wav]:
         """Return a stretch of a recording to be heard, and what stands for it."""
-        now, (file, row) = self._state(), self._file(number)
+        file, row = self._file(number)
         stop = row.n_samples if stop_sample is None else stop_sample
         interval = checked(start_sample, stop, row.n_samples, row.sample_rate_hz, row.n_channels)
-        tag = f"{now.key}-{number}-{interval.start}-{interval.stop}-{speed}"
+        tag = f"{row.content_key}-{interval.start}-{interval.stop}-{speed}"
         wav = self._sounds.get(tag, lambda: wav_of(file, interval, _channel(row), speed))
         return tag, wav
 
@@ -494,7 +499,8 @@ class WorkspaceSource:
             why = "labels say what each layer knows: run `oscine evaluate`"
             return {"available": False, "why": why, "maps": maps}
         said = {name: found.get(name) for name in ("layers", "scores", "verdict", "problems")}
-        return {"available": True, "why": "", "maps": maps, **said}
+        is_stale = self._is_stale("evaluate", evaluation_fingerprint)
+        return {"available": True, "why": "", "maps": maps, **said, "is_stale": is_stale}
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
@@ -519,7 +525,7 @@ class WorkspaceSource:
             "pairs": pairs,
             "untested": untested_text(whys),
             "made_ms": round(1000 * made),
-            "is_stale": self._is_join_stale(),
+            "is_stale": self._is_stale("join", join_fingerprint),
         }
 
     def draw_map(self, layer: int) -> None:
@@ -652,9 +658,10 @@ class WorkspaceSource:
             row = _recording(catalogue, number)
         if not row.n_samples:
             raise Unanswered(404, f"nothing of this recording was heard: {row.state} {row.reason}")
-        if not _has_sound(row):
+        file = _sound(row)
+        if file is None:
             raise Unanswered(404, "its file is not there any more, or has changed since")
-        return located(Path(row.root), row.path), row
+        return file, row
 
     def _report(self, name: str) -> dict[str, Any] | None:
         try:
@@ -664,12 +671,10 @@ class WorkspaceSource:
         except ValueError as error:
             raise Unanswered(404, f"reports/{name} is damaged: make it again") from error
 
-    def _is_join_stale(self) -> bool:
-        from oscine.steps.listening import join_fingerprint
-
+    def _is_stale(self, report: str, fingerprint_of: Callable[[Catalogue], str]) -> bool:
         with self._catalogues.one() as catalogue:
-            stage = catalogue.stage("join")
-            return stage is None or stage.fingerprint != join_fingerprint(catalogue)
+            stage = catalogue.stage(report)
+            return stage is None or stage.fingerprint != fingerprint_of(catalogue)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -758,27 +763,25 @@ class _Labels:
 
     values: dict[str, list[str]]
     matched: Matched
-    recordings: list[RecordingRow]
     notes: list[str]
 
     @classmethod
     def of(cls, workspace: Workspace, catalogue: Catalogue) -> _Labels:
         if not workspace.labels_file.exists():
-            nothing = Matched(annotations=(), problems=())
-            return cls(values={}, matched=nothing, recordings=[], notes=[])
+            nothing = Matched(annotations=(), problems=(), file_of={})
+            return cls(values={}, matched=nothing, notes=[])
         with LabelBook(workspace.labels_file, is_read_only=True) as book:
             annotations = book.annotations()
         said: dict[str, set[str]] = {}
         for one in annotations:
             for name, value in one.labels.items():
                 said.setdefault(name, set()).add(value)
-        matched, recordings = placed_annotations(catalogue, annotations)
+        matched, _ = placed_annotations(catalogue, annotations)
         return cls(
             values={
                 name: sorted(values) for name, values in said.items() if len(values) <= MOST_LABELS
             },
             matched=matched,
-            recordings=recordings,
             notes=[
                 f"labels {name!r} are not shown: {len(values):,} different ones are no categories"
                 for name, values in said.items()
@@ -787,7 +790,7 @@ class _Labels:
         )
 
     def of_events(self, events: Sequence[EventRow], name: str) -> list[str | None]:
-        return labels_of_events(events, self.matched, name, self.recordings)
+        return labels_of_events(events, self.matched, name)
 
 
 class _Catalogues:
@@ -844,12 +847,15 @@ class _Sounds:
 
 def _stands_for(workspace: Workspace, catalogue: Catalogue) -> str:
     """Return what changes whenever an answer may."""
-    labels = workspace.labels_file
+    labels, archive = workspace.labels_file, catalogue.stage("index")
+    is_known = archive is not None and archive.finished  # else the last run has not told it
     stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed", "cluster", TYPES)]
     return fingerprint(
         [(one.fingerprint, one.finished, one.facts) for one in stages if one is not None],
         catalogue.last("events"),
         catalogue.tape_rows(),
+        catalogue.last("recordings"),
+        None if is_known else places_fingerprint(catalogue),
         labels.stat().st_mtime if labels.exists() else 0,
     )
 
@@ -899,12 +905,14 @@ def _channel(row: RecordingRow) -> int | None:
     return None if row.channel < 0 else row.channel
 
 
-def _has_sound(row: RecordingRow) -> bool:
-    """Tell whether a recording could be heard, and its file is where it was, as long as it was."""
+def _sound(row: RecordingRow) -> Path | None:
+    """Return the file of a recording that is present and was heard, if it still holds that."""
+    if not row.n_samples or not row.is_present:
+        return None
     try:
-        return row.n_samples > 0 and located(Path(row.root), row.path).stat().st_size == row.n_bytes
-    except (OSError, ValueError):
-        return False
+        return unchanged_file(row)
+    except ValueError:  # it says why
+        return None
 
 
 def _similar(report: SimilarReport, catalogue: Catalogue, n_asked: int) -> Similar:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oscine.config import WrongArgument
-from oscine.workspace.catalogue import EventRow
+from oscine.workspace.catalogue import EventRow, Stage
 
 if TYPE_CHECKING:
     from oscine.evaluation.assess import Evaluation
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oscine.workspace import Workspace
 from oscine.steps.hearing_calls import exchange_sample, individual_readout
 from oscine.steps.importing import placed_annotations, read_table
+from oscine.steps.listening import evaluation_fingerprint
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import sound_around
 
@@ -154,7 +155,7 @@ def evaluate(
             listener=listener,
             types=types,
             sound_types={
-                name: _typed(clusters, events, labels_of_events(events, matched, name, recordings))
+                name: _typed(clusters, events, labels_of_events(events, matched, name))
                 for name in asked
             },
             layers=lambda groups: report_layers(
@@ -177,6 +178,8 @@ def evaluate(
             progress=telling(progress, "evaluate"),
         )
         written = write_evaluation(workspace.reports, evaluation)
+        stage = Stage(fingerprint=evaluation_fingerprint(catalogue), finished=True, facts={})
+        catalogue.set_stage("evaluate", stage)
         if read:  # now that nothing was refused
             with LabelBook(workspace.labels_file) as book:
                 book.replace(read)

@@ -20,6 +20,7 @@ from oscine.steps.chosen import Chosen, ExportedEvent, Written, box, sound_type
 from oscine.steps.exported_tables import write_readme
 from oscine.steps.reporting import atlas_page
 from oscine.steps.shared import needed
+from oscine.steps.sounds import SILENT
 from oscine.workspace.catalogue import RecordingRow
 from oscine.workspace.exported import safe_name
 
@@ -161,7 +162,7 @@ def page(chosen: Chosen, new: Path, condition: str | None, most: int, seed: int)
         events=len(drawn),
         recordings=chosen.n_recordings(drawn.tolist()),
         skipped=[
-            (one.recording, "its file cannot be read any more: a picture without sound")
+            (one.recording, f"{SILENT}: a picture without sound")
             for each in page.exemplars.values()
             for one in each
             if one.audio is None

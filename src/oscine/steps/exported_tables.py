@@ -37,7 +37,7 @@ from oscine.sound.tables import (
 from oscine.steps.chosen import Chosen, ExportedEvent, Written, box, sound_type
 from oscine.steps.comparing import event_vectors, near_duplicates_of
 from oscine.workspace.arrays import ArrayReader
-from oscine.workspace.catalogue import MODIFICATION, RecordingRow
+from oscine.workspace.catalogue import RecordingRow
 from oscine.workspace.exported import FreePaths, safe_name
 
 RAVEN_OWN_COLUMNS = (
@@ -222,8 +222,8 @@ def _event_row(one: ExportedEvent, names: dict[int, str]) -> list[Any]:
 def _recording_cells(recording: RecordingRow, at_s: float) -> list[Any]:
     """Return path, place and time of what begins at some time in a recording."""
     began = None
-    if recording.started_ms is not None and MODIFICATION not in recording.zone:
-        began_ms = recording.started_ms + round(1000 * at_s)
+    if recording.known_ms is not None:
+        began_ms = recording.known_ms + round(1000 * at_s)
         with suppress(OverflowError):  # a clock that was never set
             began = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=began_ms)
     offset = recording.utc_offset_min if began is not None else None

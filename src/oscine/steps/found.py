@@ -21,7 +21,7 @@ from oscine.sound.recording import Interval
 from oscine.sound.selections import Selection, raven_lines
 from oscine.sound.tables import Column, Kind, write_csv
 from oscine.steps.shared import percent
-from oscine.steps.sounds import pictured
+from oscine.steps.sounds import SILENT, pictured
 from oscine.workspace.arrays import NewFile
 from oscine.workspace.catalogue import EventRow
 
@@ -322,7 +322,7 @@ def _sound(
     picture = config.picture
     low_hz, high_hz = band_hz or (picture.low_hz, picture.high_hz)
     exemplar = pictured(interval, "", (low_hz, high_hz), tape, config)
-    silent = [] if exemplar.audio is not None else ["no sound: its file cannot be read any more"]
+    silent = [] if exemplar.audio is not None else [f"no sound: {SILENT}"]
     box = Box(
         start_s=interval.start_frame / picture.frames_per_s,
         stop_s=interval.stop_frame / picture.frames_per_s,

@@ -27,8 +27,8 @@ TABLES = "*.txt"
 OWN_LABELS = frozenset({"Sound Type", "Sound Type Name", "sound_type", "sound_type_name", "label"})
 """Columns that `oscine export` fills with what sound types are called."""
 WHICH_COUNTS = (
-    "the row that was written for the event counts, else the one that shares the most time with "
-    "it, then the shortest, then the first"
+    "the row that was written for the event counts, else one of its channel, of these the one that "
+    "shares the most time with it, then the shortest, then the first"
 )
 """As of `oscine.sound.annotations.rows_of_events`."""
 
@@ -251,9 +251,7 @@ def _counted(
     counts, notes = list[LabelCount](), list[str]()
     for column in dict.fromkeys(name for labels in said for name in labels):
         rows = Counter(labels[column] for labels in said if column in labels)
-        of_events = [
-            found for found in rows_of_events(events, matched, column, recordings) if found
-        ]
+        of_events = [found for found in rows_of_events(events, matched, column) if found]
         covered = Counter(found[0].labels[column] for found in of_events)
         counts += [
             LabelCount(column=column, label=label, rows=number, events=covered[label])

@@ -24,7 +24,7 @@ from oscine.steps.naming import sound_type_names, sound_types
 from oscine.steps.shared import Progress, at_work, needed, open_tape, telling
 from oscine.steps.sounds import pictured
 from oscine.workspace.arrays import ArrayReader, NewFile
-from oscine.workspace.catalogue import MODIFICATION, Catalogue, Stage
+from oscine.workspace.catalogue import Catalogue, Stage
 from oscine.workspace.folder import Workspace
 
 if TYPE_CHECKING:
@@ -427,7 +427,7 @@ def _recordings(catalogue: Catalogue, told: Recorded | None) -> tuple[pl.DataFra
             row.recording_id,
             row.path,
             row.site,
-            None if MODIFICATION in row.zone else row.started_ms,
+            row.known_ms,
             -(-1000 * row.n_samples // row.sample_rate_hz),
         )
         for row in catalogue.recordings()

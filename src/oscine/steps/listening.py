@@ -342,29 +342,46 @@ def _note_archive(catalogue: Catalogue, config: OscineConfig, indexed: Indexed) 
         tell_time_again(catalogue, config.clock)
     if before is not None and before.finished and is_same_clock:  # and nothing was added since
         archive, findings = before.fingerprint, told["clock_findings"]
-        without_site = told.get("without_site", [])
+        without_site, places = told.get("without_site", []), told.get("places")
     else:
         heard = heard_recordings(catalogue)
         archive = archive_fingerprint(heard, config.picture, config.activity)
         findings = clock_findings(catalogue, config.clock)
         without_site = _without_site(heard, config.clock.site_from)
+        places = places_fingerprint(catalogue)
     facts = {
         "problems": list(indexed.problems),
         "clock": clock,
         "clock_findings": findings,
         "without_site": without_site,
+        "places": places,
     }
     catalogue.set_stage("index", Stage(fingerprint=archive, finished=True, facts=facts))
 
 
+def places_fingerprint(catalogue: Catalogue) -> str:
+    """Return what stands for names, places and times of the recordings that were heard."""
+    names = ("recording_id", "path", "site", "recorder", "started_ms", "utc_offset_min", "zone")
+    return fingerprint(
+        [[getattr(row, name) for name in names] for row in heard_recordings(catalogue)]
+    )
+
+
 def join_fingerprint(catalogue: Catalogue) -> str:
-    """Return what the join with logs rests on: sound types, their names, recorders' clocks."""
+    """Return what the join with logs rests on: sound types, their names, recordings' times."""
     archive = catalogue.stage("index")
+    facts = archive.facts if archive else {"clock": ""}
     return fingerprint(
         grouping_fingerprint(catalogue),
         sound_type_names(catalogue),
-        archive.facts.get("clock") if archive else "",
+        facts.get("places") or facts.get("clock"),  # older workspaces know the clocks alone
     )
+
+
+def evaluation_fingerprint(catalogue: Catalogue) -> str:
+    """Return what an evaluation of layers rests on: recordings, the model, its vectors."""
+    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed")]
+    return fingerprint([one.fingerprint for one in stages if one is not None])
 
 
 def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:

@@ -294,8 +294,8 @@ def _write(
 
 def _time(recording: RecordingRow, start_s: float) -> str | None:
     """Return when it was by the clocks there."""
-    if recording.started_ms is None:
+    if recording.known_ms is None:
         return None
     zone = timezone(timedelta(minutes=recording.utc_offset_min or 0))
-    began_s = recording.started_ms / 1000 + start_s
+    began_s = recording.known_ms / 1000 + start_s
     return datetime.fromtimestamp(began_s, zone).isoformat(timespec="milliseconds")

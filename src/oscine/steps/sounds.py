@@ -1,12 +1,12 @@
 """Sound of a workspace's recordings, read again: to play it, or to measure it.
 
-In come frames of a recording; out come samples or MP3, or None where the file is gone.
+In come frames of a recording; out come samples or MP3, or None where the file is gone or holds
+another sound.
 """
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy as np
 from oscine.config import (
     OscineConfig,
 )
-from oscine.sound.archive import located
 from oscine.sound.audio import UnreadableAudio, hushed, read_interval
+from oscine.sound.clips import unchanged_file
 from oscine.sound.hearing import event_speed
 from oscine.sound.recording import Interval
 from oscine.workspace.catalogue import (
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 PLAYED_HZ = 32_000
 """Rate of the sounds on the page: MP3 knows few."""
+
+
+SILENT = "its file cannot be read any more, or was changed"
+"""Why there is a picture without sound."""
 
 
 PAD_FRAMES = 30
@@ -54,9 +58,7 @@ def sound_around(
     channel = None if recording.channel < 0 else recording.channel
     try:
         with hushed():
-            around = read_interval(
-                located(Path(recording.root), recording.path), wide, channel=channel
-            )
+            around = read_interval(unchanged_file(recording), wide, channel=channel)
     except (UnreadableAudio, OSError, ValueError):
         return None
     first, last = (
@@ -79,12 +81,11 @@ def as_mp3(
     hop, rate = config.picture.hop_samples, config.picture.sample_rate_hz
     interval = Interval(start=start_frame * hop, stop=stop_frame * hop, sample_rate_hz=rate)
     channel = None if recording.channel < 0 else recording.channel
-    file = located(Path(recording.root), recording.path)
+    played_hz = round(PLAYED_HZ / speed)
     try:
+        file = unchanged_file(recording)
         with hushed():
-            samples = read_interval(
-                file, interval, channel=channel, sample_rate_hz=round(PLAYED_HZ / speed)
-            )
+            samples = read_interval(file, interval, channel=channel, sample_rate_hz=played_hz)
     except (UnreadableAudio, OSError, ValueError):
         return None
     peak = float(np.abs(samples).max(initial=0))

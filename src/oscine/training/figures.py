@@ -29,6 +29,7 @@ from oscine.training.verdicts import (
     LEAST_SPREAD,
     LEAST_UPDATE,
     MOST_FIRST,
+    MOST_HIDDEN_CHANGE,
     MOST_OFFSET,
     MOST_ROGUE,
     MOST_UPDATE,
@@ -138,10 +139,13 @@ def draw_health(
             {"effective rank": (of_sign("effective_rank"), [LEAST_RANK])},
         ),
         (
-            "their share along the first direction",
+            "how far the features are one direction",
             "linear",
             {"collapse"},
-            {"share": (of_sign("first_share"), [MOST_FIRST])},
+            {
+                "share along the first": (of_sign("first_share"), [MOST_FIRST]),
+                "mean cosine of two": (of_sign("mean_cosine"), []),
+            },
         ),
         (
             "spread of the features",
@@ -169,10 +173,19 @@ def draw_health(
             },
         ),
         (
-            "loss on shuffled patches over their mean's",
+            "what cannot be known of hidden patches",
             "linear",
             {"leak"},
-            {"loss": (of_sign("shuffled_loss"), [LEAST_SHUFFLED_LOSS])},
+            {
+                "loss on shuffled ones over their mean's": (
+                    of_sign("shuffled_loss"),
+                    [LEAST_SHUFFLED_LOSS],
+                ),
+                "change of drawings with what is hidden": (
+                    of_sign("hidden_change"),
+                    [MOST_HIDDEN_CHANGE],
+                ),
+            },
         ),
         (
             "length of the gradient",

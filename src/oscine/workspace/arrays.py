@@ -12,7 +12,9 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -231,6 +233,26 @@ def _whole_shard(folder: Path, number: int, n_bytes: int) -> Path:
     return path
 
 
+@contextmanager
+def system_errors(file: Path) -> Iterator[None]:
+    """Raise what safetensors says of the system while it writes as the OSError that it is.
+
+    Raises
+    ------
+    OSError
+        Such as a full disk; it names the file.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        # The last is for Windows, where the number is one of its own.
+        raise OSError(number, os.strerror(number), str(file), number) from error
+
+
 def save_described(file: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays and what is said about them into one safetensors file, whole or not at all.
 
@@ -246,7 +268,7 @@ def save_described(file: Path, about: Mapping[str, Any], arrays: Mapping[str, np
     OSError
         The file cannot be written.
     """
-    with NewFile(file) as path:
+    with NewFile(file) as path, system_errors(path):
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             path,

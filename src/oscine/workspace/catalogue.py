@@ -7,6 +7,7 @@ asks it what is left to do and tells it what is done.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from oscine.workspace.database import Database
 from oscine.workspace.edits import EDITS, TYPES, EditRow, get_edits, keep_edits, put_edit
 from oscine.workspace.where import LOCAL_DATE, Where, parse_where
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MODIFICATION = "file modification time"
 """What the zone of a recording names where nothing else tells when it was: it may be a copy's."""
@@ -29,6 +30,18 @@ DAY_MS = 86_400_000
 HEARD = ("whole", "damaged")
 """States of recordings that have frames on the tape."""
 
+_HEARD_EVENTS = f"""
+CREATE VIEW heard_events AS SELECT
+        events.*, root, path, channel, site, recorder, sample_rate_hz, utc_offset_min,
+        CASE WHEN NOT instr(zone, '{MODIFICATION}') THEN
+            started_ms + CAST(round(1000.0 * start_sample / sample_rate_hz) AS INTEGER)
+        END AS start_ms,
+        1.0 * (stop_sample - start_sample) / sample_rate_hz AS duration_s,
+        coalesce(edited_types.cluster, found_types.cluster, -1) AS cluster
+    FROM events JOIN heard USING (recording_id) LEFT JOIN found_types USING (event_id)
+        LEFT JOIN edited_types USING (event_id);
+"""
+"""Of a time that is only when a file was written nothing is told: it may be a copy's."""
 _SCHEMA = f"""
 CREATE TABLE recordings (
     recording_id INTEGER PRIMARY KEY,
@@ -98,7 +111,7 @@ CREATE TABLE found_types (
 ) STRICT;
 CREATE VIEW heard AS SELECT * FROM recordings
     WHERE is_present AND state IN ('whole', 'damaged');
-{EDITS}"""
+{EDITS}{_HEARD_EVENTS}"""
 
 _TYPED_EVENTS = """events LEFT JOIN found_types USING (event_id)
     LEFT JOIN edited_types USING (event_id)"""
@@ -147,6 +160,11 @@ class RecordingRow:
     def duration_s(self) -> float:
         """Seconds that were decoded."""
         return self.n_samples / self.sample_rate_hz if self.sample_rate_hz else 0.0
+
+    @property
+    def known_ms(self) -> int | None:
+        """When it was begun, as ``started_ms``; None where that is only when it was written."""
+        return None if MODIFICATION in self.zone else self.started_ms
 
     @property
     def content_key(self) -> str:
@@ -327,6 +345,12 @@ class Summary:
     sites: dict[str, int]
 
 
+def _renew_heard_events(connection: sqlite3.Connection) -> None:
+    """Make a catalogue of version 3 one whose events have no time that is only their file's."""
+    connection.execute("DROP VIEW IF EXISTS heard_events")
+    connection.execute(_HEARD_EVENTS)
+
+
 class Catalogue(Database):
     """The tables of one workspace; a context manager.
 
@@ -347,7 +371,7 @@ class Catalogue(Database):
     unreadable = "is not a catalogue that can be read"
     if_damaged = "begin a new workspace"
     if_other_version = "use a new workspace"
-    upgrades = MappingProxyType({2: keep_edits})
+    upgrades = MappingProxyType({2: keep_edits, 3: _renew_heard_events})
 
     def recordings(
         self, states: Sequence[str] | None = None, *, with_absent: bool = False
@@ -539,14 +563,13 @@ class Catalogue(Database):
             Those that are not present are left out.
         """
         query = f"""
-            SELECT event_id, content_hash || ':' || recordings.channel, place,
-                CASE WHEN instr(zone, ?) THEN '' ELSE day END, duration_s, low_hz, high_hz,
-                level_db, cluster
+            SELECT event_id, content_hash || ':' || recordings.channel, place, day, duration_s,
+                low_hz, high_hz, level_db, cluster
             FROM (SELECT *, site AS place, coalesce({LOCAL_DATE}, '') AS day FROM heard_events
                 WHERE event_id IN (SELECT value FROM json_each(?)))
             JOIN recordings USING (recording_id) ORDER BY event_id"""
         asked = json.dumps([int(one) for one in numbers])
-        return [HeardEvent(*row) for row in self._connection.execute(query, (MODIFICATION, asked))]
+        return [HeardEvent(*row) for row in self._connection.execute(query, (asked,))]
 
     def some_recordings(self, numbers: Iterable[int]) -> dict[int, RecordingRow]:
         """Return the recordings of some numbers, present or not."""
@@ -570,14 +593,13 @@ class Catalogue(Database):
         it began in its recording and how long it is (ms), its lowest and highest frequency (Hz).
         """
         query = """
-            SELECT event_id, recording_id, heard.path, heard.site, cluster,
-                CASE WHEN instr(zone, ?) THEN NULL ELSE start_ms END,
+            SELECT event_id, recording_id, heard.path, heard.site, cluster, start_ms,
                 CAST(round(1000.0 * start_sample / heard.sample_rate_hz) AS INTEGER),
                 CAST(round(1000.0 * (stop_sample - start_sample) / heard.sample_rate_hz)
                     AS INTEGER),
                 low_hz, high_hz
             FROM heard_events JOIN heard USING (recording_id) ORDER BY event_id"""
-        cursor = self._connection.execute(query, (MODIFICATION,))
+        cursor = self._connection.execute(query)
         while rows := cursor.fetchmany(n_rows):
             yield [tuple(row) for row in rows]
 
@@ -687,7 +709,10 @@ class Catalogue(Database):
         ], total
 
     def event_times(self) -> dict[int, int | None]:
-        """Return when each event present began, in ms of UTC since 1970; None: not known."""
+        """Return when each event present began, in ms of UTC since 1970.
+
+        None where that is not known, or only from when the file was written.
+        """
         query = "SELECT event_id, start_ms FROM heard_events ORDER BY event_id"
         return {number: start_ms for number, start_ms in self._connection.execute(query)}
 

@@ -37,13 +37,6 @@ CREATE VIEW sound_types AS SELECT
         event_id, coalesce(edited_types.cluster, found_types.cluster) AS cluster,
         coalesce(edited_types.strength, found_types.strength) AS strength, map_x, map_y
     FROM found_types LEFT JOIN edited_types USING (event_id);
-CREATE VIEW heard_events AS SELECT
-        events.*, root, path, channel, site, recorder, sample_rate_hz, utc_offset_min,
-        started_ms + CAST(round(1000.0 * start_sample / sample_rate_hz) AS INTEGER) AS start_ms,
-        1.0 * (stop_sample - start_sample) / sample_rate_hz AS duration_s,
-        coalesce(edited_types.cluster, found_types.cluster, -1) AS cluster
-    FROM events JOIN heard USING (recording_id) LEFT JOIN found_types USING (event_id)
-        LEFT JOIN edited_types USING (event_id);
 """
 """What the grouping found (``found_types``) is never written to by an edit: ``edited_types`` holds
 the events whose type or strength people changed. All readers ask the views."""
@@ -98,7 +91,10 @@ def runs_of(numbers: Sequence[int] | np.ndarray) -> list[list[int]]:
 
 
 def keep_edits(connection: sqlite3.Connection) -> None:
-    """Make a catalogue of version 2, whose names are the facts of a stage, one that keeps edits."""
+    """Make a catalogue of version 2, whose names are the facts of a stage, one that keeps edits.
+
+    Its view ``heard_events`` is made anew by the next version.
+    """
     connection.execute("DROP VIEW heard_events")
     connection.execute("ALTER TABLE sound_types RENAME TO found_types")
     for statement in EDITS.split(";")[:-1]:

@@ -1,9 +1,9 @@
 // What was heard joined with what was seen: what can be said, what cannot, and the pairs.
 
-import { typeOf, typeSwatch } from "./atlas.js";
+import { typeSwatch } from "./atlas.js";
 import { add, byId, el, hint, into, prose, svg } from "./dom.js";
 import { get } from "./server.js";
-import { onChange } from "./state.js";
+import { onChange, state } from "./state.js";
 import { count, counted } from "./words.js";
 
 const [SCALE_WIDTH, MOST_TIMES] = [180, 16]; // From 1/16 to 16 times as often.
@@ -15,7 +15,7 @@ function draw(host, told) {
     host.append(hint("A log of what was seen, joined with the calls, is shown here. ", prose(told.why)));
     return;
   }
-  const { verdict, findings, limits, pairs, observed, sessions, watched, untested, methods, is_stale } = told;
+  const { verdict, findings, limits, pairs, observed, sessions, watched, untested, methods, names, is_stale } = told;
   const tested = pairs.filter(({ test }) => test !== "not tested");
   const nothingFound = tested.length ? "No sound type went with a behaviour more, or less, than chance would have it."
     : `Nothing, as nothing could be tested${limits.length ? "; why is said under “What cannot be said”" : ""}.`;
@@ -30,19 +30,24 @@ function draw(host, told) {
     tested.length ? el("section", { className: "part" },
       el("h3", {}, "Sound types and behaviours"),
       hint("How many times as often a sound was heard while a behaviour went on as when it did not; the line is the 95 % interval. Filled: stands out after all pairs were counted."),
-      table(tested),
+      table(tested, names ?? {}, is_stale),
       untested ? hint(`${count(pairs.length - tested.length, "pair")} could not be tested: ${untested}.`) : null) : null,
     methods ? el("details", {}, el("summary", {}, "Methods, for a paper"), el("p", { className: "methods" }, methods)) : null,
   );
 }
 
-function table(pairs) {
+// `names` are those of the sound types that were joined. Where those have changed since, a number may
+// be that of another type now, so it has no sign of today's and leads to none.
+function table(pairs, names, isStale) {
+  const typeWords = (number) => names[number] || `Type ${number}`;
+  const type = (number) => isStale ? typeWords(number)
+    : [typeSwatch(number), " ", el("a", { href: `#view=types&type=${number}` }, typeWords(number))];
   const isFound = ({ is_found }) => is_found;
   const ordered = [...pairs].sort((one, other) => (one.q ?? 2) - (other.q ?? 2) || (one.p ?? 2) - (other.p ?? 2));
   return el("div", { className: "table", tabIndex: 0, role: "region", ariaLabel: "Pairs of sound type and behaviour" }, el("table", { className: "numbers" },
     el("thead", {}, el("tr", {}, ["sound type", "behaviour", "calls", "together", "by chance", "times as often", "", "q"].map((text) => el("th", { scope: "col" }, text || el("span", { className: "unseen" }, "interval"))))),
     el("tbody", {}, ordered.map((pair) => el("tr", { className: isFound(pair) ? "found-pair" : "" },
-      el("th", { scope: "row" }, typeSwatch(pair.sound_type), " ", el("a", { href: `#view=types&type=${pair.sound_type}` }, typeOf(pair.sound_type)?.name || `Type ${pair.sound_type}`)),
+      el("th", { scope: "row" }, type(pair.sound_type)),
       el("td", {}, pair.behaviour),
       el("td", { className: "n" }, counted(pair.n_calls)),
       el("td", { className: "n" }, counted(pair.n_together)),
@@ -67,6 +72,9 @@ export function startBehaviour() {
     isDrawn = true;
     into(byId("behaviour"), get("/api/behaviour"), (told) => draw(byId("behaviour"), told));
   };
-  addEventListener("regrouped", () => (isDrawn = false));
+  addEventListener("regrouped", () => {
+    isDrawn = false;
+    if (state().view === "behaviour") show();
+  });
   onChange(({ view }) => view === "behaviour" && !isDrawn && show());
 }

@@ -38,6 +38,7 @@ export async function step(by) {
   const from = chosen();
   const isAmongChosen = selection().includes(from);
   const order = from === null ? [] : isAmongChosen ? selection() : await besides(from);
+  if (chosen() !== from) return; // Another was chosen since.
   const next = from === null ? points.event[0] : order[order.indexOf(from) + by];
   if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${isAmongChosen ? "that is chosen" : "of its recording"}.`);
   go({ event: next }, { replace: true });
@@ -127,7 +128,7 @@ function draw(call) {
       slider("Darker", ({ target }) => { shade.darker = Number(target.value); shaded(); }),
       slider("Contrast", ({ target }) => { shade.span = Number(target.value); shaded(); }),
     ),
-    call.has_sound ? null : hint("The recording is not where it was, so there is no sound: the picture comes from the workspace. Connect the disk that holds it and look again."),
+    call.has_sound ? null : hint("The recording is not where it was, or was changed, so there is no sound: the picture comes from the workspace. Connect the disk that holds it, or run oscine index, and look again."),
     el("dl", { className: "fields" },
       ...field("When", when(call.start_ms, call.utc_offset_min)),
       ...field("Where", el("span", {}, recording.site || "site not known", recording.recorder ? `, recorder ${recording.recorder}` : "")),
@@ -309,6 +310,7 @@ async function fetchCall() {
     const call = await eventOf(wanted);
     if (wanted === chosen()) draw(call);
   } catch (error) {
+    if (wanted !== chosen()) return; // Another was chosen since.
     known = null;
     put(byId("call"),
       el("header", {}, el("h2", {}, `Call ${wanted}`), closeButton()),

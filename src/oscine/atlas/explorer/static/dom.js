@@ -80,19 +80,24 @@ export function prose(text) {
   return said.split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
 }
 
-// What is shown while something loads, and what when it cannot be had.
-export async function into(host, promise, draw) {
+// What is shown while something loads, and what when it cannot be had. What was asked for before, or
+// is not wanted any more when it comes, leaves what is shown as it is.
+const awaited = new WeakMap(); // host -> the promise that was made last
+export async function into(host, promise, draw, isWanted = () => true) {
+  awaited.set(host, promise);
+  const isLast = () => awaited.get(host) === promise;
   host.setAttribute("aria-busy", "true");
   try {
     const value = await promise;
+    if (!isLast() || !isWanted()) return;
     host.replaceChildren();
     draw(value);
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError" || !isLast() || !isWanted()) return;
     host.replaceChildren(trouble(error.message));
     if (!error.status) console.error(error); // a fault of the page, not an answer of the server
   } finally {
-    host.removeAttribute("aria-busy");
+    if (isLast()) host.removeAttribute("aria-busy");
   }
 }
 

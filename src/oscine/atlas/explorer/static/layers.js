@@ -7,11 +7,12 @@ import { get } from "./server.js";
 import { go, onChange } from "./state.js";
 import { counted } from "./words.js";
 
-function draw(host, { available, why, layers, scores, verdict, problems, maps }) {
+function draw(host, { available, why, layers, scores, verdict, problems, maps, is_stale }) {
   if (!available) host.append(hint(prose(why)));
   else {
     const [claim, ...families] = verdict.split(/(?<=\.) (?=\w+:)/);
     add(host,
+      is_stale ? el("p", { className: "trouble" }, "The recordings or the model have changed since; oscine evaluate renews this.") : null,
       hint("The claim in quotes is an expectation, often held of such models and made before anything was measured. Each layer of this model was asked, and what was measured says:"),
       el("p", { className: "verdict" }, claim),
       el("ul", { className: "sentences" }, families.map((sentence) => el("li", {}, prose(sentence)))),

@@ -155,12 +155,12 @@ function row({ id, path, site, start_ms, utc_offset_min, duration_s, n_samples, 
 
 // --- One recording, whole --------------------------------------------------------------------------------
 
-let whole = null; // What the server tells of it.
+let whole = null; // What the server tells of it; null while that is asked anew.
 
 const sonogram = new Sonogram({
   height: 260,
   onpick: choose,
-  onseek: (at_s) => playFrom(at_s),
+  onseek: (at_s) => whole && playFrom(at_s),
   onmoved: (from_s, to_s) => {
     drawOverview();
     clearTimeout(sonogram.settling);
@@ -188,6 +188,11 @@ addEventListener("position", ({ detail }) => {
 addEventListener("silent", () => sonogram.showCursor(null));
 for (const [name, text] of [["playing", "■ Stop"], ["silent", "▶ Play from here"]]) {
   addEventListener(name, () => byId("play-recording") && (byId("play-recording").textContent = text));
+}
+
+function showWhole() {
+  const wanted = state().recording;
+  into(byId("whole"), recordingOf(wanted), drawWhole, () => state().view === "recordings" && state().recording === wanted);
 }
 
 function drawWhole(recording) {
@@ -224,7 +229,7 @@ function pictured(recording, most) {
       button("+", () => sonogram.zoomBy(2), { ariaLabel: "Show less time, larger" }),
       button("All", () => sonogram.change(0, recording.duration_s), { ariaLabel: "Show the whole recording" })),
     el("p", { className: "chips" }, most.map(([type, n]) => el("span", { className: "chip still" }, typeSwatch(type), typeTitle(type), el("small", {}, counted(n))))),
-    recording.has_sound === false ? hint("The file is not where it was, so there is no sound.") : null,
+    recording.has_sound === false ? hint("The file is not where it was, or was changed, so there is no sound.") : null,
     hint("Drag to move, press a frame to choose the call, press elsewhere to listen from there. Ctrl and the wheel magnify."),
   ];
 }
@@ -240,7 +245,7 @@ function showStretch() {
 
 function drawOverview() {
   const canvas = byId("overview");
-  if (!canvas) return;
+  if (!canvas || !whole) return;
   const { context, width, height } = surface(canvas);
   const { duration_s, events } = whole;
   context.fillStyle = css(colour("--shade"));
@@ -293,7 +298,7 @@ export function startRecordings() {
       whole = null;
       byId("whole").replaceChildren();
     } else if (String(whole?.id) !== now.recording) {
-      into(byId("whole"), recordingOf(now.recording), (recording) => now.recording === state().recording && drawWhole(recording));
+      showWhole();
     } else {
       if (changed.has("t") && now.t !== `${sonogram.from_s.toFixed(2)},${sonogram.to_s.toFixed(2)}`) showStretch();
       if (changed.has("event")) sonogram.setBoxes(whole.events, chosen());
@@ -311,7 +316,7 @@ export function startRecordings() {
   addEventListener("recoloured", redraw);
   addEventListener("resize", redraw);
   addEventListener("regrouped", () => {
-    if (whole && state().view === "recordings") into(byId("whole"), recordingOf(whole.id), drawWhole);
-    else whole = null;
+    whole = null;
+    if (state().view === "recordings" && state().recording !== undefined) showWhole();
   });
 }

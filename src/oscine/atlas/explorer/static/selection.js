@@ -26,7 +26,7 @@ async function playFrom(position) {
   if (number === undefined) return ended();
   go({ event: number }, { replace: true });
   byId("selection").querySelector(`[data-event="${number}"]`)?.scrollIntoView({ block: "nearest" });
-  await playEvent(number, () => isRunning && playFrom(position + 1));
+  if (!(await playEvent(number, () => isRunning && playFrom(position + 1)))) return ended();
   isRunning = true;
   byId("run").textContent = STOP;
 }

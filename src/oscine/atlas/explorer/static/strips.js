@@ -13,10 +13,13 @@ export function contextOf({ start_s, stop_s, recording }) {
   return [Math.max(0, start_s - margin), Math.min(recording.duration_s, stop_s + margin)];
 }
 
-// Plays a call within its context. `then` is called when it was heard to the end.
+// Plays the chosen call within its context, and tells whether it is still the chosen one once it is
+// known. `then` is called when it was heard to the end.
 export async function playEvent(number, then = null) {
   const known = await eventOf(number);
+  if (chosen() !== number) return false;
   playStretch(known, ...contextOf(known), then);
+  return true;
 }
 
 export function playStretch(known, from_s, to_s, then = null) {
