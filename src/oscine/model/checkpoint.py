@@ -28,7 +28,7 @@ from oscine.config import (
     to_toml,
 )
 from oscine.model.autoencoder import Encoder, MaskedAutoencoder
-from oscine.workspace.arrays import system_errors
+from oscine.workspace.arrays import sync, system_errors
 
 WEIGHTS, RUN, PROVENANCE, OPTIMISER = (
     "weights.safetensors",
@@ -72,7 +72,8 @@ def save_checkpoint(
         It cannot be written, as on a full disk; nothing of it is left.
     """
     beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    for left in (beside, *folder.parent.glob(".[0-9]*.part")):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(model)}
@@ -82,7 +83,8 @@ def save_checkpoint(
         (beside / RUN).write_text(to_toml(run), encoding="utf-8")
         text = json.dumps(provenance, indent=2, sort_keys=True)
         (beside / PROVENANCE).write_text(text + "\n", encoding="utf-8")
-        _sync(beside)
+        for path in beside.iterdir():
+            sync(path)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -218,9 +220,3 @@ def _state(model: MaskedAutoencoder) -> list[tuple[str, Tensor]]:
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
     with system_errors(file):
         save_file(tensors, file)
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())

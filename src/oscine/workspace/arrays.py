@@ -82,8 +82,7 @@ class ArrayWriter:
     def flush(self) -> None:
         """See to it that all rows are on the disk: from here on the catalogue may count them."""
         for number in sorted(self._unsynced):
-            with open(_shard(self.folder, number), "rb") as file:
-                os.fsync(file.fileno())
+            sync(_shard(self.folder, number))
         self._unsynced.clear()
 
     def append_file(self, file: Path) -> None:
@@ -192,7 +191,10 @@ class ArrayReader:
 
 
 class NewFile:
-    """A file that appears under its name only once it is whole: written beside it, then renamed."""
+    """A file that appears under its name only once it is whole: written beside it, then renamed.
+
+    What it holds is on the disk by then, should the power fail.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -209,9 +211,16 @@ class NewFile:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
+            sync(self.temporary)
             os.replace(self.temporary, self.path)
         else:
             self.temporary.unlink(missing_ok=True)
+
+
+def sync(file: Path) -> None:
+    """See to it that what was written to a file is on the disk."""
+    with open(file, "r+b") as written:
+        os.fsync(written.fileno())
 
 
 def _shard(folder: Path, number: int) -> Path:
