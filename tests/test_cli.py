@@ -1,11 +1,14 @@
 """The command line: exit codes, what it prints where, and what it says of trouble."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import docstring_parser
 import numpy as np
@@ -18,6 +21,7 @@ from oscine import cli
 from oscine import steps as verbs
 from oscine.cli import _progress, app, run
 from oscine.config import OscineConfig, read_config, to_toml, with_overrides
+from oscine.training.pretrain import TrainingDiverged
 
 VERBS = (
     *("learn", "index", "pretrain", "embed", "cluster", "evaluate"),
@@ -663,6 +667,40 @@ def test_a_verb_that_writes_says_where_one_may_not_write(call, copied, verb):
         f"oscine: {copied} may not be written to: ask for permission, or copy the workspace to a "
         "folder of your own\n"
     )
+
+
+def test_a_fresh_training_that_was_stopped_goes_on_without_fresh(
+    call, archive, copied, monkeypatch
+):
+    def stop(*told):
+        if told[:2] == ("pretrain", 7):
+            signal.raise_signal(signal.SIGINT)
+
+    without = "Leave out --fresh then: it would begin the training once more.\n"
+    monkeypatch.setattr("oscine.cli._progress", lambda: nullcontext(stop))
+    said = wrong(call, 1, "pretrain", "-w", copied, "--fresh")
+    assert said.endswith(
+        "stopped after step 8 of 20, which is kept; run the same command again to go on from "
+        f"here\n{without}"
+    )
+    assert call("pretrain", "-w", copied)[0] == 0  # from there: step 7 does not come again
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # Also where it is stopped after the training, or by something else.
+    monkeypatch.setattr("oscine.cli._progress", lambda: nullcontext(None))
+    monkeypatch.setattr("oscine.steps.whole.embed", full)
+    learn = ["learn", archive, "-w", copied, "--steps", "20"]
+    assert without in wrong(call, 1, *learn, "--fresh")
+    assert "--fresh" not in wrong(call, 1, *learn)
+
+    # One that cannot be gone on with is to be begun once more.
+    def diverge(*_, **__):
+        raise TrainingDiverged("try a lower training.learning_rate")
+
+    monkeypatch.setattr("oscine.training.pretrain.pretrain", diverge)
+    assert "--fresh" not in wrong(call, 1, "pretrain", "-w", copied, "--fresh")
 
 
 def test_stopping_says_how_to_go_on(call, archive, copied, monkeypatch):

@@ -686,6 +686,14 @@ def test_a_checkpoint_replaces_the_one_before_only_when_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
+def test_what_was_killed_while_it_was_written_goes_with_the_next_checkpoint(tmp_path):
+    left = tmp_path / ".00000007.part"
+    left.mkdir()
+    (left / "weights.safetensors").write_bytes(b"half")
+    save_checkpoint(tmp_path / "00000008", made(1), RUN, MADE)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000008"]
+
+
 def test_the_fingerprint_stands_for_the_weights(tmp_path):
     save_checkpoint(tmp_path / "a", made(1), RUN, MADE | {"step": 1})
     save_checkpoint(tmp_path / "b", made(1), RUN, MADE | {"step": 2})

@@ -248,6 +248,19 @@ def test_a_fresh_run_that_was_stopped_leaves_no_model_in_use(copied):
     steps.embed(copied, progress=fail)
 
 
+def test_status_tells_where_the_run_of_the_model_went_back(copied):
+    log = copied / "runs" / "default" / "log.jsonl"
+    with open(log, "a", encoding="utf-8") as lines:
+        lines.write('{"step": 6, "not_finite_at": 8, "rate_factor": 0.5}\n')
+    said = "Step 8 was not finite: the run went back to step 5, and on at 0.5 of the learning rate."
+    assert steps.status(copied).notes.count(said) == 1
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue.drop_stage("pretrain")  # as while the first run lasts
+    assert steps.status(copied).notes.count(said) == 1
+    log.unlink()
+    assert said not in steps.status(copied).notes
+
+
 def test_another_run_that_is_begun_again_leaves_the_model_in_use(copied):
     shutil.copytree(copied / "runs" / "default", copied / "runs" / "second")
     with pytest.raises(KeyboardInterrupt):

@@ -131,6 +131,24 @@ def test_a_new_file_appears_whole_or_not_at_all(tmp_path):
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_new_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, true_sync, true_replace = [], os.fsync, os.replace
+
+    def sync(number):
+        done.append(os.fstat(number).st_size)
+        true_sync(number)
+
+    def rename(*names):
+        done.append(names)
+        true_replace(*names)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    with NewFile(tmp_path / "run.toml") as temporary:
+        temporary.write_text("steps = 9")
+    assert done == [9, (temporary, tmp_path / "run.toml")]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="files cannot be limited there")
 def test_a_disk_that_is_full_leaves_the_arrays_of_before(tmp_path):
     file = tmp_path / "means.safetensors"

@@ -1422,7 +1422,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return DONE  # so rich ends where nobody reads it to its end
     except KeyboardInterrupt as error:
-        _complain(str(error) or "stopped; run the same command again to go on from here")
+        _complain(str(error) or "stopped; run the same command again to go on from here", error)
         return FAILED
     except (ValueError, OSError, RuntimeError) as error:
         from oscine.config import WrongArgument
@@ -1430,7 +1430,7 @@ def run(arguments: Sequence[str]) -> int:
 
         if isinstance(error, BrokenPipeError) and not _is_read("\n"):
             return DONE
-        _complain(FULL if is_disk_full(error) else _said(error))
+        _complain(FULL if is_disk_full(error) else _said(error), error)
         return WRONG_USE if isinstance(error, WrongArgument) else FAILED
     _is_read()
     return DONE
@@ -1890,5 +1890,6 @@ def _counted(counts: dict[str, int]) -> str:
     return named + (f" and {len(often) - SHOWN_NAMES:,} more" if len(often) > SHOWN_NAMES else "")
 
 
-def _complain(message: str) -> None:
-    print(f"oscine: {message}", file=sys.stderr)
+def _complain(message: str, error: BaseException | None = None) -> None:
+    """Say what went wrong, and what an error was given to say besides."""
+    print("\n".join([f"oscine: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)

@@ -28,6 +28,7 @@ from oscine.config import (
     to_toml,
 )
 from oscine.model.autoencoder import Encoder, MaskedAutoencoder
+from oscine.workspace.arrays import sync, system_errors
 
 WEIGHTS, RUN, PROVENANCE, OPTIMISER = (
     "weights.safetensors",
@@ -64,18 +65,29 @@ def save_checkpoint(
         What JSON can hold: step, versions, the fingerprint of the archive.
     optimiser : dict of Tensor, optional
         Flat state, to go on training from.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, as on a full disk; nothing of it is left.
     """
     beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    for left in (beside, *folder.parent.glob(".[0-9]*.part")):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
     beside.mkdir(parents=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(model)}
-    save_file(weights, beside / WEIGHTS)
-    if optimiser is not None:
-        save_file(optimiser, beside / OPTIMISER)
-    (beside / RUN).write_text(to_toml(run), encoding="utf-8")
-    text = json.dumps(provenance, indent=2, sort_keys=True)
-    (beside / PROVENANCE).write_text(text + "\n", encoding="utf-8")
-    _sync(beside)
+    try:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(model)}
+        _save(weights, beside / WEIGHTS)
+        if optimiser is not None:
+            _save(optimiser, beside / OPTIMISER)
+        (beside / RUN).write_text(to_toml(run), encoding="utf-8")
+        text = json.dumps(provenance, indent=2, sort_keys=True)
+        (beside / PROVENANCE).write_text(text + "\n", encoding="utf-8")
+        for path in beside.iterdir():
+            sync(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(beside, folder)
 
@@ -205,7 +217,6 @@ def _state(model: MaskedAutoencoder) -> list[tuple[str, Tensor]]:
     return sorted(model.state_dict().items())
 
 
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    with system_errors(file):
+        save_file(tensors, file)

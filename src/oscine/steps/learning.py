@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -141,15 +142,16 @@ def pretrain(
             aside = _set_aside(catalogue, run_folder)
             start = start if own is None else aside / own
         minutes = 0.0 if run.training.steps else run.training.minutes
-        last = train(
-            run_folder,
-            sampler,
-            run,
-            archive,
-            _told_loss(progress, minutes),
-            start=start,
-            note=None if progress is None else partial(progress, NOTE, 0, 0),
-        )
+        with fresh_no_more(fresh):
+            last = train(
+                run_folder,
+                sampler,
+                run,
+                archive,
+                _told_loss(progress, minutes),
+                start=start,
+                note=None if progress is None else partial(progress, NOTE, 0, 0),
+            )
         rows, losses = read_losses(run_folder)
         if not losses:
             raise ValueError(f"{run_folder} has lost its log: use --fresh to train again")
@@ -330,6 +332,21 @@ def _check_picture(checkpoint: Path, picture: PictureConfig, config: OscineConfi
             f"{checkpoint} was trained on pictures made in another way (see [picture] in its "
             "run.toml): index into a new workspace with the same settings"
         )
+
+
+@contextmanager
+def fresh_no_more(fresh: bool) -> Iterator[None]:
+    """Let what stops a run that was begun again say that the same command would do so once more."""
+    from oscine.training.pretrain import TrainingDiverged
+
+    try:
+        yield
+    except TrainingDiverged:
+        raise  # there is nothing to go on with
+    except (KeyboardInterrupt, OSError, RuntimeError) as error:
+        if fresh:
+            error.add_note("Leave out --fresh then: it would begin the training once more.")
+        raise
 
 
 def _own_start(start: Path, run_folder: Path, fresh: bool) -> Path | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 from oscine.steps.comparing import NeighboursReport, neighbours_report
 from oscine.steps.naming import grouping_fingerprint, grouping_of, sound_type_names
 from oscine.steps.shared import (
+    RUN_NAME,
     Progress,
     alarms_of,
     asked_config,
@@ -255,8 +256,25 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
             stages=_stages(catalogue, config),
             neighbours=neighbours_report(catalogue),
-            notes=[*_gone(catalogue), *indexed.notes, *alarms_of(catalogue)],
+            notes=[
+                *_gone(catalogue),
+                *indexed.notes,
+                *_went_back(workspace, catalogue),
+                *alarms_of(catalogue),
+            ],
         )
+
+
+def _went_back(workspace: Workspace, catalogue: Catalogue) -> list[str]:
+    """Say where the run of the model, or the first one, went back to an earlier step."""
+    from oscine.training.log import read_rewinds
+
+    model = catalogue.stage("pretrain")
+    run = workspace.run(RUN_NAME if model is None else model.facts["run"])
+    try:
+        return read_rewinds(run)
+    except ValueError:  # a log that is damaged or torn: `pretrain` mends it, or says so
+        return []
 
 
 def index_report(catalogue: Catalogue, summary: Summary | None = None) -> IndexReport:

@@ -15,7 +15,7 @@ from oscine.config import (
     with_preset,
 )
 from oscine.sound.archive import AUDIO_SUFFIXES
-from oscine.steps.learning import pretrain, take_model
+from oscine.steps.learning import fresh_no_more, pretrain, take_model
 from oscine.steps.listening import index
 from oscine.steps.mapping import cluster, embed
 from oscine.steps.reporting import LearnReport, report
@@ -95,7 +95,8 @@ def learn(
         )
     else:
         take_model(folder, model, settings=settings)
-    embed(folder, settings=settings, progress=progress)
-    cluster(folder, settings=settings, progress=progress)
-    learned = report(folder, progress=progress)
+    with fresh_no_more(fresh and model is None):
+        embed(folder, settings=settings, progress=progress)
+        cluster(folder, settings=settings, progress=progress)
+        learned = report(folder, progress=progress)
     return replace(learned, notes=[*indexed.notes, *learned.notes])

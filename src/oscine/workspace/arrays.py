@@ -12,7 +12,9 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,8 +82,7 @@ class ArrayWriter:
     def flush(self) -> None:
         """See to it that all rows are on the disk: from here on the catalogue may count them."""
         for number in sorted(self._unsynced):
-            with open(_shard(self.folder, number), "rb") as file:
-                os.fsync(file.fileno())
+            sync(_shard(self.folder, number))
         self._unsynced.clear()
 
     def append_file(self, file: Path) -> None:
@@ -190,7 +191,10 @@ class ArrayReader:
 
 
 class NewFile:
-    """A file that appears under its name only once it is whole: written beside it, then renamed."""
+    """A file that appears under its name only once it is whole: written beside it, then renamed.
+
+    What it holds is on the disk by then, should the power fail.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -207,9 +211,16 @@ class NewFile:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
+            sync(self.temporary)
             os.replace(self.temporary, self.path)
         else:
             self.temporary.unlink(missing_ok=True)
+
+
+def sync(file: Path) -> None:
+    """See to it that what was written to a file is on the disk."""
+    with open(file, "r+b") as written:
+        os.fsync(written.fileno())
 
 
 def _shard(folder: Path, number: int) -> Path:
@@ -231,6 +242,26 @@ def _whole_shard(folder: Path, number: int, n_bytes: int) -> Path:
     return path
 
 
+@contextmanager
+def system_errors(file: Path) -> Iterator[None]:
+    """Raise what safetensors says of the system while it writes as the OSError that it is.
+
+    Raises
+    ------
+    OSError
+        Such as a full disk; it names the file.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        # The last is for Windows, where the number is one of its own.
+        raise OSError(number, os.strerror(number), str(file), number) from error
+
+
 def save_described(file: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays and what is said about them into one safetensors file, whole or not at all.
 
@@ -246,7 +277,7 @@ def save_described(file: Path, about: Mapping[str, Any], arrays: Mapping[str, np
     OSError
         The file cannot be written.
     """
-    with NewFile(file) as path:
+    with NewFile(file) as path, system_errors(path):
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             path,
