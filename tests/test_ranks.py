@@ -1,5 +1,6 @@
 """Several processes learn together as one would, and faults of one cost no more than its steps."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from oscine.training.pretrain import last_checkpoint
 from oscine.training.ranks import Ranks
 from oscine.workspace import Workspace
 
-TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+TWO_RANKS = [*TORCHRUN, "2"]
 CPU = torch.device("cpu")
 
 
@@ -67,6 +69,24 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path, micro_batch)
     _, parts, of_parts = learn(tmp_path / "parts", torch.float64, 3, micro_batch=micro_batch)
     assert largest_difference(gradients, of_parts) < 1e-9
     assert torch.allclose(whole, parts, atol=1e-9)
+
+
+def test_three_ranks_that_meet_faults_end_as_if_there_had_been_none(tmp_path):
+    # Three, since the order of two summands does not matter.
+    script = Path(__file__).with_name("faulty_ranks.py")
+    subprocess.run([*TORCHRUN, "3", script, tmp_path], check=True, capture_output=True, timeout=300)
+    of_ranks = [(tmp_path / f"told-{number}.jsonl").read_text() for number in range(3)]
+    assert of_ranks == 3 * [of_ranks[0]]
+    whole, stopped, damaged, shaken = map(json.loads, of_ranks[0].splitlines())
+    assert stopped == whole
+    assert damaged["weights"] == whole["weights"]
+    assert damaged["rewinds"] == [
+        "A checkpoint was damaged (kept as damaged-00000008): the run went back to step 4."
+    ]
+    assert shaken["rate_factor"] == 0.5
+    assert shaken["rewinds"] == [
+        "Step 7 was not finite: the run went back to step 4, and on at 0.5 of the learning rate."
+    ]
 
 
 # The command

@@ -64,6 +64,11 @@ class Ranks:
             dist.all_reduce(value)
         return value
 
+    def take_firsts(self, value: Tensor) -> None:
+        """Write the value of the first process over that of the others."""
+        if self.count > 1:
+            dist.broadcast(value, src=0)
+
     def meet(self) -> None:
         """Wait until every process is here."""
         if self.count > 1:
