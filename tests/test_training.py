@@ -484,6 +484,29 @@ def test_a_step_that_is_never_finite_stops_the_run(tmp_path, fails_at, good):
     assert (last and last.name) == (f"{fails_at // 4 * 4:08d}" if fails_at else None)
 
 
+def test_a_run_is_given_up_however_far_apart_its_bad_steps_are(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step, failed = Learner.step, set()
+
+    def step(self, number, parts, *, measured=False):
+        found = true_step(self, number, parts, measured=measured)
+        if number % 4 == 2 and number not in failed:  # once between two checkpoints
+            failed.add(number)
+            return replace(found, loss=torch.tensor(torch.nan))
+        return found
+
+    monkeypatch.setattr(Learner, "step", step)
+    run = replace(RUN, training=replace(RUN.training, steps=40))
+    said = r"step 23 gave .* halved 5 times before; .*checkpoints/00000020: .*--fresh"
+    with pytest.raises(TrainingDiverged, match=said):
+        pretrain(tmp_path / "run", sampler, run, "archive")
+    assert len(read_rewinds(tmp_path / "run")) == 5
+    # The same command again has no more of them.
+    failed.remove(22)
+    with pytest.raises(TrainingDiverged, match=said):
+        pretrain(tmp_path / "run", sampler, run, "archive")
+
+
 @pytest.fixture
 def shaky(monkeypatch):
     """Make steps 3 and 7 (from 1) give no number unless the rate is at most a quarter of its."""

@@ -53,7 +53,7 @@ LEAST_STEPS = 20
 STARVED_SHARE = 0.7
 """Of the time of a trial on processors: below this something else had them."""
 MOST_REWINDS = 5
-"""Times that the rate is halved before a run is given up."""
+"""Times that the rate is halved in a run before it is given up."""
 FREE_TO_DIFFER = ("micro_batch", "compile")
 """Settings of training that say how it is computed, not what: a run may go on with others."""
 
@@ -115,7 +115,8 @@ def pretrain(
     Raises
     ------
     TrainingDiverged
-        Steps were not finite however low the rate; the message names the last good checkpoint.
+        A step was not finite, and the rate was halved ever so often in this run; the message
+        names the last good checkpoint.
     ValueError
         The folder holds a run of other settings or of another start, or checkpoints that are all
         damaged or another run's.
@@ -206,7 +207,6 @@ class _Run:
             # A run that was not stopped would go back to the one before, and so does this.
             regular = [path for path in _whole(self.folder) if self.is_regular(_step_of(path))]
             last = regular[-1] if regular else None
-        n_rewinds = 0
         while step < training.steps:
             with Ahead(self.draw, range(step, training.steps)) as coming:
                 try:
@@ -214,17 +214,16 @@ class _Run:
                         every = training.checkpoint_every
                         stop = min(training.steps, (step // every + 1) * every)
                         step = self.learn(learner, coming, step, stop, asked)
-                        last, n_rewinds = self.saved(learner, step, carried), 0
+                        last = self.saved(learner, step, carried)
                         if asked:
                             raise Stopped(
                                 f"stopped after step {step:,} of {training.steps:,}, which is "
                                 "kept; run the same command again to go on from here"
                             )
                 except _NotFinite as error:
-                    n_rewinds += 1
-                    if n_rewinds > MOST_REWINDS:
-                        raise self.diverged(error, last) from error
                     factor = learner.rate_factor / 2
+                    if factor < 2**-MOST_REWINDS:
+                        raise self.diverged(error, last) from error
                     learner, step, carried = self.begun(last, factor)
                     # Noted at the first step that is taken anew: a run that goes on from before
                     # it, or from after it, has the same lines.
@@ -434,8 +433,8 @@ class _Run:
         """Return what is said of a run that is given up."""
         good = f"the last good checkpoint is {last}" if last else "there is none yet"
         return TrainingDiverged(
-            f"step {error.step + 1} gave {error}, and so it did at {MOST_REWINDS} lower rates; "
-            f"{good}: try a lower training.learning_rate"
+            f"step {error.step + 1} gave {error}, and the rate was halved {MOST_REWINDS} times "
+            f"before; {good}: begin again (--fresh) at a lower training.learning_rate"
         )
 
 
