@@ -563,6 +563,28 @@ def test_a_run_that_went_back_and_was_stopped_ends_the_same(tmp_path, shaky, sto
     assert load_provenance(stopped) == load_provenance(whole)
 
 
+def test_a_run_that_went_back_behind_where_it_was_stopped_keeps_its_next_stop(
+    tmp_path, monkeypatch
+):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step = Learner.step
+
+    def step(self, number, parts, *, measured=False):
+        found = true_step(self, number, parts, measured=measured)
+        is_bad = number == 7 and self.rate_factor > 0.5
+        return replace(found, loss=torch.tensor(torch.nan)) if is_bad else found
+
+    monkeypatch.setattr(Learner, "step", step)
+    run = tmp_path / "run"
+    with pytest.raises(Stopped, match="step 7 "):
+        pretrain(run, sampler, RUN, "archive", ask_at(6))
+    assert checkpoints(run) == ["00000004", "00000007"]
+    with pytest.raises(Stopped, match="step 6 of 12, which is kept"):
+        pretrain(run, sampler, RUN, "archive", ask_at(5))
+    assert checkpoints(run) == ["00000004", "00000006"]
+    assert load_provenance(last_checkpoint(run))["rate_factor"] == 0.5
+
+
 # Going on from another run
 
 

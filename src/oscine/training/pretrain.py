@@ -333,6 +333,10 @@ class _Run:
             learner = Learner(model, training, self.ranks, factor)
             restore_optimiser(learner.optimiser, load_optimiser(last))
         if self.ranks.is_first:
+            # Where the run was stopped after a step that it goes back behind: of another rate.
+            for path in _whole(self.folder):
+                if _step_of(path) > step:
+                    shutil.rmtree(path)
             log.cut(self.folder / log.LOG, step)
             if step == 0:
                 self.measured(learner.model, 0)
