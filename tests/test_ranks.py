@@ -20,7 +20,7 @@ from oscine import steps
 from oscine.model.checkpoint import load_checkpoint, load_provenance
 from oscine.synth import SynthConfig
 from oscine.training.log import read_losses
-from oscine.training.pretrain import last_checkpoint
+from oscine.training.pretrain import _others_named, last_checkpoint
 from oscine.training.ranks import Ranks
 from oscine.workspace import Workspace
 
@@ -40,6 +40,25 @@ def test_every_sample_of_a_batch_is_one_ranks(count, data):
 def test_a_batch_too_small_for_the_ranks_is_refused():
     with pytest.raises(ValueError, match=r"batch of 2 .* 3 processes: raise training.batch_size"):
         Ranks(number=0, count=3, device=CPU).share(2)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Connection closed by peer"), "stopped, perhaps because another did .Conn"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "too little memory .*micro_batch"),
+    ],
+)
+@pytest.mark.parametrize("n_steps", [0, 4])
+def test_a_process_that_fails_says_why_and_what_to_do(tmp_path, error, said, n_steps):
+    if n_steps:
+        (tmp_path / "checkpoints" / f"{n_steps:08d}").mkdir(parents=True)
+    then = "goes on from step 4" if n_steps else "there was no checkpoint yet"
+    with (
+        pytest.raises(RuntimeError, match=f"process 2 of 3 .*{said}.* same command again.*{then}"),
+        _others_named(Ranks(number=1, count=3, device=CPU), tmp_path),
+    ):
+        raise error
 
 
 def in_two_ranks(folder, dtype, n_steps):

@@ -727,6 +727,25 @@ def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_last_one(tmp_path, sampl
     assert files(tmp_path) == files(whole)
 
 
+@pytest.mark.parametrize(
+    ("fails_at", "said"), [(0, "there was no checkpoint yet"), (6, "goes on from step 4, its last")]
+)
+def test_a_batch_that_does_not_fit_into_memory_is_told_of(
+    tmp_path, sampler, monkeypatch, fails_at, said
+):
+    true_step = Learner.step
+
+    def step(self, number, parts, *, measured=False):
+        if number == fails_at:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much.")
+        return true_step(self, number, parts, measured=measured)
+
+    monkeypatch.setattr(Learner, "step", step)
+    advice = r"training has too little memory .*\(CUDA out of memory\.\): .*micro_batch=NUMBER"
+    with pytest.raises(torch.OutOfMemoryError, match=f"{advice}.* run the same .*{said}"):
+        pretrain(tmp_path, sampler, RUN, "archive")
+
+
 def test_a_run_goes_on_in_other_parts(tmp_path, sampler):
     with pytest.raises(KeyboardInterrupt):
         pretrain(tmp_path, sampler, RUN, "archive", interrupt_at(5))

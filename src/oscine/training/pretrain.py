@@ -41,7 +41,7 @@ from oscine.training.batches import MaskedWindows, make_batch
 from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
 from oscine.training.health import evaluate, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
-from oscine.training.ranks import Ranks, joined_ranks
+from oscine.training.ranks import Ranks, is_out_of_memory, joined_ranks
 from oscine.training.stopping import Stopped, asked_to_stop, ended_together
 from oscine.training.windows import EVALUATE, WindowSampler
 from oscine.workspace.arrays import NewFile
@@ -123,7 +123,12 @@ def pretrain(
     Stopped
         Somebody did; the message says from where it goes on.
     """
-    with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder), _together(ranks):
+    with (
+        joined_ranks() as ranks,
+        _others_named(ranks, folder),
+        _stop_told(folder),
+        _together(ranks),
+    ):
         ranks.meet()  # whatever the first did with the folder before is seen by all
         run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
@@ -142,20 +147,37 @@ def pretrain(
 
 
 @contextmanager
-def _others_named(ranks: Ranks) -> Iterator[None]:
-    """Say in words that processes which learn together stop together."""
+def _others_named(ranks: Ranks, folder: Path) -> Iterator[None]:
+    """Say in words that processes which learn together stop together, and what to do."""
     try:
         yield
     except TrainingDiverged:
         raise
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).partition("\n")[0]
+        process = f"process {ranks.number + 1} of {ranks.count}" if ranks.count > 1 else "training"
+        if is_out_of_memory(error):
+            raise torch.OutOfMemoryError(
+                f"{process} has too little memory for its share of a batch ({said}): take fewer "
+                "windows at a time with --set training.micro_batch=NUMBER (--plan says how many "
+                f"fit), and {_next_time(folder)}"
+            ) from error
         if ranks.count == 1:
             raise
         raise RuntimeError(
-            f"process {ranks.number + 1} of {ranks.count} stopped, perhaps because another did "
-            f"({str(error).splitlines()[0]}): the last checkpoint is whole, run the same command "
-            "again to go on from it"
+            f"{process} stopped, perhaps because another did ({said}): {_next_time(folder)}"
         ) from error
+
+
+def _next_time(folder: Path) -> str:
+    """Say from where a run goes on that was ended at once."""
+    last = last_checkpoint(folder)
+    if last is None:
+        return "run the same command again, which begins it again: there was no checkpoint yet"
+    return (
+        f"run the same command again: the training goes on from step {_step_of(last):,}, its last "
+        "checkpoint"
+    )
 
 
 def _together(ranks: Ranks) -> AbstractContextManager[None]:
@@ -171,13 +193,7 @@ def _stop_told(folder: Path) -> Iterator[None]:
     except Stopped:
         raise
     except KeyboardInterrupt as error:
-        last = last_checkpoint(folder)
-        raise Stopped(
-            "stopped; run the same command again: the training goes on from step "
-            f"{_step_of(last):,}, its last checkpoint"
-            if last
-            else "stopped before the training had a checkpoint: the same command begins it again"
-        ) from error
+        raise Stopped(f"stopped; {_next_time(folder)}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,13 @@ def rank_number() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that the memory of this process does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)  # a RuntimeError like any other
+
+
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """Meet the processes that torchrun started, on GPUs where there are any."""
