@@ -585,6 +585,26 @@ def test_a_run_that_went_back_behind_where_it_was_stopped_keeps_its_next_stop(
     assert load_provenance(last_checkpoint(run))["rate_factor"] == 0.5
 
 
+def test_a_run_that_goes_on_with_a_grown_archive_says_so(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "old", [300, 200])
+    grown = make_sampler(tmp_path / "new", [300, 200, 400])
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        pretrain(run, sampler, RUN, "old", ask_at(4))
+    assert read_rewinds(run) == []
+    # Said once, however often it is stopped then, before its next checkpoint or after.
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run, grown, RUN, "new", interrupt_at(6))
+    with pytest.raises(Stopped):
+        pretrain(run, grown, RUN, "new", ask_at(9))
+    last = pretrain(run, grown, RUN, "new")
+    (said,) = read_rewinds(run)
+    assert said.startswith("From step 5 on the run learned from other recordings than before")
+    assert load_provenance(last)["archive"] == "new"
+    pretrain(run, sampler, RUN, "old")  # finished: nothing is learned from it any more
+    assert read_rewinds(run) == [said]
+
+
 # Going on from another run
 
 

@@ -340,6 +340,7 @@ class _Run:
         training = self.config.training
         if last is None:
             model, step, carried = new_model(self.sampler, self.config), 0, {}
+            provenance = {}
             learner = Learner(model, training, self.ranks, rate_factor or 1.0)
         else:
             model, _, provenance = load_checkpoint(last)
@@ -356,6 +357,9 @@ class _Run:
             log.cut(self.folder / log.LOG, step)
             if step == 0:
                 self.measured(learner.model, 0)
+            elif provenance["archive"] != self.archive:
+                # At the next step, as above: who goes back to before it notes it again.
+                self.note({"step": step + 1, "archive": self.archive})
         return learner, step, carried
 
     def last_good(self) -> Path | None:
