@@ -37,13 +37,13 @@ from oscine.model.checkpoint import (
 from oscine.model.patches import PatchGrid
 from oscine.training import log
 from oscine.training.ahead import Ahead
-from oscine.training.batches import MaskedWindows, make_batch
+from oscine.training.batches import MaskedWindows
 from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
-from oscine.training.health import evaluate, measure
+from oscine.training.health import evaluate, evaluation_batch, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
 from oscine.training.ranks import Ranks, is_out_of_memory, joined_ranks
 from oscine.training.stopping import Stopped, asked_to_stop, ended_together
-from oscine.training.windows import EVALUATE, WindowSampler
+from oscine.training.windows import WindowSampler
 from oscine.workspace.arrays import NewFile
 
 LOG_EVERY = 10
@@ -582,7 +582,6 @@ def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> Non
             draw_health(path, training, evaluation, log.read_signs(folder), settings)
     if not (folder / "reconstruction.png").exists():
         model, run, _ = load_checkpoint(checkpoint)
-        windows = sampler.draw(EVALUATE, 0, run.training.batch_size)
-        batch = make_batch(windows, model.eval(), run.training, torch.device("cpu"))
+        batch = evaluation_batch(model.eval(), sampler, run.training, 0)
         with NewFile(folder / "reconstruction.png") as path:
             draw_reconstruction(path, model, batch, run)
