@@ -140,18 +140,19 @@ def wait_for_checkpoint(together, run):
         time.sleep(0.05)
 
 
-def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
-    run = workspace / "runs" / "killed"
-    n_steps = 300
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace, number):
+    name, n_steps = f"killed-{number}", 300
+    run = workspace / "runs" / name
     together = subprocess.Popen(
-        [*TWO_RANKS, *command(workspace, "killed", n_steps)],
+        [*TWO_RANKS, *command(workspace, name, n_steps)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
         wait_for_checkpoint(together, run)
-        os.kill(child_with(together.pid, "RANK=1"), signal.SIGKILL)
+        os.kill(child_with(together.pid, f"RANK={number}"), signal.SIGKILL)
         _, said = together.communicate(timeout=120)
     finally:
         together.kill()
@@ -163,7 +164,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace):
     done = int(last.name)
     assert done < n_steps
     subprocess.run(
-        [sys.executable, *command(workspace, "killed", n_steps)], check=True, capture_output=True
+        [sys.executable, *command(workspace, name, n_steps)], check=True, capture_output=True
     )
     final = last_checkpoint(run)
     assert (int(final.name), load_provenance(final)["ranks"]) == (n_steps, 1)

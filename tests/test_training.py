@@ -18,6 +18,7 @@ from oscine.config import read_config
 from oscine.model.checkpoint import (
     RunConfig,
     find_checkpoint,
+    load_checkpoint,
     load_provenance,
     weights_fingerprint,
 )
@@ -29,6 +30,7 @@ from oscine.training.learner import LAST_RATE, Learner, make_optimiser, rate_sha
 from oscine.training.log import WAITING, read_losses, read_rewinds
 from oscine.training.pretrain import (
     LEAST_STEPS,
+    LOOK_EVERY,
     TrainingDiverged,
     last_checkpoint,
     pretrain,
@@ -532,6 +534,39 @@ def test_a_run_goes_back_and_on_at_a_lower_rate(tmp_path, shaky):
     assert load_provenance(last)["rate_factor"] == 0.25
     _, losses = read_losses(tmp_path / "run")
     assert [one.step for one in losses] == sorted({one.step for one in losses})
+
+
+def test_a_run_goes_back_where_its_gradient_alone_is_not_finite(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step, failed = Learner.step, []
+
+    def step(self, number, parts, *, measured=False):
+        if number != 6 or failed:
+            return true_step(self, number, parts, measured=measured)
+        hook = next(self.model.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+        failed.append(true_step(self, number, parts, measured=measured))
+        hook.remove()
+        return failed[0]
+
+    monkeypatch.setattr(Learner, "step", step)
+    last = pretrain(tmp_path / "run", sampler, RUN, "archive")
+    assert torch.isfinite(failed[0].loss)
+    assert read_rewinds(tmp_path / "run") == [
+        "Step 7 was not finite: the run went back to step 4, and on at 0.5 of the learning rate."
+    ]
+    assert all(torch.isfinite(one).all() for one in load_checkpoint(last)[0].parameters())
+
+
+@pytest.mark.parametrize("asked_at", [None, 2, 6, 9])
+def test_figures_may_be_looked_at_together_as_on_a_gpu(tmp_path, monkeypatch, shaky, asked_at):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    pretrain(tmp_path / "each", sampler, RUN, "archive")
+    monkeypatch.setitem(LOOK_EVERY, "cpu", 10)
+    if asked_at is not None:
+        with pytest.raises(Stopped):
+            pretrain(tmp_path / "together", sampler, RUN, "archive", ask_at(asked_at))
+    pretrain(tmp_path / "together", sampler, RUN, "archive")
+    assert files(tmp_path / "together") == files(tmp_path / "each")
 
 
 @pytest.mark.parametrize("asked_at", [1, 2, 4, 5, 6])

@@ -47,6 +47,8 @@ from oscine.training.windows import WindowSampler
 from oscine.workspace.arrays import NewFile
 
 LOG_EVERY = 10
+LOOK_EVERY = {"cuda": LOG_EVERY, "cpu": 1}
+"""Steps whose figures are looked at together: to look at them is to wait for a GPU."""
 KEPT_CHECKPOINTS = 2
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
@@ -277,7 +279,7 @@ class _Run:
         _NotFinite
         """
         steps = self.config.training.steps
-        look_every = LOG_EVERY if self.ranks.device.type == "cuda" else 1
+        look_every = LOOK_EVERY[self.ranks.device.type]
         unseen: list[Step] = []
         loss = math.nan
         began, waited_s = time.perf_counter(), coming.waited_s
@@ -288,7 +290,6 @@ class _Run:
             # Once: who asks later, while figures are looked at, waits for a step more.
             if asked:
                 stop = done
-            # To look at figures is to wait for a GPU, so they are looked at together.
             if done % look_every == 0 or done == stop:
                 loss, norm = _looked_at(unseen, done)
                 if is_logged:
