@@ -125,6 +125,24 @@ def test_signs_depend_on_nothing_but_model_and_archive(good, sampler):
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
 
 
+@pytest.mark.parametrize(("micro_batch", "most"), [(0, 64), (24, 24)])
+def test_no_more_windows_are_measured_at_once_than_are_learned_from(
+    good, sampler, micro_batch, most
+):
+    model, _, _ = load_checkpoint(good / "checkpoints" / "00000120")
+    large = replace(TRAINING, batch_size=100, micro_batch=micro_batch)
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    found = [one(model, sampler, large, 0) for one in (evaluate, measure)]
+    assert max(seen) == most
+    whole = replace(TRAINING, batch_size=64)
+    for one, function in zip(found, (evaluate, measure), strict=True):
+        expected = asdict(function(model, sampler, whole, 0))
+        for name, value in asdict(one).items():
+            known = expected[name]
+            assert value == (known if known is None else pytest.approx(known, rel=1e-3)), name
+
+
 # Planted collapses, each on the run that learned: measured, then judged
 
 
@@ -206,7 +224,7 @@ def test_a_model_that_sees_what_it_is_to_guess_is_found_out(
 def test_a_target_that_is_known_is_found_out(monkeypatch, good, sampler):
     # The drawings do not change, but the loss is one of values that were never shuffled.
     model, _, _ = load_checkpoint(good / "checkpoints" / "00000120")
-    monkeypatch.setattr(health, "batch_loss", lambda model, batch, training: torch.tensor(0.2))
+    monkeypatch.setattr(health, "loss_of", lambda drawn, batch, training: torch.tensor(0.2))
     signs = measure(model, sampler, TRAINING, 120)
     assert signs.hidden_change == 0
     assert alarming(verdicts([], [], [signs], TRAINING)) == ["leak"]

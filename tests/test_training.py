@@ -19,6 +19,7 @@ from oscine.config import read_config
 from oscine.model.checkpoint import (
     RunConfig,
     find_checkpoint,
+    load_checkpoint,
     load_provenance,
     weights_fingerprint,
 )
@@ -31,6 +32,7 @@ from oscine.training.learner import LAST_RATE, Learner, make_optimiser, rate_sha
 from oscine.training.log import WAITING, read_losses, read_rewinds
 from oscine.training.pretrain import (
     LEAST_STEPS,
+    LOOK_EVERY,
     TrainingDiverged,
     last_checkpoint,
     pretrain,
@@ -486,6 +488,29 @@ def test_a_step_that_is_never_finite_stops_the_run(tmp_path, fails_at, good):
     assert (last and last.name) == (f"{fails_at // 4 * 4:08d}" if fails_at else None)
 
 
+def test_a_run_is_given_up_however_far_apart_its_bad_steps_are(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step, failed = Learner.step, set()
+
+    def step(self, number, parts, *, measured=False):
+        found = true_step(self, number, parts, measured=measured)
+        if number % 4 == 2 and number not in failed:  # once between two checkpoints
+            failed.add(number)
+            return replace(found, loss=torch.tensor(torch.nan))
+        return found
+
+    monkeypatch.setattr(Learner, "step", step)
+    run = replace(RUN, training=replace(RUN.training, steps=40))
+    said = r"step 23 gave .* halved 5 times before; .*checkpoints/00000020: .*--fresh"
+    with pytest.raises(TrainingDiverged, match=said):
+        pretrain(tmp_path / "run", sampler, run, "archive")
+    assert len(read_rewinds(tmp_path / "run")) == 5
+    # The same command again has no more of them.
+    failed.remove(22)
+    with pytest.raises(TrainingDiverged, match=said):
+        pretrain(tmp_path / "run", sampler, run, "archive")
+
+
 @pytest.fixture
 def shaky(monkeypatch):
     """Make steps 3 and 7 (from 1) give no number unless the rate is at most a quarter of its."""
@@ -511,6 +536,39 @@ def test_a_run_goes_back_and_on_at_a_lower_rate(tmp_path, shaky):
     assert load_provenance(last)["rate_factor"] == 0.25
     _, losses = read_losses(tmp_path / "run")
     assert [one.step for one in losses] == sorted({one.step for one in losses})
+
+
+def test_a_run_goes_back_where_its_gradient_alone_is_not_finite(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step, failed = Learner.step, []
+
+    def step(self, number, parts, *, measured=False):
+        if number != 6 or failed:
+            return true_step(self, number, parts, measured=measured)
+        hook = next(self.model.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+        failed.append(true_step(self, number, parts, measured=measured))
+        hook.remove()
+        return failed[0]
+
+    monkeypatch.setattr(Learner, "step", step)
+    last = pretrain(tmp_path / "run", sampler, RUN, "archive")
+    assert torch.isfinite(failed[0].loss)
+    assert read_rewinds(tmp_path / "run") == [
+        "Step 7 was not finite: the run went back to step 4, and on at 0.5 of the learning rate."
+    ]
+    assert all(torch.isfinite(one).all() for one in load_checkpoint(last)[0].parameters())
+
+
+@pytest.mark.parametrize("asked_at", [None, 2, 6, 9])
+def test_figures_may_be_looked_at_together_as_on_a_gpu(tmp_path, monkeypatch, shaky, asked_at):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    pretrain(tmp_path / "each", sampler, RUN, "archive")
+    monkeypatch.setitem(LOOK_EVERY, "cpu", 10)
+    if asked_at is not None:
+        with pytest.raises(Stopped):
+            pretrain(tmp_path / "together", sampler, RUN, "archive", ask_at(asked_at))
+    pretrain(tmp_path / "together", sampler, RUN, "archive")
+    assert files(tmp_path / "together") == files(tmp_path / "each")
 
 
 @pytest.mark.parametrize("asked_at", [1, 2, 4, 5, 6])
@@ -540,6 +598,48 @@ def test_a_run_that_went_back_and_was_stopped_ends_the_same(tmp_path, shaky, sto
     assert weights_fingerprint(stopped) == weights_fingerprint(whole)
     assert log_rows(tmp_path / "stopped") == log_rows(tmp_path / "whole")
     assert load_provenance(stopped) == load_provenance(whole)
+
+
+def test_a_run_that_went_back_behind_where_it_was_stopped_keeps_its_next_stop(
+    tmp_path, monkeypatch
+):
+    sampler = make_sampler(tmp_path / "tape", [300, 200])
+    true_step = Learner.step
+
+    def step(self, number, parts, *, measured=False):
+        found = true_step(self, number, parts, measured=measured)
+        is_bad = number == 7 and self.rate_factor > 0.5
+        return replace(found, loss=torch.tensor(torch.nan)) if is_bad else found
+
+    monkeypatch.setattr(Learner, "step", step)
+    run = tmp_path / "run"
+    with pytest.raises(Stopped, match="step 7 "):
+        pretrain(run, sampler, RUN, "archive", ask_at(6))
+    assert checkpoints(run) == ["00000004", "00000007"]
+    with pytest.raises(Stopped, match="step 6 of 12, which is kept"):
+        pretrain(run, sampler, RUN, "archive", ask_at(5))
+    assert checkpoints(run) == ["00000004", "00000006"]
+    assert load_provenance(last_checkpoint(run))["rate_factor"] == 0.5
+
+
+def test_a_run_that_goes_on_with_a_grown_archive_says_so(tmp_path, monkeypatch):
+    sampler = make_sampler(tmp_path / "old", [300, 200])
+    grown = make_sampler(tmp_path / "new", [300, 200, 400])
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        pretrain(run, sampler, RUN, "old", ask_at(4))
+    assert read_rewinds(run) == []
+    # Said once, however often it is stopped then, before its next checkpoint or after.
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run, grown, RUN, "new", interrupt_at(6))
+    with pytest.raises(Stopped):
+        pretrain(run, grown, RUN, "new", ask_at(9))
+    last = pretrain(run, grown, RUN, "new")
+    (said,) = read_rewinds(run)
+    assert said.startswith("From step 5 on the run learned from other recordings than before")
+    assert load_provenance(last)["archive"] == "new"
+    pretrain(run, sampler, RUN, "old")  # finished: nothing is learned from it any more
+    assert read_rewinds(run) == [said]
 
 
 # Going on from another run
@@ -681,6 +781,25 @@ def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_last_one(tmp_path, sampl
     assert files(tmp_path / "checkpoints" / "00000004") == good
     pretrain(tmp_path, sampler, RUN, "archive")
     assert files(tmp_path) == files(whole)
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "said"), [(0, "there was no checkpoint yet"), (6, "goes on from step 4, its last")]
+)
+def test_a_batch_that_does_not_fit_into_memory_is_told_of(
+    tmp_path, sampler, monkeypatch, fails_at, said
+):
+    true_step = Learner.step
+
+    def step(self, number, parts, *, measured=False):
+        if number == fails_at:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much.")
+        return true_step(self, number, parts, measured=measured)
+
+    monkeypatch.setattr(Learner, "step", step)
+    advice = r"training has too little memory .*\(CUDA out of memory\.\): .*micro_batch=NUMBER"
+    with pytest.raises(torch.OutOfMemoryError, match=f"{advice}.* run the same .*{said}"):
+        pretrain(tmp_path, sampler, RUN, "archive")
 
 
 def test_a_run_goes_on_in_other_parts(tmp_path, sampler):

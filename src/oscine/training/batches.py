@@ -142,15 +142,8 @@ def make_batch(
     return on_device(masked_windows(windows, grid, training), model, device)
 
 
-def draw(model: torch.nn.Module, batch: Batch) -> Tensor:
-    """Return drawings (B, M, P) of the hidden patches; in bfloat16 where that pays.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A `MaskedAutoencoder`, or one that is wrapped to be trained on several devices.
-    batch : Batch
-    """
+def draw(model: MaskedAutoencoder, batch: Batch) -> Tensor:
+    """Return drawings (B, M, P) of the hidden patches; in bfloat16 where that pays."""
     device = batch.patches.device.type
     is_low = batch.patches.dtype == torch.float32 and has_fast_bfloat16(device)
     with torch.autocast(device, torch.bfloat16, enabled=is_low):

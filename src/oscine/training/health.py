@@ -20,7 +20,7 @@ from oscine.model.autoencoder import Encoder, MaskedAutoencoder, baseline_losses
 from oscine.model.geometry import geometry
 from oscine.model.masks import NO_PATCH, all_visible
 from oscine.model.patches import patchify, valid_patches
-from oscine.training.batches import Batch, batch_loss, draw, loss_of, make_batch
+from oscine.training.batches import Batch, draw, loss_of, make_batch
 from oscine.training.log import Losses, Signs
 from oscine.training.windows import EVALUATE, Windows, WindowSampler
 
@@ -28,6 +28,7 @@ EVALUATION_BATCHES = 4
 LEVELS = 4
 """Quarters of the hidden patches, from the quietest to the loudest."""
 SAMPLE_WINDOWS = 64
+"""At most, of a batch: more tell little more, and other processes wait for it."""
 SAMPLE_PLACES = 32
 """Patches of a window whose features are looked at, spread evenly over its places."""
 QUIET_PATCHES = 4
@@ -45,12 +46,10 @@ def evaluate(
     They come from the same recordings that are learned from, at other places: the loss tells how
     the learning goes, not how it would go elsewhere.
     """
-    device = next(model.parameters()).device
     sums = np.zeros((1 + LEVELS, 3))
     for number in range(EVALUATION_BATCHES):
-        windows = sampler.draw(EVALUATE, number, training.batch_size)
-        batch = make_batch(windows, model, training, device)
-        drawn = draw(model, batch)
+        batch = evaluation_batch(model, sampler, training, number)
+        drawn = _drawn(model, batch, training)
         for part, values in enumerate([batch.values, *_values_by_level(batch)]):
             only = replace(batch, values=values)
             guesses = _baselines(only, training)
@@ -77,7 +76,7 @@ def measure(
 
     Takes about a second for the default model on one core.
     """
-    vectors, places = _patch_features(model.encoder, sampler, training.batch_size)
+    vectors, places = _patch_features(model.encoder, sampler, training)
     vectors, centred = _centred(vectors, places)
     length = np.sqrt(np.square(vectors).sum(axis=1).mean())
     spread = float(np.sqrt(np.square(centred).sum(axis=1).mean()) / max(length, 1e-12))
@@ -85,7 +84,7 @@ def measure(
     # Where nothing differs, or nothing is there, no dimension can stand out.
     rogue_ratio = min(content.rogue_ratio, MOST_RATIO) if spread > 1e-6 else 1.0
     rogue_offset = min(whole.rogue_ratio, MOST_RATIO) if length > 1e-6 else 1.0
-    background = _background(model, sampler)
+    background = _background(model, sampler, training)
     change, shuffled_loss = _leak(model, sampler, training)
     return Signs(
         step=step,
@@ -102,6 +101,36 @@ def measure(
         hidden_change=round(change, 8),
         shuffled_loss=round(shuffled_loss, 4),
     )
+
+
+def evaluation_batch(
+    model: MaskedAutoencoder, sampler: WindowSampler, training: TrainingConfig, number: int
+) -> Batch:
+    """Return a batch that is not learned from, where the model is; of a large one, a sample."""
+    windows = sampler.draw(EVALUATE, number, min(training.batch_size, SAMPLE_WINDOWS))
+    return make_batch(windows, model, training, next(model.parameters()).device)
+
+
+def _drawn(model: MaskedAutoencoder, batch: Batch, training: TrainingConfig) -> Tensor:
+    """Return drawings (B, M, P), made of as many windows at once as steps are."""
+    parts = [
+        replace(
+            batch,
+            patches=batch.patches[rows],
+            values=batch.values[rows],
+            masks=replace(
+                batch.masks, visible=batch.masks.visible[rows], hidden=batch.masks.hidden[rows]
+            ),
+        )
+        for rows in _parts(len(batch.patches), training)
+    ]
+    return torch.cat([draw(model, part) for part in parts])
+
+
+def _parts(n_windows: int, training: TrainingConfig) -> list[slice]:
+    """Return windows in parts that fit into the memory, as those of a step do."""
+    size = training.micro_batch or n_windows
+    return [slice(first, first + size) for first in range(0, n_windows, size)]
 
 
 def _values_by_level(batch: Batch) -> list[Tensor]:
@@ -141,7 +170,7 @@ def _baselines(batch: Batch, training: TrainingConfig) -> tuple[float, float]:
 
 
 def _patch_features(
-    encoder: Encoder, sampler: WindowSampler, batch_size: int
+    encoder: Encoder, sampler: WindowSampler, training: TrainingConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return features of single patches, and the places in the window where they stand.
 
@@ -149,9 +178,10 @@ def _patch_features(
     only, their means have one direction however well the model is.
     """
     found, places = [], []
-    for number in range(-(-SAMPLE_WINDOWS // batch_size)):
-        windows = sampler.draw(EVALUATE, number, batch_size)
-        features, patches = _features(encoder, windows)
+    n_windows = min(training.batch_size, SAMPLE_WINDOWS)
+    for number in range(-(-SAMPLE_WINDOWS // n_windows)):
+        windows = sampler.draw(EVALUATE, number, n_windows)
+        features, patches = _features(encoder, windows, training)
         n_places = encoder.grid(windows.log_mel.shape[1]).n_patches
         wanted = np.unique(np.linspace(0, n_places - 1, SAMPLE_PLACES).round())
         is_wanted = np.isin(patches, wanted)
@@ -160,7 +190,9 @@ def _patch_features(
     return np.concatenate(found), np.concatenate(places)
 
 
-def _features(encoder: Encoder, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+def _features(
+    encoder: Encoder, windows: Windows, training: TrainingConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the last layer of whole windows (B, N, D), float64, and the number of each patch."""
     grid = encoder.grid(windows.log_mel.shape[1])
     valid = valid_patches(
@@ -170,7 +202,12 @@ def _features(encoder: Encoder, windows: Windows) -> tuple[np.ndarray, np.ndarra
     device = encoder.log_mel_mean.device
     log_mel = torch.from_numpy(windows.log_mel).to(device)
     patches = patchify(encoder.standardised(log_mel, grid), grid)
-    features = encoder(patches, grid, visible.to(device))[0]
+    features = torch.cat(
+        [
+            encoder(patches[rows], grid, visible[rows].to(device))[0]
+            for rows in _parts(len(patches), training)
+        ]
+    )
     return features.double().cpu().numpy(), visible.numpy()
 
 
@@ -185,13 +222,13 @@ def _centred(vectors: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _background(
-    model: MaskedAutoencoder, sampler: WindowSampler
+    model: MaskedAutoencoder, sampler: WindowSampler, training: TrainingConfig
 ) -> tuple[float, float, float] | tuple[None, None, None]:
     """Return how often quiet frames find their recording: by features, log-mel, and chance."""
     windows = sampler.quiet(QUIET_PATCHES * model.config.patch_frames)
     if windows is None:
         return None, None, None
-    features, patches = _features(model.encoder, windows)
+    features, patches = _features(model.encoder, windows, training)
     is_real = (patches != NO_PATCH)[..., None]
     vectors = (features * is_real).sum(axis=1) / is_real.sum(axis=1)  # (B, D)
     is_valid = np.arange(windows.log_mel.shape[2]) < windows.n_bands[:, None]  # (B, F)
@@ -224,19 +261,17 @@ def _leak(
     Nothing in the visible patches tells the new order. So whatever the archive, drawings that
     change, or a loss below that of drawing the mean, come of seeing what is to be guessed.
     """
-    device = next(model.parameters()).device
-    windows = sampler.draw(EVALUATE, 0, training.batch_size)
-    batch = make_batch(windows, model, training, device)
+    batch = evaluation_batch(model, sampler, training, 0)
     generator = np.random.default_rng(0)
     patches = batch.patches.clone()
     for picture, hidden in zip(patches, batch.masks.hidden, strict=True):
         chosen = hidden[hidden != NO_PATCH]
         order = generator.permuted(np.tile(np.arange(patches.shape[-1]), (len(chosen), 1)), axis=1)
-        picture[chosen] = picture[chosen].gather(1, torch.from_numpy(order).to(device))
+        picture[chosen] = picture[chosen].gather(1, torch.from_numpy(order).to(patches.device))
     shuffled = replace(batch, patches=patches)
 
     real = (batch.masks.hidden != NO_PATCH)[..., None]
-    before, after = (draw(model, one).float() * real for one in (batch, shuffled))
+    before, after = (_drawn(model, one, training).float() * real for one in (batch, shuffled))
     change = float((after - before).square().sum() / before.square().sum().clamp(min=1e-12))
-    loss, mean = float(batch_loss(model, shuffled, training)), _baselines(shuffled, training)[0]
+    loss, mean = float(loss_of(after, shuffled, training)), _baselines(shuffled, training)[0]
     return change, loss / mean if mean > 0 else 1.0

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch import Tensor
+from torch.nn.utils import (
+    clip_grad_norm_,
+    get_total_norm,
+    parameters_to_vector,
+    vector_to_parameters,
+)
 
 from oscine.config import TrainingConfig
 from oscine.model.autoencoder import MaskedAutoencoder, initialise
@@ -72,11 +75,11 @@ class Learner:
         self.rate_factor = rate_factor
         self._training = training
         self._ranks = ranks
-        self._shared: nn.Module = self.model
         if training.compile:
             self.model.compile()
-        if ranks.count > 1:
-            self._shared = DistributedDataParallel(self.model)
+        # Measured by each rank for itself, statistics may differ in the last digit.
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            ranks.take_firsts(tensor.detach())
 
     def step(self, number: int, parts: Sequence[MaskedWindows], *, measured: bool = False) -> Step:
         """Take one step.
@@ -104,15 +107,14 @@ class Learner:
         n_in_all = n_in_all.clamp(min=1).to(self.model.encoder.log_mel_std.dtype)
         self.optimiser.zero_grad()
         errors = []
-        for place, part in enumerate(parts, start=1):
-            # The ranks add up their gradients once, with the last part.
-            with self._apart() if place < len(parts) else nullcontext():
-                batch = on_device(part, self.model, ranks.device)
-                error = error_of(draw(self._shared, batch), batch, training)[0] / n_in_all
-                # Ranks share the mean of their gradients; what is wanted is the sum.
-                (error * ranks.count).backward()
+        for part in parts:
+            batch = on_device(part, self.model, ranks.device)
+            error = error_of(draw(self.model, batch), batch, training)[0] / n_in_all
+            error.backward()
             errors.append(error.detach())
         loss = ranks.total(torch.stack(errors).sum())
+        if ranks.count > 1:
+            self._add_gradients()
         norm = clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         weights = [weight.detach() for weight in self.model.parameters()]
         before = [weight.clone() for weight in weights] if measured else []
@@ -123,10 +125,15 @@ class Learner:
             update_share = get_total_norm(change) / get_total_norm(before)
         return Step(loss=loss, gradient_norm=norm.detach(), update_share=update_share)
 
-    def _apart(self) -> AbstractContextManager[None]:
-        if isinstance(self._shared, DistributedDataParallel):
-            return self._shared.no_sync()
-        return nullcontext()
+    def _add_gradients(self) -> None:
+        """Give each rank the sum of all gradients.
+
+        As one vector, always of the same order: which rank is added to which first depends on the
+        place in it, and where the order changed (as that of `DistributedDataParallel` does after
+        its first step) a run that goes on would end with other bytes.
+        """
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        vector_to_parameters(self._ranks.total(parameters_to_vector(gradients)), gradients)
 
 
 def draw_parts(

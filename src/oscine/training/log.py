@@ -116,7 +116,7 @@ def read_signs(folder: Path) -> list[Signs]:
 
 
 def read_rewinds(folder: Path) -> list[str]:
-    """Return where and why a run went back to an earlier step, in sentences."""
+    """Return where a run went back to an earlier step, or on with other recordings; sentences."""
     file = folder / LOG
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     said = []
@@ -125,6 +125,12 @@ def read_rewinds(folder: Path) -> list[str]:
             said.append(
                 f"Step {row['not_finite_at']:,} was not finite: the run went back to step "
                 f"{row['step'] - 1:,}, and on at {row['rate_factor']:g} of the learning rate."
+            )
+        if "archive" in row:
+            said.append(
+                f"From step {row['step']:,} on the run learned from other recordings than before: "
+                "the archive changed while it was stopped, so losses before and after are not of "
+                "the same windows."
             )
         if "damaged" in row:
             said.append(

@@ -35,7 +35,7 @@ from oscine.training.batches import (
 )
 from oscine.training.learner import Learner, draw_parts
 from oscine.training.pretrain import KEPT_CHECKPOINTS, LEAST_STEPS
-from oscine.training.ranks import Ranks
+from oscine.training.ranks import Ranks, is_out_of_memory
 from oscine.training.windows import Windows, WindowSampler
 
 STATE_BYTES, SAVED_BYTES = 16, 12
@@ -206,7 +206,7 @@ def plan(
             raise _too_little(counts.memory_bytes(1), free_bytes)
         trial = _try(model, sampler, run.training, most, trial_s, peak, progress)
     except (RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise _too_little(least_bytes, free_bytes) from error
         raise
     return _foreseen(counts, trial, run, device, free_bytes, archive_s, disk_free_bytes, trial_s)
@@ -297,7 +297,7 @@ def _try(
         try:
             window_s = min(window_s, step_s(more) / more)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             most = windows
             break
@@ -474,12 +474,6 @@ def _too_little(needed_bytes: int, free_bytes: int | None) -> TooLittleMemory:
         f"not even one window of this model fits into the memory: it needs at least "
         f"{_gigabytes(needed_bytes)}{free}. Take a smaller --preset, or end what else is running"
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "DefaultCPUAllocator" in str(error)  # a RuntimeError like any other
 
 
 def _wait_for(model: MaskedAutoencoder) -> None:

@@ -37,23 +37,25 @@ from oscine.model.checkpoint import (
 from oscine.model.patches import PatchGrid
 from oscine.training import log
 from oscine.training.ahead import Ahead
-from oscine.training.batches import MaskedWindows, make_batch
+from oscine.training.batches import MaskedWindows
 from oscine.training.figures import draw_curves, draw_health, draw_reconstruction
-from oscine.training.health import evaluate, measure
+from oscine.training.health import evaluate, evaluation_batch, measure
 from oscine.training.learner import Learner, Step, draw_parts, make_optimiser, new_model
-from oscine.training.ranks import Ranks, joined_ranks
+from oscine.training.ranks import Ranks, is_out_of_memory, joined_ranks
 from oscine.training.stopping import Stopped, asked_to_stop, ended_together
-from oscine.training.windows import EVALUATE, WindowSampler
+from oscine.training.windows import WindowSampler
 from oscine.workspace.arrays import NewFile
 
 LOG_EVERY = 10
+LOOK_EVERY = {"cuda": LOG_EVERY, "cpu": 1}
+"""Steps whose figures are looked at together: to look at them is to wait for a GPU."""
 KEPT_CHECKPOINTS = 2
 TRIAL_WARM_STEPS, TRIAL_STEPS = 3, 12
 LEAST_STEPS = 20
 STARVED_SHARE = 0.7
 """Of the time of a trial on processors: below this something else had them."""
 MOST_REWINDS = 5
-"""Times that the rate is halved before a run is given up."""
+"""Times that the rate is halved in a run before it is given up."""
 FREE_TO_DIFFER = ("micro_batch", "compile")
 """Settings of training that say how it is computed, not what: a run may go on with others."""
 
@@ -115,14 +117,20 @@ def pretrain(
     Raises
     ------
     TrainingDiverged
-        Steps were not finite however low the rate; the message names the last good checkpoint.
+        A step was not finite, and the rate was halved ever so often in this run; the message
+        names the last good checkpoint.
     ValueError
         The folder holds a run of other settings or of another start, or checkpoints that are all
         damaged or another run's.
     Stopped
         Somebody did; the message says from where it goes on.
     """
-    with joined_ranks() as ranks, _others_named(ranks), _stop_told(folder), _together(ranks):
+    with (
+        joined_ranks() as ranks,
+        _others_named(ranks, folder),
+        _stop_told(folder),
+        _together(ranks),
+    ):
         ranks.meet()  # whatever the first did with the folder before is seen by all
         run = _settled(folder, sampler, run, ranks, note if ranks.is_first else None)
         this = _Run(folder, sampler, run, archive, ranks, progress if ranks.is_first else None)
@@ -141,20 +149,37 @@ def pretrain(
 
 
 @contextmanager
-def _others_named(ranks: Ranks) -> Iterator[None]:
-    """Say in words that processes which learn together stop together."""
+def _others_named(ranks: Ranks, folder: Path) -> Iterator[None]:
+    """Say in words that processes which learn together stop together, and what to do."""
     try:
         yield
     except TrainingDiverged:
         raise
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).partition("\n")[0]
+        process = f"process {ranks.number + 1} of {ranks.count}" if ranks.count > 1 else "training"
+        if is_out_of_memory(error):
+            raise torch.OutOfMemoryError(
+                f"{process} has too little memory for its share of a batch ({said}): take fewer "
+                "windows at a time with --set training.micro_batch=NUMBER (--plan says how many "
+                f"fit), and {_next_time(folder)}"
+            ) from error
         if ranks.count == 1:
             raise
         raise RuntimeError(
-            f"process {ranks.number + 1} of {ranks.count} stopped, perhaps because another did "
-            f"({str(error).splitlines()[0]}): the last checkpoint is whole, run the same command "
-            "again to go on from it"
+            f"{process} stopped, perhaps because another did ({said}): {_next_time(folder)}"
         ) from error
+
+
+def _next_time(folder: Path) -> str:
+    """Say from where a run goes on that was ended at once."""
+    last = last_checkpoint(folder)
+    if last is None:
+        return "run the same command again, which begins it again: there was no checkpoint yet"
+    return (
+        f"run the same command again: the training goes on from step {_step_of(last):,}, its last "
+        "checkpoint"
+    )
 
 
 def _together(ranks: Ranks) -> AbstractContextManager[None]:
@@ -170,13 +195,7 @@ def _stop_told(folder: Path) -> Iterator[None]:
     except Stopped:
         raise
     except KeyboardInterrupt as error:
-        last = last_checkpoint(folder)
-        raise Stopped(
-            "stopped; run the same command again: the training goes on from step "
-            f"{_step_of(last):,}, its last checkpoint"
-            if last
-            else "stopped before the training had a checkpoint: the same command begins it again"
-        ) from error
+        raise Stopped(f"stopped; {_next_time(folder)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +225,6 @@ class _Run:
             # A run that was not stopped would go back to the one before, and so does this.
             regular = [path for path in _whole(self.folder) if self.is_regular(_step_of(path))]
             last = regular[-1] if regular else None
-        n_rewinds = 0
         while step < training.steps:
             with Ahead(self.draw, range(step, training.steps)) as coming:
                 try:
@@ -214,17 +232,16 @@ class _Run:
                         every = training.checkpoint_every
                         stop = min(training.steps, (step // every + 1) * every)
                         step = self.learn(learner, coming, step, stop, asked)
-                        last, n_rewinds = self.saved(learner, step, carried), 0
+                        last = self.saved(learner, step, carried)
                         if asked:
                             raise Stopped(
                                 f"stopped after step {step:,} of {training.steps:,}, which is "
                                 "kept; run the same command again to go on from here"
                             )
                 except _NotFinite as error:
-                    n_rewinds += 1
-                    if n_rewinds > MOST_REWINDS:
-                        raise self.diverged(error, last) from error
                     factor = learner.rate_factor / 2
+                    if factor < 2**-MOST_REWINDS:
+                        raise self.diverged(error, last) from error
                     learner, step, carried = self.begun(last, factor)
                     # Noted at the first step that is taken anew: a run that goes on from before
                     # it, or from after it, has the same lines.
@@ -262,7 +279,7 @@ class _Run:
         _NotFinite
         """
         steps = self.config.training.steps
-        look_every = LOG_EVERY if self.ranks.device.type == "cuda" else 1
+        look_every = LOOK_EVERY[self.ranks.device.type]
         unseen: list[Step] = []
         loss = math.nan
         began, waited_s = time.perf_counter(), coming.waited_s
@@ -273,7 +290,6 @@ class _Run:
             # Once: who asks later, while figures are looked at, waits for a step more.
             if asked:
                 stop = done
-            # To look at figures is to wait for a GPU, so they are looked at together.
             if done % look_every == 0 or done == stop:
                 loss, norm = _looked_at(unseen, done)
                 if is_logged:
@@ -325,6 +341,7 @@ class _Run:
         training = self.config.training
         if last is None:
             model, step, carried = new_model(self.sampler, self.config), 0, {}
+            provenance = {}
             learner = Learner(model, training, self.ranks, rate_factor or 1.0)
         else:
             model, _, provenance = load_checkpoint(last)
@@ -334,9 +351,16 @@ class _Run:
             learner = Learner(model, training, self.ranks, factor)
             restore_optimiser(learner.optimiser, load_optimiser(last))
         if self.ranks.is_first:
+            # Where the run was stopped after a step that it goes back behind: of another rate.
+            for path in _whole(self.folder):
+                if _step_of(path) > step:
+                    shutil.rmtree(path)
             log.cut(self.folder / log.LOG, step)
             if step == 0:
                 self.measured(learner.model, 0)
+            elif provenance["archive"] != self.archive:
+                # At the next step, as above: who goes back to before it notes it again.
+                self.note({"step": step + 1, "archive": self.archive})
         return learner, step, carried
 
     def last_good(self) -> Path | None:
@@ -434,8 +458,8 @@ class _Run:
         """Return what is said of a run that is given up."""
         good = f"the last good checkpoint is {last}" if last else "there is none yet"
         return TrainingDiverged(
-            f"step {error.step + 1} gave {error}, and so it did at {MOST_REWINDS} lower rates; "
-            f"{good}: try a lower training.learning_rate"
+            f"step {error.step + 1} gave {error}, and the rate was halved {MOST_REWINDS} times "
+            f"before; {good}: begin again (--fresh) at a lower training.learning_rate"
         )
 
 
@@ -559,7 +583,6 @@ def _draw_figures(folder: Path, checkpoint: Path, sampler: WindowSampler) -> Non
             draw_health(path, training, evaluation, log.read_signs(folder), settings)
     if not (folder / "reconstruction.png").exists():
         model, run, _ = load_checkpoint(checkpoint)
-        windows = sampler.draw(EVALUATE, 0, run.training.batch_size)
-        batch = make_batch(windows, model.eval(), run.training, torch.device("cpu"))
+        batch = evaluation_batch(model.eval(), sampler, run.training, 0)
         with NewFile(folder / "reconstruction.png") as path:
             draw_reconstruction(path, model, batch, run)

@@ -64,6 +64,11 @@ class Ranks:
             dist.all_reduce(value)
         return value
 
+    def take_firsts(self, value: Tensor) -> None:
+        """Write the value of the first process over that of the others."""
+        if self.count > 1:
+            dist.broadcast(value, src=0)
+
     def meet(self) -> None:
         """Wait until every process is here."""
         if self.count > 1:
@@ -73,6 +78,13 @@ class Ranks:
 def rank_number() -> int:
     """Return the number of this process among those that torchrun started; 0 without it."""
     return int(os.environ.get("RANK", "0"))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that the memory of this process does not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)  # a RuntimeError like any other
 
 
 @contextmanager
