@@ -281,6 +281,39 @@ def test_a_picture_is_as_light_as_those_of_the_atlas_until_somebody_says_otherwi
     assert range_db == [-60, -20]
 
 
+WAVE_OF = """async ([duration_s, ...views]) => {
+    const { Sonogram } = await import("/static/sonogram.js");
+    const one = (window.one = new Sonogram());
+    document.body.append(one.element);
+    one.setRecording({ recording: 1, duration_s, has_sound: true });
+    for (const [from_s, to_s] of views) {
+        one.setView(from_s, to_s);
+        await new Promise((done) => setTimeout(done, 300)); // until it is asked for
+    }
+    while (!one.waveform) await new Promise(requestAnimationFrame);
+    return [one.waveform.start_s, one.waveform.stop_s];
+}"""
+
+
+def test_a_waveform_that_is_shorter_than_asked_for_lies_where_it_is(page_of):
+    """A file may end before its header says."""
+    page = page_of(is_troubled=True)
+    assert page.evaluate(WAVE_OF, [40, [0, 40]]) == [0, 10]
+
+
+def test_a_waveform_that_comes_late_does_not_take_the_place_of_the_one_in_sight(page_of):
+    page = page_of()
+    with late(page, "/api/recordings/1/waveform?start_s=1&*"):
+        assert page.evaluate(WAVE_OF, [10, [1, 3], [4, 6]]) == [4, 6]
+    assert page.evaluate("window.one.waveform.start_s") == 4
+
+
+def test_a_minute_is_told_as_it_is_though_hours_are_not_exact(page_of):
+    told = page_of().evaluate("""import("/static/words.js").then(({ hourText }) =>
+        [5.1, 5.0997, 23.983333, 0, 24].map((hour) => hourText(Math.fround(hour))))""")
+    assert told == ["05:06", "05:05", "23:59", "00:00", "24:00"]
+
+
 def test_points_of_another_archive_are_not_coloured_by_the_answers_of_this_one(page_of):
     page = page_of()
     page.evaluate("import('/static/atlas.js').then(({ points }) => (points.sample = 'another'))")
@@ -344,6 +377,29 @@ def test_a_name_is_kept_and_can_be_taken_back(page_of):
     expect(heading).to_have_text("Type 0")
     page.reload()
     expect(heading).to_have_text("Type 0")
+
+
+def test_a_name_that_was_taken_back_by_an_empty_one_is_told_as_that(page_of):
+    page = page_of()
+    made = {"who": "Ada", "made_ms": 0}
+    names = [{"name": "caw", **made}, {"name": "", **made}]
+    card = page.evaluate("fetch('/api/types/0').then((one) => one.json())")
+    answering(page, "/api/types/0*", card | {"names": names})
+    page.keyboard.press("2")
+    facts = page.locator("#type-0 .facts")
+    expect(facts).to_contain_text(re.compile("Called “caw” by Ada, .*Name taken away by Ada, "))
+    expect(facts).not_to_contain_text("“”")
+
+
+def test_labels_that_came_since_can_colour_the_map(page_of):
+    page = page_of("colour=hour")
+    atlas = page.evaluate("fetch('/api/atlas').then((one) => one.json())")
+    labels = [{"name": "species", "values": ["crow"]}]
+    answering(page, "/api/atlas", atlas | {"labels": labels})
+    page.evaluate("import('/static/atlas.js').then(({ reload }) => reload())")
+    choice = page.locator("#colour")
+    expect(choice.locator("option[value='label:species']")).to_have_count(1)
+    expect(choice).to_have_value("hour")
 
 
 def test_types_are_merged_and_that_is_undone(page_of):
@@ -467,6 +523,20 @@ def test_the_next_call_is_the_first_where_none_is_chosen_and_the_last_says_so(pa
         expect(heading).to_have_text(f"Call {number}")
     page.keyboard.press("n")
     expect(page.locator("#done")).to_have_text("This is the last call of its recording.")
+
+
+def test_the_next_call_is_the_first_of_those_chosen_where_none_is_heard_yet(page_of):
+    points = Map(page_of()).points
+    last = int(np.argmax(points["event"]))
+    around = [(x, y) for x in (-1e-3, 1e-3) for y in (-1e-3, 1e-3)]
+    around[2:] = reversed(around[2:])
+    corners = [(points["x"][last] + x, points["y"][last] + y) for x, y in around]
+    page = page_of(f"lasso={','.join(f'{value:.5f}' for corner in corners for value in corner)}")
+    expect(page.locator("#selection .strip").first).to_be_visible()
+    first = page.locator("#selection .strip").first.get_attribute("data-event")
+    page.keyboard.press("n")
+    assert first != "1"
+    expect(page.locator("#call-heading")).to_have_text(f"Call {first}")
 
 
 def test_an_address_opens_what_it_says(page_of):

@@ -34,12 +34,13 @@ export function togglePlay() {
 }
 
 // The next call (or the one before): among those chosen with the lasso, or else in the recording.
+// Where none is shown, the first of those.
 export async function step(by) {
   const from = chosen();
   const isAmongChosen = selection().includes(from);
   const order = from === null ? [] : isAmongChosen ? selection() : await besides(from);
   if (chosen() !== from) return; // Another was chosen since.
-  const next = from === null ? points.event[0] : order[order.indexOf(from) + by];
+  const next = from === null ? selection()[0] ?? points.event[0] : order[order.indexOf(from) + by];
   if (next === undefined) return tell(`This is the ${by > 0 ? "last" : "first"} call ${isAmongChosen ? "that is chosen" : "of its recording"}.`);
   go({ event: next }, { replace: true });
   await playEvent(next);

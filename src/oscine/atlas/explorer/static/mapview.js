@@ -333,6 +333,7 @@ function fillColours() {
     ["likeness", "likeness to the chosen call"],
   ];
   byId("colour").replaceChildren(...choices.map(([value, text]) => el("option", { value }, text)));
+  byId("colour").value = state().colour;
 }
 
 async function fillLayers() {
@@ -399,6 +400,7 @@ export function startMap() {
   });
 
   fillColours();
+  addEventListener("regrouped", fillColours); // There may be labels that came since.
   fillLayers().catch(() => {}); // Then there is the one map only.
   scatter.view = viewOfAddress();
   drawFrom(undefined);

@@ -305,16 +305,17 @@ export class Sonogram {
     this.waveform = null;
     if (!this.recording.has_sound || this.to_s - this.from_s > MOST_WAVE_S) return;
     const { signal } = this.stopAsking;
-    this.waiting = setTimeout(async () => {
+    const mine = (this.waiting = setTimeout(async () => {
       const stretch = { start_s: this.from_s, stop_s: this.to_s, columns: Math.max(50, Math.round(this.plot.width)) };
       try {
         const wave = await columns(`/api/recordings/${this.recording.recording}/waveform`, stretch, signal);
-        this.waveform = { ...wave, ...stretch };
+        if (this.waiting !== mine) return; // Another stretch is in sight since.
+        this.waveform = wave; // Of as much as there was, which may be less than asked for.
       } catch {
         // Where there is no sound there is none to draw; playing it says why.
       }
       this.redraw();
-    }, 120);
+    }, 120));
   }
 
   drawWave() {

@@ -93,7 +93,7 @@ function sentences({ sites, strength_median, stability, first_ms, last_ms, names
     first_ms !== null && first_ms !== undefined ? `First heard ${when(first_ms, null)}, last ${when(last_ms, null)}.` : "",
     strength_median === null || strength_median === undefined ? "" : `Half of its calls belong to it with a strength of at least ${strength_median.toFixed(2)} of 1.`,
     stability === null || stability === undefined ? "" : `Stability ${stability.toFixed(2)} of 1: how much of it is found again without a third of the recordings.${stability < 0.5 ? " That is little: it may rest on few recordings, or on chance." : ""}`,
-    names?.length ? `Called ${names.map(({ name, who, made_ms }) => `“${name}” by ${who || "somebody"}, ${madeText(made_ms)}`).join("; ")}.` : "",
+    ...(names ?? []).map(({ name, who, made_ms }) => `${name ? `Called “${name}”` : "Name taken away"} by ${who || "somebody"}, ${madeText(made_ms)}.`),
   ].filter(Boolean);
 }
 

@@ -66,6 +66,6 @@ export function percentileWords(percentile) {
 }
 
 export function hourText(hour) {
-  const minutes = Math.floor(hour * 60);
+  const minutes = Math.floor(hour * 60 + 1e-4); // Hours come rounded, some of them down.
   return `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
 }
