@@ -610,6 +610,27 @@ def test_recordings_are_listed_in_portions_and_filtered(client, held):
     assert listed(day=day + 9999) == []
 
 
+def test_a_recording_is_listed_on_each_day_that_it_lasts_into(copied):
+    with Workspace(copied).catalogue() as catalogue:
+        execute = catalogue._connection.execute
+        # Three seconds before midnight there, until midnight, and of nothing that was heard.
+        start = "UPDATE recordings SET started_ms = 1709247597000"
+        execute(f"{start} WHERE recording_id = 1")
+        execute(f"{start}, n_samples = 3 * sample_rate_hz WHERE recording_id = 2")
+        unreadable = "state = 'unreadable', n_samples = 0, sample_rate_hz = 0"
+        execute(f"{start} + 3000, {unreadable} WHERE recording_id = 3")
+    with served(copied) as asked:
+        found = columns(asked.get("/api/timeline"))[1]
+        days = sorted(set(found["day"].tolist()))[:2]
+        assert days == [19782, 19783]
+        before, after = (
+            [row["id"] for row in asked.get(f"/api/recordings?day={day}").json()["rows"]]
+            for day in days
+        )
+        assert before == [1, 2]
+        assert after[:3] == [1, 3, 4]
+
+
 def test_a_recording_has_its_events(client, held):
     found = client.get("/api/recordings/2").json()
     mine = [one for one in held["events"] if one.recording_id == 2]
