@@ -857,6 +857,42 @@ def test_a_card_says_of_a_sound_type_what_the_catalogue_does(client, held):
     assert client.get("/api/types/3000").status_code == 404
 
 
+def test_typical_calls_are_of_recordings_that_are_present(copied, held):
+    exemplars = held["catalogue"].stage("cluster").facts["exemplars"][3]
+    (first,) = (one for one in held["events"] if one.event_id == exemplars[0])
+    gone = {one.event_id for one in held["events"] if one.recording_id == first.recording_id}
+    with Workspace(copied).catalogue() as catalogue:
+        change = "UPDATE recordings SET is_present = 0 WHERE recording_id = ?"
+        catalogue._connection.execute(change, (first.recording_id,))
+    with served(copied) as asked:
+        typical = asked.get("/api/types/3").json()["typical"]
+    assert typical == [one for one in exemplars if one not in gone][:5]
+
+
+def test_what_the_sound_types_do_not_know_yet_is_said(copied, held):
+    def notes():
+        return asked.get("/api/atlas").json()["notes"]
+
+    with served(copied) as asked, Workspace(copied).catalogue() as catalogue:
+        assert notes() == []
+        absent = max(one.event_id for one in held["events"])
+        execute = catalogue._connection.execute
+        execute("DELETE FROM found_types WHERE event_id > 300")
+        execute(
+            "UPDATE recordings SET is_present = 0 WHERE recording_id ="
+            " (SELECT recording_id FROM events WHERE event_id = ?)",
+            (absent,),
+        )
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="grown"))
+        n = int((catalogue.clusters_where(None)[0] > 300).sum())
+        assert 0 < n < 100
+        (note,) = notes()
+        assert note.startswith(f"{n} newer events are in no sound type and on no map yet")
+        catalogue.set_stage("embed", replace(catalogue.stage("embed"), fingerprint="anew"))
+        assert notes()[0] == note
+        assert "the sound types are older than the vectors" in notes()[1]
+
+
 def test_a_name_is_kept_in_the_catalogue(copied):
     with served(copied) as asked:
         grouping = asked.get("/api/atlas").json()["grouping"]

@@ -595,6 +595,15 @@ class Catalogue(Database):
             FROM {_TYPED_EVENTS} ORDER BY event_id"""
         return _table(self._connection.execute(query), np.int64, 4)
 
+    def n_grouped(self) -> int:
+        """Return the number of events present that went into the grouping."""
+        # Few are absent: it is quicker to count those, and all.
+        query = """
+            SELECT (SELECT count(*) FROM found_types) - (
+                SELECT count(*) FROM recordings JOIN events USING (recording_id)
+                JOIN found_types USING (event_id) WHERE is_present = 0)"""
+        return self._connection.execute(query).fetchone()[0]
+
     def event_traits(self, numbers: np.ndarray) -> np.ndarray:
         """Return what is measured in some events, in the order of their numbers.
 
