@@ -623,6 +623,27 @@ def test_recordings_are_listed_in_portions_and_filtered(client, held):
     assert listed(day=day + 9999) == []
 
 
+def test_a_recording_is_listed_on_each_day_that_it_lasts_into(copied):
+    with Workspace(copied).catalogue() as catalogue:
+        execute = catalogue._connection.execute
+        # Three seconds before midnight there, until midnight, and of nothing that was heard.
+        start = "UPDATE recordings SET started_ms = 1709247597000"
+        execute(f"{start} WHERE recording_id = 1")
+        execute(f"{start}, n_samples = 3 * sample_rate_hz WHERE recording_id = 2")
+        unreadable = "state = 'unreadable', n_samples = 0, sample_rate_hz = 0"
+        execute(f"{start} + 3000, {unreadable} WHERE recording_id = 3")
+    with served(copied) as asked:
+        found = columns(asked.get("/api/timeline"))[1]
+        days = sorted(set(found["day"].tolist()))[:2]
+        assert days == [19782, 19783]
+        before, after = (
+            [row["id"] for row in asked.get(f"/api/recordings?day={day}").json()["rows"]]
+            for day in days
+        )
+        assert before == [1, 2]
+        assert after[:3] == [1, 3, 4]
+
+
 def test_a_recording_has_its_events(client, held):
     found = client.get("/api/recordings/2").json()
     mine = [one for one in held["events"] if one.recording_id == 2]
@@ -847,6 +868,42 @@ def test_a_card_says_of_a_sound_type_what_the_catalogue_does(client, held):
     legend = {one["number"]: one for one in client.get("/api/atlas").json()["types"]}
     assert (legend[number]["size"], legend[number]["look"]) == (card["size"], card["look"])
     assert client.get("/api/types/3000").status_code == 404
+
+
+def test_typical_calls_are_of_recordings_that_are_present(copied, held):
+    exemplars = held["catalogue"].stage("cluster").facts["exemplars"][3]
+    (first,) = (one for one in held["events"] if one.event_id == exemplars[0])
+    gone = {one.event_id for one in held["events"] if one.recording_id == first.recording_id}
+    with Workspace(copied).catalogue() as catalogue:
+        change = "UPDATE recordings SET is_present = 0 WHERE recording_id = ?"
+        catalogue._connection.execute(change, (first.recording_id,))
+    with served(copied) as asked:
+        typical = asked.get("/api/types/3").json()["typical"]
+    assert typical == [one for one in exemplars if one not in gone][:5]
+
+
+def test_what_the_sound_types_do_not_know_yet_is_said(copied, held):
+    def notes():
+        return asked.get("/api/atlas").json()["notes"]
+
+    with served(copied) as asked, Workspace(copied).catalogue() as catalogue:
+        assert notes() == []
+        absent = max(one.event_id for one in held["events"])
+        execute = catalogue._connection.execute
+        execute("DELETE FROM found_types WHERE event_id > 300")
+        execute(
+            "UPDATE recordings SET is_present = 0 WHERE recording_id ="
+            " (SELECT recording_id FROM events WHERE event_id = ?)",
+            (absent,),
+        )
+        catalogue.set_stage("index", replace(catalogue.stage("index"), fingerprint="grown"))
+        n = int((catalogue.clusters_where(None)[0] > 300).sum())
+        assert 0 < n < 100
+        (note,) = notes()
+        assert note.startswith(f"{n} newer events are in no sound type and on no map yet")
+        catalogue.set_stage("embed", replace(catalogue.stage("embed"), fingerprint="anew"))
+        assert notes()[0] == note
+        assert "the sound types are older than the vectors" in notes()[1]
 
 
 def test_a_name_is_kept_in_the_catalogue(copied):

@@ -75,7 +75,7 @@ from oscine.steps.listening import (
     places_fingerprint,
 )
 from oscine.steps.modelling import hear, map_of_layer, redraw
-from oscine.steps.naming import grouping_fingerprint, sound_types
+from oscine.steps.naming import OLDER, grouping_fingerprint, grouping_of, sound_types
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, tape_of
 from oscine.workspace.catalogue import DAY_MS, MODIFICATION, Catalogue, EventRow, RecordingRow
@@ -434,6 +434,7 @@ class WorkspaceSource:
         utc = utc[utc != UNKNOWN_MS]
         sites = overview.recordings.sites[overview.rows[which]]
         names = overview.recordings.site_names
+        exemplars = np.array(now.exemplars.get(number, []), np.int64)
         n_of_site = np.bincount(sites[sites >= 0], minlength=len(names)).tolist()
         with self._catalogues.one() as catalogue:
             strengths = catalogue.event_traits(numbers)[:, 4]
@@ -457,7 +458,7 @@ class WorkspaceSource:
             months=np.bincount(months, minlength=12).tolist(),
             strength_median=float(np.median(strengths)),
             stability=now.stability.get(number),
-            typical=now.exemplars.get(number, [])[:TYPICAL],
+            typical=exemplars[np.isin(exemplars, numbers)][:TYPICAL].tolist(),
             random=np.sort(numbers[chosen]).tolist(),
             first_ms=int(utc.min()) if len(utc) else None,
             last_ms=int(utc.max()) if len(utc) else None,
@@ -724,6 +725,19 @@ class _Now:
         if grouped is not None and grouped.finished:
             types, looks = sound_types(catalogue), overview.looks(catalogue)
             notes += types.report.notes
+            n_newer = len(overview.numbers) - catalogue.n_grouped()
+            if n_newer:
+                notes.append(
+                    f"{n_newer:,} newer events are in no sound type and on no map yet, and count "
+                    "as not grouped: run `oscine embed`, then `oscine cluster`"
+                )
+            embedded = catalogue.stage("embed")
+            if (
+                embedded is None
+                or not embedded.finished
+                or grouped.fingerprint != grouping_of(embedded, config.cluster)
+            ):
+                notes.append(f"{OLDER}: run `oscine cluster`")
         elif not (overview.types >= 0).any():
             stages = {name: catalogue.stage(name) for name in GROUPING}
             missing = [name for name, one in stages.items() if one is None or not one.finished]

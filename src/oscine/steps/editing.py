@@ -19,7 +19,7 @@ import numpy as np
 
 from oscine.config import ClusterConfig, WrongArgument, fingerprint
 from oscine.steps.comparing import event_vectors
-from oscine.steps.naming import ClusterReport, check_sound_type, grouping_of, sound_types
+from oscine.steps.naming import OLDER, ClusterReport, check_sound_type, grouping_of, sound_types
 from oscine.steps.shared import at_work, needed
 from oscine.workspace.catalogue import Catalogue, EventRow, Stage, TypedEvents
 from oscine.workspace.edits import EditKind, EditRow, runs_of
@@ -529,8 +529,8 @@ def _editing(folder: Path, seen: str | None = None) -> Iterator[_Types]:
         grouping, embedded = needed(catalogue, "cluster"), needed(catalogue, "embed")
         if grouping.fingerprint != grouping_of(embedded, config.cluster):
             raise ValueError(
-                f"{folder}: the sound types are older than the vectors or the settings of "
-                "[cluster]: run `oscine cluster` first (names, merges and splits are carried over)"
+                f"{folder}: {OLDER}: run `oscine cluster` first (names, merges and splits are "
+                "carried over)"
             )
         if seen is not None and seen != sound_types(catalogue).grouping:
             raise ValueError(

@@ -15,6 +15,8 @@ from oscine.steps.shared import needed
 from oscine.workspace.catalogue import Catalogue, Stage
 from oscine.workspace.edits import TYPES, runs_of
 
+OLDER = "the sound types are older than the vectors or the settings of [cluster]"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterReport:

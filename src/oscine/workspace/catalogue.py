@@ -617,6 +617,15 @@ class Catalogue(Database):
             FROM {_TYPED_EVENTS} ORDER BY event_id"""
         return _table(self._connection.execute(query), np.int64, 4)
 
+    def n_grouped(self) -> int:
+        """Return the number of events present that went into the grouping."""
+        # Few are absent: it is quicker to count those, and all.
+        query = """
+            SELECT (SELECT count(*) FROM found_types) - (
+                SELECT count(*) FROM recordings JOIN events USING (recording_id)
+                JOIN found_types USING (event_id) WHERE is_present = 0)"""
+        return self._connection.execute(query).fetchone()[0]
+
     def event_traits(self, numbers: np.ndarray) -> np.ndarray:
         """Return what is measured in some events, in the order of their numbers.
 
@@ -673,7 +682,7 @@ class Catalogue(Database):
         text : str, optional
             Only those whose path holds it, in capitals or not.
         day : int, optional
-            Only those that were begun on it, in days since 1970 by the clocks there.
+            Only those that were begun on it or last into it: days since 1970, by the clocks there.
         """
         conditions, values = ["is_present"], list[Any]()
 
@@ -690,9 +699,11 @@ class Catalogue(Database):
         if state is not None:
             only("state = ?", state)
         if day is not None:
-            local_ms = "started_ms + utc_offset_min * 60000 - ?"
+            local_ms = "started_ms + utc_offset_min * 60000"
+            lasts_ms = "max(1, 1000 * n_samples / max(1, sample_rate_hz))"
             only("NOT instr(zone, ?)", MODIFICATION)
-            only(f"{local_ms} >= 0 AND {local_ms} < ?", day * DAY_MS, day * DAY_MS, DAY_MS)
+            only(f"{local_ms} < ?", (day + 1) * DAY_MS)
+            only(f"{local_ms} + {lasts_ms} > ?", day * DAY_MS)
         met = " AND ".join(conditions)
         (total,) = self._connection.execute(
             f"SELECT count(*) FROM recordings WHERE {met}", values
