@@ -409,6 +409,34 @@ def test_the_stated_rate_is_played_and_the_sound_lasts_as_long_as_it_should(rate
         assert needed >= 0.999 * rate_hz  # nothing that can be heard is lost
 
 
+def test_the_channels_of_a_file_count_as_one_recording(copied):
+    with served(copied) as asked:
+        n_before = asked.get("/api/atlas").json()["recordings"]
+    with Workspace(copied).catalogue() as catalogue:
+        change = (
+            "UPDATE recordings SET path = 'two.wav', root = '/a', channel = recording_id - 1,"
+            " n_channels = 2 WHERE recording_id <= 2"
+        )
+        catalogue._connection.execute(change)
+        # Both have events of one type.
+        change = (
+            "UPDATE found_types SET cluster = 0 WHERE event_id IN"
+            " (SELECT min(event_id) FROM events GROUP BY recording_id)"
+        )
+        catalogue._connection.execute(change)
+        files = {row.recording_id: (row.root, row.path) for row in catalogue.recordings()}
+        of_type = catalogue.sound_types_of(event.event_id for event in catalogue.events())
+        file_of = {one.event_id: files[one.recording_id] for one in catalogue.events()}
+    with served(copied) as asked:
+        atlas = asked.get("/api/atlas").json()
+        assert atlas["recordings"] == n_before - 1
+        for one in atlas["types"]:
+            in_files = {file_of[event] for event, kind in of_type.items() if kind == one["number"]}
+            assert one["recordings"] == len(in_files)
+            card = asked.get(f"/api/types/{one['number']}").json()
+            assert card["recordings"] == len(in_files)
+
+
 def test_both_channels_are_heard_as_they_were_catalogued(copied, held, tmp_path):
     stereo = np.random.default_rng(0).integers(-9000, 9000, (32_000, 2)).astype(np.int16)
     soundfile.write(tmp_path / "two.wav", stereo, held["recordings"][1].sample_rate_hz)

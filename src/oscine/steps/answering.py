@@ -164,7 +164,7 @@ class WorkspaceSource:
             grouping=now.grouping,
             events=len(overview.numbers),
             shown=len(overview.shown),
-            recordings=int(overview.recordings.is_heard.sum()),
+            recordings=overview.recordings.n_heard_files,
             hours=now.hours,
             sites=overview.recordings.site_names,
             recorders=overview.recordings.recorder_names,

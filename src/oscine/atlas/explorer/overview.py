@@ -84,6 +84,21 @@ class Recordings:
             is_heard=np.isin(np.array(states, str), HEARD),
         )
 
+    @property
+    def is_file(self) -> np.ndarray:
+        """Whether each is a file, or the first channel of one [shape=(R,)]."""
+        return self.channels <= 0
+
+    @property
+    def files(self) -> np.ndarray:
+        """Which file each is of [shape=(R,)]: the channels of one follow its first."""
+        return np.cumsum(self.is_file)
+
+    @property
+    def n_heard_files(self) -> int:
+        """How many files were heard."""
+        return int(np.count_nonzero(self.is_heard & self.is_file))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Overview:
@@ -184,8 +199,8 @@ class Overview:
 
     @cached_property
     def n_recordings(self) -> dict[int, int]:
-        """Return in how many recordings each sound type is."""
-        pairs = np.unique(self.types.astype(np.int64) * 2**32 + self.rows)
+        """Return in how many recordings each sound type is; the channels of a file count once."""
+        pairs = np.unique(self.types.astype(np.int64) * 2**32 + self.recordings.files[self.rows])
         types, counts = np.unique(pairs >> 32, return_counts=True)
         return dict(zip(types.tolist(), counts.tolist(), strict=True))
 
@@ -236,8 +251,7 @@ class Overview:
         The channels of a file count once; an hour in which nothing was recorded is left out.
         """
         some = self.recordings
-        is_file = some.channels <= 0
-        is_timed = is_file & (some.starts_ms != UNKNOWN_MS)
+        is_timed = some.is_file & (some.starts_ms != UNKNOWN_MS)
         starts = some.starts_ms[is_timed]
         lasts_ms = np.maximum(1, 1000 * some.n_samples[is_timed] // some.rates_hz[is_timed])
         first, last = starts // HOUR_MS, (starts + lasts_ms - 1) // HOUR_MS
@@ -261,7 +275,7 @@ class Overview:
                 "damaged": np.bincount(parts[2], minlength=len(every)).astype(np.uint32),
             },
             days=[int(days[0]), int(days[-1])] if len(days) else [],
-            without_time=int(np.count_nonzero(is_file & ~is_timed)),
+            without_time=int(np.count_nonzero(some.is_file & ~is_timed)),
         )
 
     def _begun(self, starts_ms: np.ndarray, which: np.ndarray) -> np.ndarray:
