@@ -156,7 +156,7 @@ def _others_named(ranks: Ranks, folder: Path) -> Iterator[None]:
     except TrainingDiverged:
         raise
     except (RuntimeError, MemoryError) as error:
-        said = str(error).partition("\n")[0]
+        said = str(error).partition("\n")[0] or type(error).__name__
         process = f"process {ranks.number + 1} of {ranks.count}" if ranks.count > 1 else "training"
         if is_out_of_memory(error):
             raise torch.OutOfMemoryError(
@@ -359,7 +359,7 @@ class _Run:
             if step == 0:
                 self.measured(learner.model, 0)
             elif provenance["archive"] != self.archive:
-                # At the next step, as above: who goes back to before it notes it again.
+                # At the next step: a run that goes back to before it notes it again.
                 self.note({"step": step + 1, "archive": self.archive})
         return learner, step, carried
 
