@@ -27,6 +27,8 @@ from oscine.workspace import Workspace
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 TWO_RANKS = [*TORCHRUN, "2"]
 CPU = torch.device("cpu")
+N_STEPS = 300
+"""Of a run that is ended before."""
 ALONE = Ranks(number=0, count=1, device=CPU)
 
 
@@ -131,86 +133,70 @@ def command(workspace, name, n_steps):
     return ["-m", "oscine", "pretrain", *names, *settings]
 
 
-def wait_for_checkpoint(together, run):
-    """Wait until processes that learn together have one."""
-    deadline = time.monotonic() + 120
-    while last_checkpoint(run) is None:
-        assert together.poll() is None, together.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def ended(workspace, name, end, **started):
+    """Return what two processes say whose learning is ended at their first checkpoint."""
+    together = subprocess.Popen(
+        [*TWO_RANKS, *command(workspace, name, N_STEPS)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **started,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while last_checkpoint(workspace / "runs" / name) is None:
+            assert together.poll() is None, together.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        end(together.pid)
+        _, said = together.communicate(timeout=120)
+    finally:
+        together.kill()
+    assert together.returncode != 0
+    assert "run the same command again" in said
+    return said
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_rank_that_is_killed_ends_the_run_and_one_process_goes_on(workspace, number):
-    name, n_steps = f"killed-{number}", 300
+    name = f"killed-{number}"
     run = workspace / "runs" / name
-    together = subprocess.Popen(
-        [*TWO_RANKS, *command(workspace, name, n_steps)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_for_checkpoint(together, run)
-        os.kill(child_with(together.pid, f"RANK={number}"), signal.SIGKILL)
-        _, said = together.communicate(timeout=120)
-    finally:
-        together.kill()
-    assert together.returncode != 0
+    ended(workspace, name, lambda pid: os.kill(child_with(pid, f"RANK={number}"), signal.SIGKILL))
     last = last_checkpoint(run)
     assert load_provenance(last)["ranks"] == 2
-    assert "run the same command again" in said
 
     done = int(last.name)
-    assert done < n_steps
+    assert done < N_STEPS
     subprocess.run(
-        [sys.executable, *command(workspace, name, n_steps)], check=True, capture_output=True
+        [sys.executable, *command(workspace, name, N_STEPS)], check=True, capture_output=True
     )
     final = last_checkpoint(run)
-    assert (int(final.name), load_provenance(final)["ranks"]) == (n_steps, 1)
+    assert (int(final.name), load_provenance(final)["ranks"]) == (N_STEPS, 1)
     load_checkpoint(final)
     _, losses = read_losses(run)
-    assert [one.step for one in losses] == list(range(0, n_steps + 1, 25))
+    assert [one.step for one in losses] == list(range(0, N_STEPS + 1, 25))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ranks_that_are_stopped_by_hand_end_and_go_on_from_their_checkpoint(workspace, how):
-    run = workspace / "runs" / f"stopped-{how}"
-    together = subprocess.Popen(
-        [*TWO_RANKS, *command(workspace, f"stopped-{how}", 300)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    ended(
+        workspace,
+        f"stopped-{how}",
+        lambda pid: os.killpg(pid, how),  # as a terminal does, or a cluster at the end of a job
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    try:
-        wait_for_checkpoint(together, run)
-        os.killpg(together.pid, how)  # as a terminal does, or a cluster at the end of a job
-        _, said = together.communicate(timeout=120)
-    finally:
-        together.kill()
-    assert together.returncode != 0
-    last = int(last_checkpoint(run).name)
-    assert last % 25 == 0  # each would end another step
-    assert "run the same command again" in said
+    last = last_checkpoint(workspace / "runs" / f"stopped-{how}")
+    assert int(last.name) % 25 == 0  # each would end another step
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_rank_that_is_ended_says_from_where_it_goes_on(workspace, number):
-    run = workspace / "runs" / f"ended-{number}"
-    together = subprocess.Popen(
-        [*TWO_RANKS, *command(workspace, f"ended-{number}", 300)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    said = ended(
+        workspace,
+        f"ended-{number}",
+        lambda pid: os.kill(child_with(pid, f"RANK={number}"), signal.SIGTERM),
     )
-    try:
-        wait_for_checkpoint(together, run)
-        os.kill(child_with(together.pid, f"RANK={number}"), signal.SIGTERM)
-        _, said = together.communicate(timeout=120)
-    finally:
-        together.kill()
     assert "the training goes on from step" in said
 
 
