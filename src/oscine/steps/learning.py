@@ -5,7 +5,6 @@ In comes an indexed workspace; out come a run and a report of its losses and hea
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -357,6 +356,8 @@ def _own_start(start: Path, run_folder: Path, fresh: bool) -> Path | None:
     ValueError
         They are its own, and it is not begun again, or by several processes.
     """
+    from oscine.training.ranks import rank_count
+
     inside, around = start.resolve(), run_folder.resolve()
     if not inside.is_relative_to(around):
         return None
@@ -365,7 +366,7 @@ def _own_start(start: Path, run_folder: Path, fresh: bool) -> Path | None:
             f"{start} is a checkpoint of the run itself: leave out --from to go on with the run, "
             "or add --fresh to begin again with these weights"
         )
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if rank_count() > 1:
         # The others would look for it where the first moved it away.
         raise ValueError(
             f"{start} belongs to the run that --fresh sets aside, which is not possible with "

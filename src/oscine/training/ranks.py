@@ -80,6 +80,11 @@ def rank_number() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def rank_count() -> int:
+    """Return how many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an error says that the memory of this process does not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -90,7 +95,7 @@ def is_out_of_memory(error: Exception) -> bool:
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """Meet the processes that torchrun started, on GPUs where there are any."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = rank_count()
     has_gpu = torch.cuda.is_available()
     device = torch.device("cpu")
     if has_gpu:
