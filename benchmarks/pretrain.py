@@ -65,6 +65,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--turn-s", type=float, default=2.0, help="seconds of a turn")
     parser.add_argument("--minutes", type=float, default=0.5, help="of each in the part map")
     parser.add_argument("--map-size", choices=SIZES, default="192x6")
+    parser.add_argument("--map-patches", type=int, default=128, help="of a window in that part")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the part map")
     parser.add_argument("--hours", type=float, default=20.0, help="on the tape of the part waiting")
     parser.add_argument("--waiting-steps", type=int, default=100)
@@ -73,8 +74,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one line")
     arguments = parser.parse_args()
     n_rows = CONFIG.picture.n_mels // CONFIG.model.patch_bands
-    if any(one < n_rows or one % n_rows for one in arguments.patches):
-        parser.error(f"a window has whole columns of patches: --patches in multiples of {n_rows}")
+    if any(one < n_rows or one % n_rows for one in [*arguments.patches, arguments.map_patches]):
+        parser.error(f"a window has whole columns of patches: give multiples of {n_rows}")
     return arguments
 
 
@@ -124,6 +125,7 @@ def map_part(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         Path(arguments.data),
         arguments.work,
         arguments.map_size,
+        arguments.map_patches,
         minutes=arguments.minutes,
         seeds=arguments.seeds,
     )

@@ -34,7 +34,10 @@ from oscine.atlas.explorer.ranges import ranged
 from oscine.atlas.explorer.serving import listening
 from oscine.atlas.explorer.source import Unanswered
 from oscine.atlas.page import PageEvent, _describe
+from oscine.atlas.projection import project_vectors
 from oscine.config import WrongArgument
+from oscine.embedding.individual import centred, fit_individual, individual_config
+from oscine.embedding.vectors import vectors_of
 from oscine.sound import clips
 from oscine.sound.annotations import (
     LabelBook,
@@ -44,9 +47,11 @@ from oscine.sound.annotations import (
 )
 from oscine.steps import answering
 from oscine.steps.apart import Apart
+from oscine.steps.examples import Archive
 from oscine.steps.exploring import is_loopback
+from oscine.steps.hearing_calls import exchange_sample
 from oscine.steps.listening import evaluation_fingerprint
-from oscine.steps.shared import asked_config, open_tape
+from oscine.steps.shared import asked_config, looked_at, open_tape
 from oscine.synth import SynthConfig
 from oscine.workspace import Workspace
 from oscine.workspace.catalogue import Stage
@@ -814,16 +819,49 @@ def test_a_sound_that_is_sent_is_held_against_the_archive_as_a_file_is(learned, 
         np.testing.assert_array_equal(again["drawn"], drawn["drawn"])
         assert (other["hidden"] != drawn["hidden"]).any()
 
-        assert asked.get("/api/maps/1").status_code == 404
-        assert asked.post("/api/maps", json={"layer": 1}, headers=WRITING).status_code == 202
-        while (answer := asked.get("/api/maps/1")).status_code == 202:
-            assert 0 <= answer.json()["share"] <= 1
-        header, found = columns(answer)
-        points = columns(asked.get("/api/points"))[1]
-        np.testing.assert_array_equal(found["event"], points["event"])
-        assert np.isfinite(found["x"]).all()
-        assert np.ptp(found["x"]) > 0
-        assert asked.post("/api/maps", json={"layer": 99}, headers=WRITING).status_code == 404
+
+def test_maps_are_drawn_by_single_layers_and_by_what_tells_individuals_apart(learned):
+    workspace = Workspace(learned)
+    before = sorted(workspace.embeddings().iterdir())
+    with served(learned) as asked:
+        events = columns(asked.get("/api/points"))[1]["event"]
+
+        def map_by(readout):
+            assert asked.get(f"/api/maps/{readout}").status_code == 404
+            said = {"json": {"readout": readout}, "headers": WRITING}
+            assert asked.post("/api/maps", **said).status_code == 202
+            while (answer := asked.get(f"/api/maps/{readout}")).status_code == 202:
+                assert 0 <= answer.json()["share"] <= 1
+            header, found = columns(answer)
+            assert header["readout"] == readout
+            np.testing.assert_array_equal(found["event"], events)
+            return np.stack([found["x"], found["y"]], axis=1)
+
+        layers = map_by("layer-1"), map_by("layer-2")
+        individuals = map_by("individuals")
+        assert np.isfinite(layers).all()
+        assert np.ptp(layers, axis=1).min() > 0
+        assert not np.array_equal(*layers)
+        for wrong in ("layer-99", "layer-01", "1", "individual"):
+            said = {"json": {"readout": wrong}, "headers": WRITING}
+            assert asked.post("/api/maps", **said).status_code == (404 if "99" in wrong else 422)
+    assert sorted(workspace.embeddings().iterdir()) == before  # an atlas is only read
+    with looked_at(learned, (), None, "picture") as opened:
+        archive, tape = Archive.of(*opened), open_tape(*opened)[0]
+        encoder = archive.encoder()
+        sample = exchange_sample(opened[1], opened[2], tape, encoder, archive.readout)
+        readout = fit_individual(sample, encoder, individual_config(archive.readout.config), "")
+        numbers = events.tolist()
+        by_number = archive.intervals(numbers)
+        types = opened[1].found_types().by_event()
+        vectors = vectors_of(tape, encoder, readout, [by_number[one] for one in numbers])
+        expected = project_vectors(
+            centred(vectors, [types.get(one, -1) for one in numbers]).astype(np.float32),
+            [f"{one:010d}" for one in numbers],
+            [by_number[one].recording.content_key for one in numbers],
+            seed=opened[2].cluster.seed,
+        )
+    np.testing.assert_allclose(individuals, expected.xy, atol=1e-5)
 
 
 def tempfile_words(text):
@@ -1201,18 +1239,18 @@ def test_without_sound_types_there_are_no_edits_and_that_is_said(copied):
 
 def test_a_map_that_could_not_be_drawn_can_be_asked_for_again(copied, monkeypatch):
     with served(copied) as asked:
-        said = {"json": {"layer": 1}, "headers": WRITING}
+        said = {"json": {"readout": "layer-1"}, "headers": WRITING}
         monkeypatch.setattr(Apart, "begin", lambda *_, done, **__: done(None, ValueError("full")))
         asked.post("/api/maps", **said)
-        assert asked.get("/api/maps/1").status_code == 422
+        assert asked.get("/api/maps/layer-1").status_code == 422
         monkeypatch.setattr(Apart, "begin", lambda *_, **__: None)
         assert asked.post("/api/maps", **said).status_code == 202
-        answer = asked.get("/api/maps/1")
+        answer = asked.get("/api/maps/layer-1")
         assert (answer.status_code, answer.json()) == (202, {"share": 0})
         with Workspace(copied).catalogue() as catalogue:
             catalogue.set_stage("pretrain", Stage(fingerprint="new", finished=False, facts={}))
         asked.get("/api/atlas")
-        assert asked.get("/api/maps/1").status_code == 404
+        assert asked.get("/api/maps/layer-1").status_code == 404
 
 
 def test_a_name_that_another_run_is_in_the_way_of_is_refused_in_words(copied):
@@ -1233,7 +1271,7 @@ def test_reports_are_shown_as_they_are_and_their_lack_is_said(copied):
     with served(copied) as asked:
         assert not asked.get("/api/layers").json()["available"]
         assert "oscine evaluate" in asked.get("/api/layers").json()["why"]
-        assert len(asked.get("/api/layers").json()["maps"]) == 5
+        assert len(asked.get("/api/layers").json()["maps"]) == 6
         assert "oscine join" in asked.get("/api/behaviour").json()["why"]
         layers = {"layers": [0, 1], "scores": [], "verdict": "early", "problems": ["few"]}
         (reports / "evaluation.json").write_text(json.dumps({"layers": layers | {"geometry": []}}))

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -360,6 +361,73 @@ def test_points_take_the_colour_of_their_hour_and_the_legend_hides_them(page_of)
     assert Map(page).colour(row) != pytest.approx(expected, abs=2)
 
 
+def test_the_address_names_what_is_hidden_whatever_people_called_it(page_of):
+    """By their numbers, labels would be others as soon as more were imported."""
+    page = page_of()
+    events = page.evaluate(POINTS)["event"]
+    grouping = page.evaluate("import('/static/atlas.js').then(({ atlas }) => atlas.grouping)")
+
+    def labelled(names):
+        altering(page, "/api/atlas", labels=[{"name": "kind", "values": len(names)}])
+        value = np.arange(len(events), dtype=np.int32) % len(names)
+        sample = page.evaluate("import('/static/atlas.js').then(({ points }) => points.sample)")
+        said = {"grouping": grouping, "sample": sample, "values": names}
+        body = packed({"value": value}, **said)
+        kind = "application/octet-stream"
+        page.unroute("**/api/points/label/*")
+        page.route("**/api/points/label/*", lambda one: one.fulfill(body=body, content_type=kind))
+        page.evaluate(GO, {"colour": "label:kind"})
+
+    names = ["caw, loud", "none", ":others", "50 %"]
+    labelled(names)
+    chips = {
+        name: page.get_by_role("button", name=re.compile(f"^{re.escape(name)}")) for name in names
+    }
+    for name in names[:2]:
+        chips[name].click()
+        expect(chips[name]).to_have_attribute("aria-pressed", "false")
+    address = page.url
+    labelled(["a new one", *names])
+    page.goto(address)
+    page.reload()
+    for name, chip in chips.items():
+        expect(chip).to_have_attribute("aria-pressed", str(name not in names[:2]).lower())
+
+
+def test_the_address_holds_how_a_call_is_seen(page_of):
+    page = page_of("event=1")
+    seen = """import("/static/call.js").then(({ seen }) => seen())"""
+    plain = page.evaluate(seen)
+    assert [plain[name] for name in ("isFilled", "darker", "span")] == [False, 0, 0]
+    page.get_by_label("Darker").fill("0.25")
+    page.get_by_label("Contrast").fill("-0.5")
+    page.locator("#call").get_by_role("button", name="Magnify").click()
+    expect(page).to_have_url(re.compile(r"zoom=[\d.]+,[\d.]+$"))
+    page.get_by_role("button", name="Fill with call").click()
+    page.locator("#call").get_by_role("button", name="Magnify").click()
+    expect(page.locator("#fill")).to_have_attribute("aria-pressed", "true")
+    magnified = page.evaluate(seen)
+    assert magnified["isFilled"]
+    assert magnified["stop_s"] - magnified["start_s"] < plain["stop_s"] - plain["start_s"]
+    assert (magnified["darker"], magnified["span"]) == (0.25, -0.5)
+
+    other = page_of(page.url.split("#")[1])
+    expect(other.locator("#fill")).to_have_attribute("aria-pressed", "true")
+    assert other.evaluate(seen) == pytest.approx(magnified, abs=0.001)
+    expect(other.get_by_label("Darker")).to_have_value("0.25")
+    other.keyboard.press("n")
+    expect(other.locator("#call-heading")).not_to_have_text("Call 1")
+    expect(other).not_to_have_url(re.compile("zoom="))
+    expect(other).to_have_url(re.compile("contrast="))
+    expect(other.locator("#fill")).to_have_attribute("aria-pressed", "false")
+    other.goto(page.url)
+    other.reload()
+    other.get_by_role("button", name="Fill with call").click()
+    expect(other.locator("#fill")).to_have_attribute("aria-pressed", "false")
+    expect(other).not_to_have_url(re.compile("zoom="))
+    assert other.evaluate(seen)["start_s"] == pytest.approx(plain["start_s"])
+
+
 def test_a_name_is_kept_and_can_be_taken_back(page_of):
     """A name that is a script stays a name."""
     name = "<img src=x onerror=alert(1)> caw"
@@ -640,13 +708,21 @@ def altering(page, url, **changes):
     page.wait_for_selector("body:not(.starting)")
 
 
+def met(page, held):
+    """Wait until something that a page asked for is held back."""
+    within = time.monotonic() + 30
+    while not held and time.monotonic() < within:
+        page.wait_for_timeout(10)
+    assert held
+
+
 @contextmanager
 def late(page, url):
     """Hold back what the server answers meanwhile: it comes last."""
     held = []
     page.route(f"**{url}", lambda route: held.append(route))
     yield
-    assert held
+    met(page, held)
     for route in held:
         with page.expect_response(f"**{url}") as answer:
             route.continue_()
@@ -708,14 +784,16 @@ def test_the_layers_view_says_what_was_expected_and_what_was_measured(page_of):
 def test_a_map_that_is_drawn_anew_says_that_and_how_far_it_is(page_of):
     page = page_of("", is_troubled=True)
     answering(page, "/api/maps", {"share": 0}, 202)
-    answering(page, "/api/maps/1", {"share": 0.42}, 202)
-    page.evaluate("location.hash = 'layer=1'")
-    said = page.locator("#layer-said")
-    expect(said).to_contain_text(re.compile(r"Computing the map as layer 1 hears it.* \d+ s"))
+    answering(page, "/api/maps/layer-1", {"share": 0.42}, 202)
+    page.evaluate("location.hash = 'readout=layer-1'")
+    said = page.locator("#readout-said")
+    expect(said).to_contain_text(
+        re.compile(r"Computing the map as layer 1 of the model hears it.* \d+ s")
+    )
     expect(said.locator("progress")).to_have_js_property("value", 0.42)
     expect(page.locator("#map")).to_have_attribute("aria-busy", "true")
-    page.unroute("**/api/maps/1")
-    answering(page, "/api/maps/1", {"error": "no room"}, 422)
+    page.unroute("**/api/maps/layer-1")
+    answering(page, "/api/maps/layer-1", {"error": "no room"}, 422)
     expect(said).to_have_text("No room.")
     expect(page.locator("#map")).not_to_have_attribute("aria-busy", "true")
 
@@ -724,16 +802,16 @@ def test_a_lasso_holds_calls_of_its_own_map_alone(page_of):
     """Its corners are places on that map, which may not be drawn yet, or never."""
     page = page_of("", is_troubled=True)
     answering(page, "/api/maps", {"share": 0}, 202)
-    answering(page, "/api/maps/1", {"share": 0.42}, 202)
-    page.evaluate(GO, {"layer": "1", "lasso": EVERYWHERE})
-    said, heading = page.locator("#layer-said"), page.locator("#selection-heading")
+    answering(page, "/api/maps/layer-1", {"share": 0.42}, 202)
+    page.evaluate(GO, {"readout": "layer-1", "lasso": EVERYWHERE})
+    said, heading = page.locator("#readout-said"), page.locator("#selection-heading")
     expect(said.locator("progress")).to_have_js_property("value", 0.42)
     expect(heading).to_have_count(0)
     events = np.array(page.evaluate(POINTS)["event"], np.uint32)
     made = {"event": events, "x": np.float32(events), "y": np.float32(events)}
-    body, kind = packed(made, layer=1), "application/octet-stream"
-    page.unroute("**/api/maps/1")
-    page.route("**/api/maps/1", lambda route: route.fulfill(body=body, content_type=kind))
+    body, kind = packed(made, readout="layer-1"), "application/octet-stream"
+    page.unroute("**/api/maps/layer-1")
+    page.route("**/api/maps/layer-1", lambda route: route.fulfill(body=body, content_type=kind))
     expect(heading).to_have_text(f"{len(events)} calls")
 
     answering(page, "/api/maps", {"error": "PyTorch is not installed"}, 422)
@@ -742,7 +820,7 @@ def test_a_lasso_holds_calls_of_its_own_map_alone(page_of):
     expect(heading).to_have_count(0)
     page.locator("#list").click()  # of the map that is there
     expect(heading).to_have_text(f"{len(events)} calls")
-    expect(page).not_to_have_url(re.compile("layer="))
+    expect(page).not_to_have_url(re.compile("readout="))
     expect(said).to_be_empty()
 
 
@@ -770,6 +848,7 @@ def test_while_a_filter_is_asked_of_other_points_none_is_taken_for_another(page_
     expect(page.locator("#shown")).to_contain_text("0 of")
     page.mouse.click(*place)
     assert "event=" not in page.url
+    met(page, waiting)
     answer(waiting.pop())
     expect(page.locator("#shown")).not_to_contain_text("0 of")
     page.mouse.click(*place)

@@ -129,7 +129,7 @@ def test_whatever_changes_something_needs_a_header_that_forms_cannot_send(client
         ("/api/types/merge", {"types": [1, 2]}),
         ("/api/types/1/split", {}),
         ("/api/undo", {}),
-        ("/api/maps", {"layer": 1}),
+        ("/api/maps", {"readout": "layer-1"}),
     ):
         assert client.post(url, json=body).status_code == 403
         plain = client.post(url, content=json.dumps(body), headers={"Content-Type": "text/plain"})

@@ -167,14 +167,16 @@ def made_trainer(
     contestant: Contestant, folder: Path, n_patches: int, batch_size: int, *, compiled: bool = False
 ) -> Trainer:
     """Return a trainer on windows of so many patches from an indexed archive."""
-    n_values = n_patches * contestant.model.patch_frames * contestant.model.patch_bands
-    frames = n_values // CONFIG.picture.n_mels
-    config = replace(
-        CONFIG,
-        picture=replace(CONFIG.picture, window_frames=frames),
-        training=replace(CONFIG.training, batch_size=batch_size, compile=compiled),
-    )
+    training = replace(CONFIG.training, batch_size=batch_size, compile=compiled)
+    config = in_windows_of(n_patches, replace(CONFIG, training=training))
     return Trainer(contestant, open_sampler(Workspace(folder), config), config)
+
+
+def in_windows_of(n_patches: int, config: OscineConfig) -> OscineConfig:
+    """Return settings under which a window has so many patches."""
+    n_values = n_patches * config.model.patch_frames * config.model.patch_bands
+    frames = n_values // config.picture.n_mels
+    return replace(config, picture=replace(config.picture, window_frames=frames))
 
 
 def device() -> torch.device:

@@ -44,6 +44,7 @@ from pretraining.contestants import (
     Trainer,
     contestants,
     device,
+    in_windows_of,
     open_sampler,
 )
 
@@ -86,9 +87,9 @@ class Pupil:
 
 
 def measure(
-    data: Path, work: Path, size: str, *, minutes: float, seeds: list[int]
+    data: Path, work: Path, size: str, n_patches: int, *, minutes: float, seeds: list[int]
 ) -> dict[str, Any]:
-    """Train and score every contestant, once a seed."""
+    """Train and score every contestant on windows of so many patches, once a seed."""
     workspace = indexed(data, work)
     labels = read_labels(data)
     scores: dict[str, list[Scores]] = {}
@@ -99,7 +100,8 @@ def measure(
         scores.setdefault(name, []).append(score_neighbours(vectors, labels, dev=True))
 
     for seed in seeds:
-        config = replace(CONFIG, training=replace(CONFIG.training, seed=seed))
+        training = replace(CONFIG.training, seed=seed)
+        config = in_windows_of(n_patches, replace(CONFIG, training=training))
         score(UNTRAINED, Trainer(contestants(size)[0], open_sampler(workspace, config), config))
         for name, pupil in taught(workspace, size, minutes * 60, config).items():
             trained.setdefault(name, []).append(pupil.facts())
@@ -108,7 +110,7 @@ def measure(
     return {
         "protocol": "folds 1 and 2, each against the other",
         "encoder": size,
-        "patches": 128,
+        "patches": n_patches,
         "minutes_each": minutes,
         "time_is": "on the clock" if device().type == "cuda" else "of the processor, all threads",
         "seeds": seeds,

@@ -74,7 +74,7 @@ from oscine.steps.listening import (
     join_fingerprint,
     places_fingerprint,
 )
-from oscine.steps.modelling import hear, map_of_layer, redraw
+from oscine.steps.modelling import INDIVIDUALS, LAYER, hear, map_by, redraw
 from oscine.steps.naming import OLDER, grouping_fingerprint, grouping_of, sound_types
 from oscine.steps.searching import alike, query_vector
 from oscine.steps.shared import alarms_of, asked_config, tape_of
@@ -91,7 +91,7 @@ WHERE_S = 10.0
 HEAR_S, REDRAW_S, MAP_S = 180.0, 180.0, 1800.0
 """What takes the model longer is ended."""
 MOST_MAPPED = 5000
-"""Events on the map of a layer."""
+"""Events on the map by another readout."""
 KEPT_BYTES = 32 * 2**20
 """Of sounds that were asked for: a browser asks for each in parts. One may be larger."""
 TYPICAL, RANDOM = 5, 10
@@ -131,7 +131,7 @@ class WorkspaceSource:
         self._now: _Now | None = None
         self._lent: tuple[_Now, Archive] | None = None
         self._apart = Apart()
-        self._maps: dict[tuple[str, int], bytes | float | Unanswered] = {}
+        self._maps: dict[tuple[str, str], bytes | float | Unanswered] = {}
 
     def warm(self) -> None:
         """Make ready what most questions need; what is wrong is said to whoever asks."""
@@ -504,9 +504,13 @@ class WorkspaceSource:
         """Return what the evaluation says of layers."""
         depth = self.config.model.depth
         maps = [
-            {"layer": layer, "name": f"layer {layer}" if layer else "before the first layer"}
+            {
+                "readout": f"{LAYER}{layer}",
+                "name": f"layer {layer}" if layer else "before the first layer",
+            }
             for layer in range(depth + 1)
         ]
+        maps.append({"readout": INDIVIDUALS, "name": "what tells individuals apart"})
         report = self._report("evaluation.json")
         found = None if report is None else report.get("layers")
         if found is None:
@@ -542,12 +546,13 @@ class WorkspaceSource:
             "is_stale": self._is_stale("join", join_fingerprint),
         }
 
-    def draw_map(self, layer: int) -> None:
-        """Begin to draw a map from a layer, unless there is one."""
-        if not 0 <= layer <= self.config.model.depth:
-            raise Unanswered(404, f"the model has layers 0 to {self.config.model.depth}")
+    def draw_map(self, readout: str) -> None:
+        """Begin to draw a map by a readout, unless there is one."""
+        depth = self.config.model.depth
+        if readout != INDIVIDUALS and int(readout.removeprefix(LAYER)) > depth:
+            raise Unanswered(404, f"the model has layers 0 to {depth}")
         now = self._state()
-        key = now.model, layer
+        key = now.model, readout
         if isinstance(self._maps.get(key), bytes | float):
             return
         overview = now.overview
@@ -557,28 +562,28 @@ class WorkspaceSource:
         def done(xy: np.ndarray | None, error: Exception | None) -> None:
             if xy is None:
                 said = self._words(error) if isinstance(error, ValueError | Lost) else "it failed"
-                log.warning("the map of layer %d was not drawn: %s", layer, error)
+                log.warning("the map by %s was not drawn: %s", readout, error)
                 self._maps[key] = Unanswered(422, f"the map cannot be drawn: {said}")
                 return
             columns = {"event": numbers.astype(np.uint32), "x": xy[:, 0], "y": xy[:, 1]}
-            self._maps[key] = packed(columns, layer=layer)
+            self._maps[key] = packed(columns, readout=readout)
 
         self._maps.pop(key, None)  # why it was not drawn before
         with self._modelled():
             self._apart.begin(
-                map_of_layer,
+                map_by,
                 self.workspace.folder,
                 numbers.tolist(),
-                layer,
+                readout,
                 limit_s=MAP_S,
                 tell=lambda share: self._maps.update({key: share}),
                 done=done,
             )
         self._maps.setdefault(key, 0.0)
 
-    def drawn_map(self, layer: int) -> bytes | float:
-        """Return a map of a layer, or how far it is."""
-        found = self._maps.get((self._state().model, layer))
+    def drawn_map(self, readout: str) -> bytes | float:
+        """Return a map by a readout, or how far it is."""
+        found = self._maps.get((self._state().model, readout))
         if found is None:
             raise Unanswered(404, "this map was not asked for: POST /api/maps")
         if isinstance(found, Unanswered):
@@ -756,11 +761,13 @@ class _Now:
         of_archive = archive.fingerprint if archive is not None else ""
         key = fingerprint(str(workspace.folder.resolve()), of_archive, catalogue.last("events"))
         model = catalogue.stage("pretrain")
+        # What other maps are made of: the events, and what was learned and found of them.
+        made = [(one.fingerprint if one else "") for one in map(catalogue.stage, GROUPING)]
         return cls(
             stands_for=stands_for,
             key=key,
             grouping=grouping,
-            model=fingerprint(key, model.fingerprint if model is not None else ""),
+            model=fingerprint(key, *made),
             overview=overview,
             points=points,
             points_tag=hashlib.sha256(points).hexdigest()[:32],

@@ -73,6 +73,26 @@ def individual_readout(
     ValueError
         The archive is too small for one.
     """
+    found, is_new = fitted_individual(workspace, catalogue, encoder, readout, sample)
+    if is_new:
+        found.save(workspace.embeddings())
+    return found
+
+
+def fitted_individual(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    encoder: Encoder,
+    readout: Readout,
+    sample: Callable[[], ExchangeSample],
+) -> tuple[IndividualReadout, bool]:
+    """Return the readout for individuals, and whether it was fitted just now: it is not kept.
+
+    Raises
+    ------
+    ValueError
+        The archive is too small for one.
+    """
     from oscine.embedding.individual import IndividualReadout, fit_individual, individual_config
 
     heard_as = individual_config(readout.config)
@@ -80,10 +100,8 @@ def individual_readout(
     with suppress(FileNotFoundError):
         found = IndividualReadout.load(workspace.embeddings())
         if found.made_from == made_from:
-            return found
-    found = fit_individual(sample(), encoder, heard_as, made_from)
-    found.save(workspace.embeddings())
-    return found
+            return found, False
+    return fit_individual(sample(), encoder, heard_as, made_from), True
 
 
 def _made_from(catalogue: Catalogue, readout: Readout) -> str:

@@ -6,17 +6,20 @@ that the model drew, or a map from one of its layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from oscine.config import WrongArgument
+from oscine.embedding.intervals import FrameInterval
+from oscine.picture.tape import Tape
 from oscine.sound.audio import hushed, open_audio
 from oscine.steps.apart import Tell
 from oscine.steps.examples import Archive, Stretch
 from oscine.steps.found import SimilarReport
+from oscine.steps.hearing_calls import exchange_sample, fitted_individual
 from oscine.steps.searching import similar
 from oscine.steps.shared import looked_at, open_tape
 
@@ -26,8 +29,12 @@ MOST_VALUES_PER_S = 8 * 400_000
 AT_ONCE = 250
 """Events encoded between two words of how far it is."""
 ENCODED_SHARE = 0.7
-"""Of the time that a map takes."""
+"""Of the time that a map takes, until all is encoded."""
+FITTED_SHARE = 0.3
+"""Of that time, until the readout for individuals is fitted where it is not kept."""
 NAME = "the sound"
+LAYER, INDIVIDUALS = "layer-", "individuals"
+"""Readouts that a map can be drawn by: of one layer, whose number follows; and who calls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -95,35 +102,106 @@ def redraw(folder: Path, number: int, seed: int, _: Tell) -> Redrawn:
     )
 
 
-def map_of_layer(folder: Path, numbers: Sequence[int], layer: int, tell: Tell) -> np.ndarray:
-    """Lay some events out by one layer alone, read as the readout reads its layers.
+def map_by(folder: Path, numbers: Sequence[int], readout: str, tell: Tell) -> np.ndarray:
+    """Lay some events out as another readout than that of the archive reads them.
+
+    Parameters
+    ----------
+    folder : Path
+        The workspace.
+    numbers : sequence of N int
+        Of events.
+    readout : str
+        ``layer-2``: layer 2 alone, read as the readout of the archive reads its layers.
+        ``individuals``: what stays of a call when its background is exchanged, less what all calls
+        of its sound type share, as they were found. It is fitted where it is not there yet, and
+        not kept.
+    tell : callable
+        Told how far it is.
 
     Returns
     -------
     np.ndarray of float32 [shape=(N, 2)]
+
+    Raises
+    ------
+    ValueError
+        There are no vectors yet, or the archive is too small for the readout.
     """
     from oscine.atlas.projection import project_vectors
+
+    with looked_at(folder, (), None, "picture") as opened:
+        archive, tape = Archive.of(*opened), open_tape(*opened)[0]
+        by_number = archive.intervals(numbers)
+        intervals = [by_number[number] for number in numbers]
+        if readout == INDIVIDUALS:
+            types = opened[1].found_types().by_event()
+            of_type = [types.get(number, -1) for number in numbers]
+            vectors = _of_individuals(archive, tape, intervals, of_type, tell)
+        else:
+            layer = int(readout.removeprefix(LAYER))
+            vectors = _of_layer(archive, tape, intervals, layer, tell)
+        return project_vectors(
+            vectors.astype(np.float32),
+            [f"{number:010d}" for number in numbers],
+            [one.recording.content_key for one in intervals],
+            seed=opened[2].cluster.seed,
+        ).xy
+
+
+def _of_layer(
+    archive: Archive, tape: Tape, intervals: Sequence[FrameInterval], layer: int, tell: Tell
+) -> np.ndarray:
     from oscine.embedding.readout import fit_readout
     from oscine.embedding.vectors import encoded_intervals
 
-    with looked_at(folder, (), None, "picture") as opened:
-        archive = Archive.of(*opened)
-        config = replace(archive.readout.config, layers=(layer,))
-        encoder, tape = archive.encoder(), open_tape(*opened)[0]
-        intervals = archive.intervals(numbers)
-        features = []
-        for start in range(0, len(numbers), AT_ONCE):
-            some = [intervals[number] for number in numbers[start : start + AT_ONCE]]
-            features.append(encoded_intervals(tape, encoder, config, some))
-            tell(ENCODED_SHARE * min(1.0, (start + AT_ONCE) / len(numbers)))
-        every = np.concatenate(features)
-        readout = fit_readout(lambda start, stop: every[start:stop], len(every), config, "")
-        return project_vectors(
-            readout.vectors(every).astype(np.float32),
-            [f"{number:010d}" for number in numbers],
-            [intervals[number].recording.content_key for number in numbers],
-            seed=opened[2].cluster.seed,
-        ).xy
+    config, encoder = replace(archive.readout.config, layers=(layer,)), archive.encoder()
+    portions = _in_portions(
+        lambda some: encoded_intervals(tape, encoder, config, some), intervals, 0.0, tell
+    )
+    features = np.concatenate(list(portions))
+    readout = fit_readout(lambda start, stop: features[start:stop], len(features), config, "")
+    return readout.vectors(features)
+
+
+def _of_individuals(
+    archive: Archive,
+    tape: Tape,
+    intervals: Sequence[FrameInterval],
+    types: Sequence[int],
+    tell: Tell,
+) -> np.ndarray:
+    from oscine.embedding.individual import centred
+    from oscine.embedding.vectors import vectors_of
+
+    catalogue, encoder = archive.catalogue, archive.encoder()
+    readout, is_new = fitted_individual(
+        archive.workspace,
+        catalogue,
+        encoder,
+        archive.readout,
+        lambda: exchange_sample(catalogue, archive.config, tape, encoder, archive.readout),
+    )
+    portions = _in_portions(
+        lambda some: vectors_of(tape, encoder, readout, some),
+        intervals,
+        FITTED_SHARE if is_new else 0.0,
+        tell,
+    )
+    return centred(np.concatenate(list(portions)), types)
+
+
+def _in_portions(
+    heard: Callable[[Sequence[FrameInterval]], np.ndarray],
+    intervals: Sequence[FrameInterval],
+    begun: float,
+    tell: Tell,
+) -> Iterator[np.ndarray]:
+    """Hear a few at a time, and tell how far the map is."""
+    for start in range(0, len(intervals), AT_ONCE):
+        yield heard(intervals[start : start + AT_ONCE])
+        share = min(1.0, (start + AT_ONCE) / len(intervals))
+        tell(begun + (ENCODED_SHARE - begun) * share)
 
 
 def _check_length(file: Path) -> None:

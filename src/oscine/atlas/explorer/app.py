@@ -53,6 +53,8 @@ KINDS = {
 }
 """Of files of the page; others are not served."""
 BYTES = "application/octet-stream"
+READOUT = "^(layer-(0|[1-9][0-9]{0,3})|individuals)$"
+"""That a map can be drawn by."""
 FIELDS = {"--where": "the condition"}
 """What an option of the command line is where it was typed into a page."""
 SOUNDS = ("audio/", BYTES, "application/ogg", "video/mp4")
@@ -472,7 +474,7 @@ def _add_types(app: FastAPI, source: Source, work: _Work) -> None:
 def _add_reports(app: FastAPI, source: Source, work: _Work) -> None:
     @app.get("/api/layers")
     async def layers() -> dict[str, Any]:
-        """Return what the evaluation says of layers, and the layers a map can be drawn from."""
+        """Return what the evaluation says of layers, and the readouts a map can be drawn by."""
         return await work.slow(source.layers)
 
     @app.get("/api/behaviour")
@@ -482,20 +484,20 @@ def _add_reports(app: FastAPI, source: Source, work: _Work) -> None:
 
     @app.post("/api/maps", status_code=202)
     async def draw_map(
-        layer: Annotated[int, Body(embed=True, ge=0, le=1000)],
+        readout: Annotated[str, Body(embed=True, pattern=READOUT)],
     ) -> dict[str, float]:
-        """Begin to draw a map from a layer."""
-        await work.apart(source.draw_map, layer)
+        """Begin to draw a map by another readout: one layer alone, or that for individuals."""
+        await work.apart(source.draw_map, readout)
         return {"share": 0.0}
 
     @app.get(
-        "/api/maps/{layer}",
+        "/api/maps/{readout}",
         response_class=Response,
         responses=_binary(BYTES, "Places; 202 and a share while it is drawn."),
     )
-    async def drawn_map(layer: Annotated[int, Path(ge=0, le=1000)]) -> Response:
-        """Return a map that was drawn from a layer."""
-        found = await work.quick(source.drawn_map, layer)
+    async def drawn_map(readout: Annotated[str, Path(pattern=READOUT)]) -> Response:
+        """Return a map that was drawn by another readout."""
+        found = await work.quick(source.drawn_map, readout)
         return (
             _columns(found)
             if isinstance(found, bytes)

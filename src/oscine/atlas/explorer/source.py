@@ -374,18 +374,18 @@ class Source(Protocol):
         ...
 
     def layers(self) -> dict[str, Any]:
-        """Return what the evaluation says of layers, and the layers a map can be drawn from."""
+        """Return what the evaluation says of layers, and the readouts a map can be drawn by."""
         ...
 
     def behaviour(self) -> dict[str, Any]:
         """Return what the join with behaviour says."""
         ...
 
-    def draw_map(self, layer: int) -> None:
-        """Begin to draw a map from a layer, unless there is one."""
+    def draw_map(self, readout: str) -> None:
+        """Begin to draw a map by a readout, such as ``layer-2``, unless there is one."""
         ...
 
-    def drawn_map(self, layer: int) -> bytes | float:
+    def drawn_map(self, readout: str) -> bytes | float:
         """Return a map, or how far it is."""
         ...
 

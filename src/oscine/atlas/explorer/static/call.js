@@ -24,6 +24,7 @@ const sonogram = new Sonogram({
   height: 230,
   onpick: (event) => (event === known.event ? playEvent(event) : choose(event)),
   onseek: (at_s) => playStretch(known, at_s, sonogram.to_s),
+  onmoved: () => go({ zoom: zoomText() }, { replace: true }),
 });
 
 // --- Playing -------------------------------------------------------------------------------------
@@ -83,27 +84,60 @@ export function asked() {
   return { like: String(event), unlike: state().unlike ?? "" };
 }
 
+// --- The picture, as the address has it --------------------------------------------------------------
+
+// Which seconds of the recording are seen, and whether only the frequencies of the call; nothing for
+// the call in its context.
+const zoomText = () =>
+  [sonogram.from_s.toFixed(3), sonogram.to_s.toFixed(3), ...(sonogram.band === null ? [] : ["call"])].join(",");
+
+function showZoom() {
+  const [from, to, band_] = (state().zoom ?? "").split(",");
+  const [from_s, to_s] = [Number(from), Number(to)];
+  if (from_s < to_s) sonogram.setView(from_s, to_s, band_ === "call" ? known : null);
+  else sonogram.setView(...contextOf(known), null);
+  showFilled();
+}
+
+const showFilled = () => byId("fill") && (byId("fill").ariaPressed = sonogram.band !== null);
+
+// What is seen of the call; for tests.
+export const seen = () => ({
+  start_s: sonogram.from_s, stop_s: sonogram.to_s, isFilled: sonogram.band !== null,
+  darker: sonogram.contrast.darker, span: sonogram.contrast.span,
+});
+
+// How much darker, and how much more contrast, from -1 to 1.
+function contrast() {
+  const given = (state().contrast ?? "").split(",").map((text) => Math.max(-1, Math.min(1, Number(text))));
+  return [given[0] || 0, given[1] || 0];
+}
+
+const showContrast = () => sonogram.setContrast(...contrast());
+
 // --- The panel -------------------------------------------------------------------------------------
 
 const field = (term, ...said) => [el("dt", {}, term), el("dd", {}, ...said)];
-const slider = (name, oninput) =>
-  el("label", { className: "slider" }, name, el("input", { type: "range", min: -1, max: 1, step: 0.05, value: 0, oninput }));
+const slider = (name, value, oninput) =>
+  el("label", { className: "slider" }, name, el("input", { type: "range", min: -1, max: 1, step: 0.05, value, oninput }));
 
 const closeButton = () => button("×", () => go({ event: null }), { className: "close", ariaLabel: "Close this call" });
 
 function draw(call) {
   known = call;
   const { recording } = call;
-  const [from_s, to_s] = contextOf(call);
-  const isZoomed = () => sonogram.band !== null;
-  const zoomToCall = button("Fill with call", () => {
+  const fill = () => {
+    if (sonogram.band !== null) return go({ zoom: null }, { replace: true });
     const margin = 0.15 * (call.stop_s - call.start_s);
-    if (isZoomed()) sonogram.setView(from_s, to_s, null);
-    else sonogram.setView(call.start_s - margin, call.stop_s + margin, call);
-    zoomToCall.ariaPressed = isZoomed();
-  }, { ariaPressed: "false" });
-  const shade = { darker: 0, span: 0 };
-  const shaded = () => sonogram.setContrast(shade.darker, shade.span);
+    sonogram.setView(call.start_s - margin, call.stop_s + margin, call);
+    go({ zoom: zoomText() }, { replace: true });
+  };
+  const shades = ["Darker", "Contrast"].map((name, n) =>
+    slider(name, contrast()[n], ({ target }) => {
+      const next = contrast();
+      next[n] = Number(target.value);
+      go({ contrast: next.some(Boolean) ? next.join(",") : null }, { replace: true });
+    }));
 
   put(byId("call"),
     el("header", {},
@@ -125,9 +159,8 @@ function draw(call) {
       el("span", { className: "together" },
         button("−", () => sonogram.zoomBy(0.5), { ariaLabel: "Show more around the call", title: "Show more around it" }),
         button("+", () => sonogram.zoomBy(2), { ariaLabel: "Magnify", title: "Magnify" }),
-        zoomToCall),
-      slider("Darker", ({ target }) => { shade.darker = Number(target.value); shaded(); }),
-      slider("Contrast", ({ target }) => { shade.span = Number(target.value); shaded(); }),
+        button("Fill with call", fill, { id: "fill" })),
+      shades,
     ),
     call.has_sound ? null : hint("The recording is not where it was, or was changed, so there is no sound: the picture comes from the workspace. Connect the disk that holds it, or run oscine index, and look again."),
     el("dl", { className: "fields" },
@@ -148,9 +181,9 @@ function draw(call) {
   );
 
   sonogram.setRecording({ recording: recording.id, duration_s: recording.duration_s, has_sound: call.has_sound });
-  sonogram.setContrast(0, 0);
   sonogram.setBoxes([call], call.event);
-  sonogram.setView(from_s, to_s, null);
+  showContrast();
+  showZoom();
   drawNearest();
   drawPlace();
 }
@@ -330,7 +363,12 @@ export function startCall() {
       } else if (known?.event !== chosen()) {
         fetchCall();
       }
-    } else if ((changed.has("like") || changed.has("unlike")) && known) drawNearest();
+    } else if (known) {
+      if (changed.has("like") || changed.has("unlike")) drawNearest();
+      if (changed.has("zoom") && now.zoom !== zoomText()) showZoom();
+      if (changed.has("zoom")) showFilled();
+      if (changed.has("contrast")) showContrast();
+    }
   });
   addEventListener("regrouped", () => {
     if (chosen() !== null) fetchCall();

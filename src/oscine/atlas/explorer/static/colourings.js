@@ -11,6 +11,11 @@ import { counted, hourText } from "./words.js";
 const MOST_CATEGORIES = 20; // The others share a colour.
 const BINS = 8; // Of what is a matter of degree.
 const LEAST_ALIKE = 0.2; // At which the scale of likeness ends.
+// The address names categories by their ids: of a name that people gave, which may be anything, an id
+// made of it, which has no comma and does not begin with a colon.
+export const UNKNOWN = ":none";
+const OTHERS = ":others";
+const idOf = encodeURIComponent;
 
 function counts(of, n) {
   const total = new Uint32Array(n);
@@ -29,6 +34,7 @@ export function byType() {
 }
 
 // Categories by size: those beyond the most frequent share a colour. `values` below 0 are unknown.
+// A value may be that of another name when labels or sites came since, so they are not in the address.
 function byCategory(values, nameOf, unknown) {
   const sizes = new Map();
   for (const value of values) sizes.set(value, (sizes.get(value) ?? 0) + 1);
@@ -40,9 +46,9 @@ function byCategory(values, nameOf, unknown) {
   return {
     of,
     legend: [
-      { id: "none", name: unknown, colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
-      { id: "other", name: `${counted(known.length - own.length)} others`, colour: colour("--noise"), rank: 0, count: total[1] },
-      ...own.map((value, n) => ({ id: String(value), name: nameOf(value), colour: category(n, own.length), count: total[n + 2] })),
+      { id: UNKNOWN, name: unknown, colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
+      { id: OTHERS, name: `${counted(known.length - own.length)} others`, colour: colour("--noise"), rank: 0, count: total[1] },
+      ...own.map((value, n) => ({ id: idOf(nameOf(value)), name: nameOf(value), colour: category(n, own.length), count: total[n + 2] })),
     ],
   };
 }
@@ -56,7 +62,7 @@ function byAmount(values, least, most, words) {
     of,
     layout: "bins",
     legend: [
-      { id: "none", name: "not known", colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
+      { id: UNKNOWN, name: "not known", colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
       ...Array.from({ length: BINS }, (_, n) => ({
         id: String(n), name: words(least + n * width, least + (n + 1) * width), colour: amount(n / (BINS - 1)), rank: n + 1, count: total[n + 1],
       })),
@@ -71,7 +77,7 @@ function byHour() {
     of,
     layout: "hours",
     legend: [
-      { id: "none", name: "time not known", colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
+      { id: UNKNOWN, name: "time not known", colour: colour("--noise"), rank: 0, size: 0.8, count: total[0] },
       ...HOURS.map((tint, hour) => ({ id: String(hour), name: `${hourText(hour)} to ${hourText(hour + 1)}`, colour: tint, count: total[hour + 1] })),
     ],
   };

@@ -23,11 +23,11 @@ function draw(host, { available, why, layers, scores, verdict, problems, maps, i
     );
   }
   host.append(el("section", { className: "part" },
-    el("h3", {}, "The map, as another layer hears it"),
+    el("h3", {}, "The map by another readout"),
     maps?.length && atlas.has.model
-      ? [hint("The map is drawn anew from one layer, of a sample of the calls. That takes a moment."),
-        el("div", { className: "controls" }, maps.map(({ layer, name }) => button(name, () => go({ view: "map", layer, at: null, lasso: null }))))]
-      : hint("The model is not here, so the map cannot be drawn from its layers.")));
+      ? [hint("The map is drawn anew of a sample of the calls, which takes a moment: as one layer alone hears them; or by what tells individuals apart, which is what stays of a call when its background is exchanged, less what its sound type has in common."),
+        el("div", { className: "controls" }, maps.map(({ readout, name }) => button(name, () => go({ view: "map", readout, at: null, lasso: null }))))]
+      : hint("The model is not here, so the map cannot be drawn anew.")));
 }
 
 function panels(layers, scores) {

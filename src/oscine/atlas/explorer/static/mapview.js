@@ -1,7 +1,7 @@
 // The map: every call a point. Which are shown, the legend, the lasso, and what is pointed at.
 
 import { atlas, describePoint, ofPoints, points, rowOfEvent, stripOf, typeTitle } from "./atlas.js";
-import { byType, lookOf, quantile } from "./colourings.js";
+import { UNKNOWN, byType, lookOf, quantile } from "./colourings.js";
 import { colour, css } from "./colours.js";
 import { byId, el, prose, put, say, swatch } from "./dom.js";
 import { Scatter } from "./scatter.js";
@@ -23,7 +23,7 @@ const QUIET = 0.85; // How far what is not meant fades into the paper.
 let scatter = null;
 let look = null; // what the points are coloured by: {of, legend, layout}
 let places = null; // {x, y} of each point, NaN where this map has none
-let drawn; // the layer whose map they are of, undefined of the whole model
+let drawn; // the readout whose map they are of, undefined of that of the archive
 let sample = null; // what stands for the points that are drawn, in their order
 let isMet = null; // for each point whether it meets the filter, or null
 let asks = 0; // for colours, of which the last counts
@@ -159,7 +159,7 @@ function drawLegend() {
   const out = hidden();
   const host = byId("legend");
   // A day has all its hours, and a scale all its steps.
-  const entries = look.legend.filter(({ id, count: n }) => n > 0 || (look.layout && id !== "none"));
+  const entries = look.legend.filter(({ id, count: n }) => n > 0 || (look.layout && id !== UNKNOWN));
   const most = Math.max(...entries.map(({ count: n }) => n));
   const chips = entries.map(({ id, name, title, colour: tint, shape = "circle", count: n }) =>
     el("li", {},
@@ -170,7 +170,7 @@ function drawLegend() {
         onfocus: ({ target }) => target.matches(":focus-visible") && emphasise(id), onblur: () => emphasised !== null && emphasise(null),
       },
         look.layout ? el("i", { className: "level", tint: css(tint), ariaHidden: "true" }) : swatch(css(tint), shape),
-        el("span", { className: "name" }, look.layout === "hours" && id !== "none" ? Number(id) : name), el("small", {}, counted(n)))));
+        el("span", { className: "name" }, look.layout === "hours" && id !== UNKNOWN ? Number(id) : name), el("small", {}, counted(n)))));
   host.className = `legend ${look.layout ?? ""}`;
   host.replaceChildren(...chips);
   if (look.layout) entries.forEach(({ count: n }, k) => chips[k].style.setProperty("--share", n / most));
@@ -182,7 +182,7 @@ function drawLegend() {
 
 // A lasso around places of another map than the one that is seen holds nothing.
 function polygon() {
-  if (drawn !== state().layer) return null;
+  if (drawn !== state().readout) return null;
   const values = (state().lasso ?? "").split(",").map(Number);
   if (values.length < 6 || values.some(Number.isNaN)) return null;
   return Array.from({ length: Math.floor(values.length / 2) }, (_, n) => [values[2 * n], values[2 * n + 1]]);
@@ -207,7 +207,7 @@ const exactly = (value) => value.toFixed(Math.max(2, Math.ceil(Math.log10(scatte
 const viewText = (view) => view && [exactly(view.x), exactly(view.y), view.zoom.toPrecision(4)].join(",");
 
 function keepLasso(corners) {
-  go({ layer: drawn ?? null, lasso: simplified(corners).flat().map(exactly).join(","), event: null });
+  go({ readout: drawn ?? null, lasso: simplified(corners).flat().map(exactly).join(","), event: null });
   setLasso(false);
 }
 
@@ -255,46 +255,49 @@ export const drawnAt = () => Array.from(places.x, (x, row) => scatter.toScreen(x
 
 // --- Other maps, and filters ---------------------------------------------------------------------------------
 
-function setPlaces(x, y, layer) {
-  [places, drawn, sample] = [{ x, y }, layer, points.sample];
+function setPlaces(x, y, readout) {
+  [places, drawn, sample] = [{ x, y }, readout, points.sample];
   scatter.setPlaces(x, y);
   findMiddles();
   if (look) showLook();
 }
 
-async function drawFrom(layer) {
-  const [said, map] = [byId("layer-said"), byId("map")];
-  if (layer === undefined) {
+const readBy = (readout) =>
+  readout === "individuals" ? "by what tells individuals apart" : `as layer ${readout.replace("layer-", "")} of the model hears it`;
+
+async function drawBy(readout) {
+  const [said, map] = [byId("readout-said"), byId("map")];
+  if (readout === undefined) {
     map.ariaBusy = null;
     said.textContent = "";
-    setPlaces(points.x, points.y, layer);
+    setPlaces(points.x, points.y, readout);
   } else {
     const begun_ms = Date.now();
     const bar = el("progress", { max: 1, value: 0, ariaLabel: "How far the map is" });
     const passed = el("span", {});
-    put(said, `Computing the map as layer ${layer} hears it, which may take a minute: `, bar, passed);
+    put(said, `Computing the map ${readBy(readout)}, which may take a minute: `, bar, passed);
     map.ariaBusy = true;
     try {
-      await post("/api/maps", { layer: Number(layer) });
+      await post("/api/maps", { readout });
       let made = null;
-      while (!(made = await columns(`/api/maps/${layer}`)).event) {
+      while (!(made = await columns(`/api/maps/${readout}`)).event) {
         bar.value = made.share;
         passed.textContent = ` ${((Date.now() - begun_ms) / 1000).toFixed(0)} s`;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-        if (state().layer !== layer) return;
+        if (state().readout !== readout) return;
       }
       const [x, y] = [new Float32Array(points.n).fill(NaN), new Float32Array(points.n).fill(NaN)];
       made.event.forEach((event, n) => {
         const row = rowOfEvent(event);
         if (row !== undefined) [x[row], y[row]] = [made.x[n], made.y[n]];
       });
-      if (state().layer !== layer) return;
-      setPlaces(x, y, layer);
-      said.textContent = `The map as layer ${layer} of the model hears it${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
+      if (state().readout !== readout) return;
+      setPlaces(x, y, readout);
+      said.textContent = `The map ${readBy(readout)}${made.event.length < points.n ? `, of a sample of ${counted(made.event.length)} calls` : ""}.`;
     } catch (error) {
-      if (state().layer === layer) put(said, prose(error.message));
+      if (state().readout === readout) put(said, prose(error.message));
     } finally {
-      if (state().layer === layer) map.ariaBusy = null;
+      if (state().readout === readout) map.ariaBusy = null;
     }
   }
 }
@@ -336,12 +339,12 @@ function fillColours() {
   byId("colour").value = state().colour;
 }
 
-async function fillLayers() {
+async function fillReadouts() {
   if (!atlas.has.model) return;
   const { maps } = await get("/api/layers");
-  byId("layer").replaceChildren(el("option", { value: "" }, "the whole model"), ...maps.map(({ layer, name }) => el("option", { value: layer }, name)));
-  byId("layer").parentElement.hidden = maps.length === 0;
-  byId("layer").value = state().layer ?? "";
+  byId("readout").replaceChildren(el("option", { value: "" }, "the whole model"), ...maps.map(({ readout, name }) => el("option", { value: readout }, name)));
+  byId("readout").parentElement.hidden = maps.length === 0;
+  byId("readout").value = state().readout ?? "";
 }
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -382,7 +385,7 @@ export function startMap() {
   byId("lasso").onclick = () => setLasso(!scatter.isLasso);
   byId("list").onclick = () => keepLasso(scatter.seen());
   byId("colour").onchange = ({ target }) => go({ colour: target.value, hidden: null, only: null });
-  byId("layer").onchange = ({ target }) => go({ layer: target.value, at: null, lasso: null });
+  byId("readout").onchange = ({ target }) => go({ readout: target.value, at: null, lasso: null });
   byId("legend-all").onclick = () => hide(new Set());
   byId("legend-none").onclick = () => hide(new Set(look.legend.map(({ id }) => id)));
   byId("filter").onsubmit = (submitted) => {
@@ -396,22 +399,22 @@ export function startMap() {
     if (points.sample !== sample) startAnew();
     filter();
     recolour();
-    drawFrom(state().layer);
+    drawBy(state().readout);
   });
 
   fillColours();
   addEventListener("regrouped", fillColours); // There may be labels that came since.
-  fillLayers().catch(() => {}); // Then there is the one map only.
+  fillReadouts().catch(() => {}); // Then there is the one map only.
   scatter.view = viewOfAddress();
-  drawFrom(undefined);
+  drawBy(undefined);
 
   onChange(async (now, changed) => {
     if (now.view === "map" && changed.has("view")) scatter.redraw();
     if (changed.has("at") && now.view === "map" && (now.at ?? null) !== viewText(scatter.view)) scatter.moveTo(viewOfAddress());
     // It may take a minute, in which the map of before is there.
-    if (changed.has("layer")) {
-      byId("layer").value = now.layer ?? "";
-      drawFrom(now.layer);
+    if (changed.has("readout")) {
+      byId("readout").value = now.readout ?? "";
+      drawBy(now.readout);
       if (look) select();
     }
     if (changed.has("where")) await filter();

@@ -271,8 +271,13 @@ export const scrollRecording = (by) => whole && sonogram.pan(by);
 
 export function startRecordings() {
   const [text, site, health] = ["text", "site", "state"].map((name) => byId(`recordings-${name}`));
-  site.append(...atlas.sites.map((name) => el("option", { value: name }, name || "no name")));
-  site.parentElement.hidden = !atlas.has.sites;
+  const fillSites = () => {
+    const [all] = site.options;
+    site.replaceChildren(all, ...atlas.sites.map((name) => el("option", { value: name }, name || "no name")));
+    site.value = state().site ?? "";
+    site.parentElement.hidden = !atlas.has.sites;
+  };
+  fillSites();
   health.append(...STATES.map((name) => el("option", { value: name }, name)));
   let typing = null;
   text.oninput = () => {
@@ -316,6 +321,7 @@ export function startRecordings() {
   addEventListener("recoloured", redraw);
   addEventListener("resize", redraw);
   addEventListener("regrouped", () => {
+    fillSites(); // There may be sites that came since.
     whole = null;
     if (state().view === "recordings" && state().recording !== undefined) showWhole();
   });

@@ -13,7 +13,9 @@ function read() {
 // Changes what is looked at; a value of null takes it away. With `replace`, the back button does
 // not return to what was before: for zooming, colours and the like.
 export function go(changes, { replace = false } = {}) {
-  const next = { ...current, ...changes };
+  // A picture is magnified for one call; the next is seen in its own context.
+  const isOther = "event" in changes && String(changes.event) !== current.event;
+  const next = { ...current, ...(isOther ? { zoom: null } : {}), ...changes };
   const kept = Object.entries(next).filter(
     ([name, value]) => value !== null && value !== "" && value !== STANDARD[name],
   );
