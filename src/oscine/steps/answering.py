@@ -510,7 +510,7 @@ class WorkspaceSource:
             }
             for layer in range(depth + 1)
         ]
-        maps.append({"readout": INDIVIDUALS, "name": "what tells individuals apart"})
+        maps.append({"readout": INDIVIDUALS, "name": "individuals"})
         report = self._report("evaluation.json")
         found = None if report is None else report.get("layers")
         if found is None:
