@@ -371,6 +371,7 @@ def test_a_recording_encoded_again_is_named(archive, labels, copied):
 
 def test_the_report_holds_what_is_returned(labels, copied):
     told = []
+    assert "evaluate" not in steps.status(copied).stages  # not everybody has labels
     report = steps.evaluate(
         [labels],
         copied,
@@ -386,8 +387,15 @@ def test_the_report_holds_what_is_returned(labels, copied):
     )
     assert "species" in numbers["not_evaluated"]
     assert {step for step, *_ in told} == {"features", "evaluate"}
+    assert steps.status(copied).stages["evaluate"] == "done"
     with Workspace(copied).catalogue() as catalogue:
         assert catalogue.stage("evaluate").fingerprint == evaluation_fingerprint(catalogue)
+        embedded = catalogue.stage("embed")
+        catalogue.drop_stage("cluster")
+        assert steps.status(copied).stages["evaluate"] == "done"  # it does without sound types
+        catalogue.set_stage("embed", replace(embedded, fingerprint="of other settings"))
+        assert steps.status(copied).stages["evaluate"] == "stale"
+        catalogue.set_stage("embed", embedded)
     # What was said is kept: it can be asked again without the tables.
     again = steps.evaluate([], copied, questions=["call_type"], groups=["individual"])
     assert again.evaluation == replace(report.evaluation, problems=again.evaluation.problems)

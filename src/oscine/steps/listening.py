@@ -42,6 +42,9 @@ from oscine.steps.shared import (
     telling,
 )
 
+EVALUATED = ("index", "pretrain", "embed")
+"""Steps that an evaluation rests on."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexReport:
@@ -380,7 +383,7 @@ def join_fingerprint(catalogue: Catalogue) -> str:
 
 def evaluation_fingerprint(catalogue: Catalogue) -> str:
     """Return what an evaluation of layers rests on: recordings, the model, its vectors."""
-    stages = [catalogue.stage(name) for name in ("index", "pretrain", "embed")]
+    stages = [catalogue.stage(name) for name in EVALUATED]
     return fingerprint([one.fingerprint for one in stages if one is not None])
 
 
@@ -399,15 +402,18 @@ def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
         if embedded and embedded.finished
         else None,
         "join": join_fingerprint(catalogue),
+        "evaluate": evaluation_fingerprint(catalogue),
     }
     for name, expected in wanted.items():
         stage = catalogue.stage(name)
+        # What is asked once vectors are there does not wait for sound types, nor for a log.
+        before = [states.get(one) for one in wanted if name != "evaluate" or one in EVALUATED]
         if stage is None:
-            if name != "join":  # not everybody has seen anything
+            if name not in ("join", "evaluate"):  # not everybody has seen anything, or has labels
                 states[name] = "missing"
         elif not stage.finished:
             states[name] = "begun"
-        elif stage.fingerprint != expected or "stale" in states.values():
+        elif stage.fingerprint != expected or "stale" in before:
             states[name] = "stale"
         else:
             states[name] = "done"
