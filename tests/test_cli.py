@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import docstring_parser
 import numpy as np
@@ -667,6 +668,31 @@ def test_a_verb_that_writes_says_where_one_may_not_write(call, copied, verb):
         f"oscine: {copied} may not be written to: ask for permission, or copy the workspace to a "
         "folder of your own\n"
     )
+
+
+def test_a_training_that_was_stopped_is_not_called_missing(call, archive, tmp_path, monkeypatch):
+    folder = tmp_path / "new.oscine"
+    verbs.index([archive], folder, workers=1, settings=tiny.SETTINGS)
+    assert verbs.status(folder).stages["pretrain"] == "missing"
+
+    def stop(*told):
+        if told[:2] == ("pretrain", 7):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("oscine.cli._progress", lambda: nullcontext(stop))
+    wrong(call, 1, "pretrain", "-w", folder, "--steps", "20")
+    assert verbs.status(folder).stages["pretrain"] == "begun"
+    monkeypatch.setattr("oscine.cli._progress", lambda: nullcontext(None))
+    assert call("pretrain", "-w", folder, "--steps", "20")[0] == 0
+    assert verbs.status(folder).stages["pretrain"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("none", "answer", "text"),
+    [(0.098, "jay", "0.098"), (0.1, "", "0.10"), (0.004, "jay", "<0.01"), (0.94, "", "0.94")],
+)
+def test_the_share_of_none_fits_the_answer(none, answer, text):
+    assert cli._none(SimpleNamespace(none=none, answer=answer)) == text
 
 
 def test_a_fresh_training_that_was_stopped_goes_on_without_fresh(

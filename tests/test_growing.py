@@ -428,6 +428,27 @@ def test_a_zone_or_pattern_that_cannot_be_used_is_refused_before_anything_is_rea
     assert here == []
 
 
+def test_what_is_refused_for_its_clock_is_not_kept(tmp_path):
+    """It would be refused again when it is not typed any more."""
+    (tmp_path / "archive").mkdir()
+    soundfile.write(
+        tmp_path / "archive" / "a.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 32_000
+    )
+    folder = tmp_path / "new.oscine"
+    for wrong in (["clock.timezone=Europe/Berlln"], ["clock.site_from=site/*"]):
+        with pytest.raises(WrongArgument, match=r"clock\.timezone or clock\.site_from"):
+            steps.index([tmp_path / "archive"], folder, workers=1, settings=wrong)
+        assert not (folder / "oscine.toml").exists()
+    steps.index([tmp_path / "archive"], folder, workers=1)
+    file = Workspace(folder).config_file
+    by_hand = file.read_text().replace('timezone = ""', 'timezone = "Londn"')
+    file.write_text(by_hand)
+    assert steps.status(folder).files == 1
+    with pytest.raises(WrongArgument, match="did you mean Europe/London"):
+        steps.index([tmp_path / "archive"], folder, workers=1)
+    assert file.read_text() == by_hand
+
+
 # The comparison itself.
 
 

@@ -417,6 +417,17 @@ def test_labels_of_a_column_of_ones_own_say_nothing_of_oscines(folder, tmp_path)
     assert not any(note.startswith("species") for note in report.notes)
 
 
+def test_labels_of_ones_own_are_told_before_oscines(folder, tmp_path):
+    tables = export(folder, "raven", tmp_path / "raven")
+    for table in tables:
+        head, *rows = table.read_text(encoding="utf-8").splitlines()
+        lines = [f"{head}\tkind", *(f"{row}\tcaw" for row in rows)]
+        table.write_text("\n".join(lines), encoding="utf-8")
+    found = steps.import_labels(tables, folder).labels
+    assert found[0].column == "kind"
+    assert {one.column for one in found} >= {"kind", "Sound Type"}
+
+
 def test_rows_that_say_different_things_of_an_event_are_told_in_one_note_a_column(folder, tmp_path):
     north, *_ = export(folder, "raven", tmp_path / "out")
     corrected(north, 2, **{"Sound Type Name": "caw"})

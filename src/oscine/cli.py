@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from oscine.steps.comparing import NeighboursReport
     from oscine.steps.learning import Plan
+    from oscine.steps.telling import WhichSound
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SHOWN_CLASSES = 5
@@ -770,7 +771,7 @@ def which(
             if others:
                 rest = sum(one.share or 0 for one in others)
                 shares.append(f"{len(others)} others {_share(rest)}")
-            print(f"  {'; '.join(shares)}; none of these {_share(sound.none)}")
+            print(f"  {'; '.join(shares)}; none of these {_none(sound)}")
         print(f"  {f'it is {sound.answer}' if sound.answer else 'no answer'}; nearest examples:")
         for near in sound.nearest:
             print(f"    {near.likeness:5.2f}  {near.label}  {near.example}")
@@ -1808,6 +1809,12 @@ def _share(value: float | None) -> str:
     if value is None:
         return "-"
     return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
+
+
+def _none(sound: WhichSound) -> str:
+    """Say how likely it is none of the classes; so exactly that it fits whether it is one."""
+    text = _share(sound.none)
+    return f"{sound.none:.3f}" if sound.answer and text == "0.10" else text
 
 
 def _percent(share: float) -> str:

@@ -249,7 +249,9 @@ def _counted(
             events += catalogue.events_of(row.recording_id)
     said = [one.annotation.labels for one in matched.annotations]
     counts, notes = list[LabelCount](), list[str]()
-    for column in dict.fromkeys(name for labels in said for name in labels):
+    columns = dict.fromkeys(name for labels in said for name in labels)
+    # What people wrote comes first: the sound types of an export are many, and their own.
+    for column in sorted(columns, key=lambda name: name in OWN_LABELS):
         rows = Counter(labels[column] for labels in said if column in labels)
         of_events = [found for found in rows_of_events(events, matched, column) if found]
         covered = Counter(found[0].labels[column] for found in of_events)

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from oscine.config import (
     OscineConfig,
-    WrongArgument,
     fingerprint,
     with_preset,
 )
 from oscine.sound.archive import is_gone
-from oscine.sound.clock import check_clock
 from oscine.workspace.catalogue import (
     Catalogue,
     RecordingRow,
@@ -37,6 +35,7 @@ from oscine.steps.shared import (
     alarms_of,
     asked_config,
     at_work,
+    check_clock_of,
     heard_recordings,
     n_cores,
     telling,
@@ -182,10 +181,7 @@ def index(
 
     with at_work(folder, settings, preset, "picture", create=True) as found:
         workspace, catalogue, config = found
-        try:
-            check_clock(config.clock.timezone, config.clock.site_from)
-        except ValueError as error:
-            raise WrongArgument(f"clock.timezone or clock.site_from: {error}") from error
+        check_clock_of(config)  # which may have been written by hand
         if catalogue.stage("index") is None:
             # A run that is stopped and goes on with another zone must know of the first.
             facts = {"clock": fingerprint(config.clock)}
@@ -257,7 +253,7 @@ def status(folder: Path, *, where: str | None = None) -> StatusReport:
             times=summary.zones,
             sites=summary.sites,
             clock_findings=stage.facts.get("clock_findings", []) if stage is not None else [],
-            stages=_stages(catalogue, config),
+            stages=_stages(workspace, catalogue, config),
             neighbours=neighbours_report(catalogue),
             notes=[
                 *_gone(catalogue),
@@ -387,7 +383,7 @@ def evaluation_fingerprint(catalogue: Catalogue) -> str:
     return fingerprint([one.fingerprint for one in stages if one is not None])
 
 
-def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
+def _stages(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
     """Say of each step whether it is missing, begun, stale or done."""
     states: dict[str, str] = {}
     archive = catalogue.stage("index")
@@ -409,7 +405,9 @@ def _stages(catalogue: Catalogue, config: OscineConfig) -> dict[str, str]:
         # What is asked once vectors are there does not wait for sound types, nor for a log.
         before = [states.get(one) for one in wanted if name != "evaluate" or one in EVALUATED]
         if stage is None:
-            if name not in ("join", "evaluate"):  # not everybody has seen anything, or has labels
+            if name == "pretrain" and workspace.runs():
+                states[name] = "begun"  # no model is noted before a run is done
+            elif name not in ("join", "evaluate"):  # not everybody has a log, or labels
                 states[name] = "missing"
         elif not stage.finished:
             states[name] = "begun"

@@ -20,6 +20,7 @@ from oscine.config import (
     with_overrides,
     with_preset,
 )
+from oscine.sound.clock import check_clock
 from oscine.workspace.arrays import DISK_FULL, NewFile
 from oscine.workspace.catalogue import (
     HEARD,
@@ -115,6 +116,8 @@ def asked_config(
         raise WrongArgument(str(error)) from error
     if config == known:
         return known, config
+    if known is None or config.clock != known.clock:
+        check_clock_of(config)
     depth = config.model.depth
     if not all(-depth <= layer <= depth for layer in config.readout.layers):
         raise WrongArgument(
@@ -127,6 +130,19 @@ def asked_config(
             f"(see {file.name} there): use a new workspace for another preset or these settings"
         )
     return known, config
+
+
+def check_clock_of(config: OscineConfig) -> None:
+    """Refuse a time zone or a pattern for sites that is none.
+
+    Raises
+    ------
+    WrongArgument
+    """
+    try:
+        check_clock(config.clock.timezone, config.clock.site_from)
+    except ValueError as error:
+        raise WrongArgument(f"clock.timezone or clock.site_from: {error}") from error
 
 
 def seeds_of(seed: int | None, *sections: str) -> list[str]:

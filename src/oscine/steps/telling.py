@@ -205,7 +205,7 @@ def _sound_notes(one: Asked, found: Which, n_own: int) -> list[str]:
         notes.append(f"it {one.weakness}: nothing can be said")
     elif found.percentile is None:
         notes.append(
-            "the archive has too few recordings to tell what is usual "
+            "to tell what is usual, the archive has too few recordings without examples "
             f"(at least {FEWEST_RECORDINGS}): it cannot be said whether it is any of these"
         )
     elif found.answer is None:

@@ -85,6 +85,10 @@ class Workspace:
             raise WrongArgument(f"the name of a run must be that of a folder, not {name!r}")
         return self.folder / "runs" / name
 
+    def runs(self) -> list[Path]:
+        """Return the folders of all training runs, whether they are done or not."""
+        return sorted(one.parent for one in self.folder.glob("runs/*/run.toml"))
+
     def embeddings(self, name: str = VECTORS_SET) -> Path:
         """Return the folder of a set of vectors."""
         return self.folder / "embeddings" / name

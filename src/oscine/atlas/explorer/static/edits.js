@@ -43,7 +43,7 @@ const whoField = () => (who() ? {} : { who: { label: "Who are you? Kept with wha
 
 // Tells whether the server took it.
 async function change(path, body, canUndo = true) {
-  const waiting = setTimeout(() => tellDone("Another run is at work in the workspace: waiting for it.", null), SLOW_MS);
+  const waiting = setTimeout(() => tellDone("This takes a moment. If another run is at work in the workspace, this is waiting for it.", null), SLOW_MS);
   try {
     const { words, edit } = await post(path, body);
     if (edit !== null) await reload(); // It may be that nothing was to be done.

@@ -147,11 +147,12 @@ function findMiddles() {
 function toggle(id) {
   const out = hidden();
   if (!out.delete(id)) out.add(id);
+  emphasised = null; // What was hidden just now stands out from nothing.
   hide(out);
 }
 
 function emphasise(id) {
-  emphasised = id;
+  emphasised = hidden().has(id) ? null : id;
   showLook();
 }
 
@@ -273,16 +274,18 @@ async function drawBy(readout) {
     setPlaces(points.x, points.y, readout);
   } else {
     const begun_ms = Date.now();
-    const bar = el("progress", { max: 1, value: 0, ariaLabel: "How far the map is" });
+    const bar = el("progress", { max: 1, ariaLabel: "How far the map is" }); // Not known at first.
     const passed = el("span", {});
-    put(said, `Computing the map ${readBy(readout)}, which may take a minute: `, bar, passed);
+    const tick = () => (passed.textContent = ` ${((Date.now() - begun_ms) / 1000).toFixed(0)} s`);
+    const ticking = setInterval(tick, 1000);
+    tick();
+    put(said, `Computing the map ${readBy(readout)}, which may take some minutes: `, bar, passed);
     map.ariaBusy = true;
     try {
       await post("/api/maps", { readout });
       let made = null;
       while (!(made = await columns(`/api/maps/${readout}`)).event) {
-        bar.value = made.share;
-        passed.textContent = ` ${((Date.now() - begun_ms) / 1000).toFixed(0)} s`;
+        if (made.share) bar.value = made.share;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         if (state().readout !== readout) return;
       }
@@ -297,6 +300,7 @@ async function drawBy(readout) {
     } catch (error) {
       if (state().readout === readout) put(said, prose(error.message));
     } finally {
+      clearInterval(ticking);
       if (state().readout === readout) map.ariaBusy = null;
     }
   }
