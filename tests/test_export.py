@@ -378,6 +378,12 @@ def test_parquet_says_what_csv_says_in_types_of_its_own(folder, tmp_path):
         assert f"| `{column.name}` | {column.means} |" in readme
 
 
+def test_where_no_event_meets_a_condition_on_time_those_without_are_counted(folder, tmp_path):
+    report = steps.export(folder, "csv", tmp_path / "none", where="hour > 24", clusters=[0])
+    said = "of 5 the time is not known (`oscine status` says why)"
+    assert report.notes == [f"no event meets the condition; {said}"]
+
+
 @pytest.mark.parametrize("to", ["csv", "parquet"])
 def test_a_table_without_rows_has_its_header_and_types(folder, tmp_path, to):
     report = steps.export(folder, to, tmp_path / "none", where="site = 'nowhere'")

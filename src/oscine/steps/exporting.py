@@ -125,6 +125,7 @@ def export(
                 if cluster != NO_TYPE:
                     check_sound_type(cluster, list(sound_types(catalogue).sizes))
             numbers, of_clusters = catalogue.clusters_where(condition)
+            untimed = catalogue.untimed_words(condition) if condition else ""
             chosen = Chosen(
                 workspace=workspace,
                 catalogue=catalogue,
@@ -147,7 +148,9 @@ def export(
                 else:
                     written = tables(chosen, new, to, vectors)
     if not len(numbers):
-        written.notes.append("no event meets the condition" if condition else "there is no event")
+        written.notes.append(
+            f"no event meets the condition{untimed}" if condition else "there is no event"
+        )
     return ExportReport(
         workspace=str(folder),
         to=to,

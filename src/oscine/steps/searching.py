@@ -250,7 +250,8 @@ def _notes(
     notes = list(dict.fromkeys(one.trouble for one in asked if one.trouble))
     notes += [f"{one.words} {one.weakness}: no percentiles" for one in asked if one.weakness]
     if where is not None and not is_allowed.any():
-        notes.append(f"no event meets the condition {where!r}")
+        untimed = archive.catalogue.untimed_words(where)
+        notes.append(f"no event meets the condition {where!r}{untimed}")
     n_newer = archive.catalogue.last("events") - archive.vectors.n_rows
     if n_newer > 0:
         notes.append(f"{n_newer:,} newer events have no vector yet: run `oscine embed`")

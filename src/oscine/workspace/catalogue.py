@@ -455,6 +455,19 @@ class Catalogue(Database):
         """
         return self.clusters_where(condition)[0]
 
+    def untimed_words(self, condition: str) -> str:
+        """Say of how many events the time is not known, if a condition asks for it and of any.
+
+        Such events meet no condition on time. What is said goes after a sentence.
+        """
+        if "start_ms" not in parse_where(condition).sql:
+            return ""
+        query = "SELECT count(*) FROM heard_events WHERE start_ms IS NULL"
+        (n_untimed,) = self._connection.execute(query).fetchone()
+        if not n_untimed:
+            return ""
+        return f"; of {n_untimed:,} the time is not known (`oscine status` says why)"
+
     def recordings_called(self, name: str) -> list[RecordingRow]:
         """Return the recordings present and heard whose path is the end of a name.
 
