@@ -1,7 +1,7 @@
 """What the model is asked while an atlas is served; each is a job for `oscine.steps.apart`.
 
 In come a workspace and numbers of its events, or a sound file; out come what is alike, a picture
-that the model drew, or a map from one of its layers.
+that the model drew, or a map by another readout than that of the archive.
 """
 
 from __future__ import annotations
