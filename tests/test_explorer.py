@@ -171,6 +171,7 @@ def test_what_is_not_known_of_a_point_is_said_so(copied):
         connection = catalogue._connection
         connection.execute("UPDATE recordings SET zone = 'UTC (file modification time)', site = ''")
         connection.execute("DELETE FROM found_types WHERE event_id % 2")
+        n_events = catalogue.count("events")
     with served(copied) as asked:
         _, found = columns(asked.get("/api/points"))
         odd = found["event"] % 2 == 1
@@ -180,6 +181,11 @@ def test_what_is_not_known_of_a_point_is_said_so(copied):
         assert np.isnan(found["x"][odd]).all()
         assert np.isfinite(found["x"][~odd]).all()
         assert (found["type"][odd] == -1).all()
+        header, of_time = columns(asked.get("/api/points/where", params={"q": "hour < 24"}))
+        assert header["n_untimed"] == n_events > 0
+        assert not of_time["is_met"].any()
+        header, _ = columns(asked.get("/api/points/where", params={"q": "site = 'north'"}))
+        assert header["n_untimed"] == 0
         event = asked.get("/api/events/1").json()
         assert {event[name] for name in ("start_ms", "utc_offset_min", "x", "strength")} == {None}
         about = asked.get("/api/atlas").json()

@@ -2,10 +2,12 @@
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import explorer_page
@@ -662,6 +664,22 @@ def test_a_condition_shows_those_that_meet_it(page_of):
     where.press("Enter")
     expect(page.locator("#shown")).to_contain_text("0 of")
     expect(page).to_have_url(re.compile("where=level_db"))
+
+
+def test_a_condition_on_time_says_how_many_calls_have_none(page_of, workspace, tmp_path):
+    copied = Path(shutil.copytree(workspace, tmp_path / "copied.oscine"))
+    with Workspace(copied).catalogue() as catalogue:
+        catalogue._connection.execute("UPDATE recordings SET zone = 'UTC (file modification time)'")
+        n_events = catalogue.count("events")
+    page = page_of()
+    with served(copied) as client:
+        page.goto(f"http://127.0.0.1:{client.base_url.port}/#where={quote('hour < 24')}")
+        expect(page.locator("#shown")).to_contain_text("0 of")
+        expect(page.locator("#where-untimed")).to_contain_text(f"Of {n_events} calls")
+        page.locator("#where").fill("level_db > 0")
+        page.locator("#where").press("Enter")
+        expect(page.locator("#where-untimed")).to_be_empty()
+        page.goto("about:blank")
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])

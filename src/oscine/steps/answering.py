@@ -231,7 +231,8 @@ class WorkspaceSource:
             _in_time(catalogue),
         ):
             met, grouping = catalogue.events_where(condition), _grouping(catalogue)
-        return now.overview.where(met, grouping)
+            n_untimed = catalogue.n_untimed(condition)
+        return now.overview.where(met, grouping, n_untimed)
 
     def event(self, number: int) -> Event:
         """Return all that is known of an event."""

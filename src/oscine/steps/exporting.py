@@ -17,7 +17,7 @@ from oscine.steps.chosen import Chosen
 from oscine.steps.exported_sounds import clips, page
 from oscine.steps.exported_tables import audacity, raven, tables
 from oscine.steps.naming import check_sound_type, sound_type_names, sound_types
-from oscine.steps.shared import Progress, looked_at, needed, telling
+from oscine.steps.shared import Progress, looked_at, needed, telling, untimed_words
 from oscine.workspace.exported import exported_files, exported_folder
 
 Form = Literal["raven", "audacity", "csv", "parquet", "clips", "page"]
@@ -125,7 +125,7 @@ def export(
                 if cluster != NO_TYPE:
                     check_sound_type(cluster, list(sound_types(catalogue).sizes))
             numbers, of_clusters = catalogue.clusters_where(condition)
-            untimed = catalogue.untimed_words(condition) if condition else ""
+            untimed = untimed_words(catalogue, condition) if condition else ""
             chosen = Chosen(
                 workspace=workspace,
                 catalogue=catalogue,

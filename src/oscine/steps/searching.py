@@ -36,7 +36,7 @@ from oscine.steps.found import (
     write_raven,
     write_table,
 )
-from oscine.steps.shared import looked_at, open_tape
+from oscine.steps.shared import looked_at, open_tape, untimed_words
 from oscine.workspace.catalogue import EventRow, RecordingRow
 
 TOP, OWN = 20, 5
@@ -250,7 +250,7 @@ def _notes(
     notes = list(dict.fromkeys(one.trouble for one in asked if one.trouble))
     notes += [f"{one.words} {one.weakness}: no percentiles" for one in asked if one.weakness]
     if where is not None and not is_allowed.any():
-        untimed = archive.catalogue.untimed_words(where)
+        untimed = untimed_words(archive.catalogue, where)
         notes.append(f"no event meets the condition {where!r}{untimed}")
     n_newer = archive.catalogue.last("events") - archive.vectors.n_rows
     if n_newer > 0:

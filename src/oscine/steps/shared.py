@@ -216,6 +216,14 @@ def tape_of(workspace: Workspace, catalogue: Catalogue, config: OscineConfig) ->
         ) from error
 
 
+def untimed_words(catalogue: Catalogue, condition: str) -> str:
+    """Say of how many events a condition on time could not ask; what is said ends a sentence."""
+    n_untimed = catalogue.n_untimed(condition)
+    if not n_untimed:
+        return ""
+    return f"; of {n_untimed:,} the time is not known (`oscine status` says why)"
+
+
 def percent(share: float) -> str:
     """Return a share in percent, with as many digits as its distance to 100 % needs; never 100."""
     if share <= 0.9:

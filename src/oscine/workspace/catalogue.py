@@ -455,18 +455,16 @@ class Catalogue(Database):
         """
         return self.clusters_where(condition)[0]
 
-    def untimed_words(self, condition: str) -> str:
-        """Say of how many events the time is not known, if a condition asks for it and of any.
+    def n_untimed(self, condition: str) -> int:
+        """Return of how many events the time is not known, 0 if a condition does not ask for it.
 
-        Such events meet no condition on time. What is said goes after a sentence.
+        Such events meet no condition on time.
         """
         if "start_ms" not in parse_where(condition).sql:
-            return ""
+            return 0
         query = "SELECT count(*) FROM heard_events WHERE start_ms IS NULL"
         (n_untimed,) = self._connection.execute(query).fetchone()
-        if not n_untimed:
-            return ""
-        return f"; of {n_untimed:,} the time is not known (`oscine status` says why)"
+        return n_untimed
 
     def recordings_called(self, name: str) -> list[RecordingRow]:
         """Return the recordings present and heard whose path is the end of a name.

@@ -237,13 +237,16 @@ class Overview:
             if number >= 0
         }
 
-    def where(self, numbers: np.ndarray, grouping: str) -> bytes:
+    def where(self, numbers: np.ndarray, grouping: str, n_untimed: int) -> bytes:
         """Tell which points are among some events, given by number, ascending.
 
-        The header tells the fingerprint of the sound types that were asked for.
+        The header tells the fingerprint of the sound types that were asked for, and how many events
+        a condition on time could not ask.
         """
         is_met = np.isin(self.numbers[self.shown], numbers).astype(np.uint8)
-        return packed({"is_met": is_met}, sample=self.sample, grouping=grouping)
+        return packed(
+            {"is_met": is_met}, sample=self.sample, grouping=grouping, n_untimed=n_untimed
+        )
 
     def timeline(self) -> bytes:
         """Return what was recorded and heard in each hour of each day, by the clocks there.

@@ -319,15 +319,16 @@ async function filter() {
   const mine = ++filters;
   const { where } = state();
   byId("where").value = where ?? "";
-  let [met, trouble] = [null, null];
+  let [met, trouble, nUntimed] = [null, null, 0];
   try {
-    if (where) met = (await ofPoints("/api/points/where", { q: where })).is_met;
+    if (where) ({ is_met: met, n_untimed: nUntimed } = await ofPoints("/api/points/where", { q: where }));
   } catch (error) {
     trouble = prose(error.message);
   }
   if (mine !== filters) return; // Another condition was asked for since, or of other calls.
   isMet = met;
   put(byId("where-trouble"), trouble);
+  put(byId("where-untimed"), nUntimed ? prose(`Of ${count(nUntimed, "call")} the time is not known: no condition on time is met by them. \`oscine status\` says why.`) : null);
   if (look) showLook();
 }
 
