@@ -13,8 +13,8 @@ Four contestants share an encoder, windows, masks (75 % hidden), optimiser and b
 
 - ``speed``: clips a second and memory of each, by turns, at every size and number of patches.
   Wanted: ours 3 times as fast as the first of the shapes, twice as fast as the second;
-- ``map``: kinds of ESC-50 clips found by frozen features after equal processor time. Wanted: ours
-  best. Needs ``--data`` or OSCINE_DATA;
+- ``map``: kinds of ESC-50 clips found by frozen features after equal processor time (or, with
+  ``--map-windows``, equal numbers of windows). Wanted: ours best. Needs ``--data`` or OSCINE_DATA;
 - ``product``: the share of the best product of matrices at the model's own shapes that training
   reaches, and a profile of the rest. Wanted: half of the best in bfloat16, for 384 x 12;
 - ``waiting``: the share of a step that goes by until its windows are there, from the disk. Wanted:
@@ -66,6 +66,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0.5, help="of each in the part map")
     parser.add_argument("--map-size", choices=SIZES, default="192x6")
     parser.add_argument("--map-patches", type=int, default=128, help="of a window in that part")
+    parser.add_argument("--map-windows", type=int, help="heard by each, in place of the minutes")
+    parser.add_argument("--map-ours-only", action="store_true", help="without the other decoders")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the part map")
     parser.add_argument("--hours", type=float, default=20.0, help="on the tape of the part waiting")
     parser.add_argument("--waiting-steps", type=int, default=100)
@@ -126,8 +128,9 @@ def map_part(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         arguments.work,
         arguments.map_size,
         arguments.map_patches,
-        minutes=arguments.minutes,
+        budget=neighbours.Budget(seconds=arguments.minutes * 60, n_windows=arguments.map_windows),
         seeds=arguments.seeds,
+        ours_only=arguments.map_ours_only,
     )
 
 

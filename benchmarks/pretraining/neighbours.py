@@ -2,7 +2,8 @@
 
 Every contestant hears the real recordings for the same processor time, all threads counted (on a
 GPU: for the same time on the clock), in short turns; its learning rate goes down with the time
-that it has spent. Then each clip is one vector behind Oscine's own readout, chosen and fitted
+that it has spent. Or each hears the same number of windows: that tells what a type costs from what
+more windows bring. Then each clip is one vector behind Oscine's own readout, chosen and fitted
 without labels on the archive, and looks for its kind in the other fold. Fold 3 is not asked. The
 encoder that all begin with is scored too: after little time none may be above it.
 """
@@ -41,6 +42,8 @@ from pretraining.contestants import (
     CONFIG,
     OURS,
     SCHEDULE,
+    SIZES,
+    Contestant,
     Trainer,
     contestants,
     device,
@@ -49,9 +52,25 @@ from pretraining.contestants import (
 )
 
 TURN_S = 5.0
+TURN_WINDOWS = 640
 LAST_STEPS = 100
 UNTRAINED = "the same encoder, not trained"
 Scores = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What each contestant may spend: so many seconds or, where they are given, windows."""
+
+    seconds: float
+    n_windows: int | None = None
+
+    @property
+    def n_turns(self) -> int:
+        """Number of turns in which it is spent."""
+        if self.n_windows is None:
+            return math.ceil(self.seconds / TURN_S)
+        return math.ceil(self.n_windows / TURN_WINDOWS)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,6 +78,7 @@ class Pupil:
     """A contestant in training, the seconds that it has spent, and its last losses."""
 
     trainer: Trainer
+    budget: Budget
     spent_s: float
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=LAST_STEPS))
 
@@ -67,29 +87,48 @@ class Pupil:
         """Tell whether a step was not finite."""
         return bool(self.losses) and not math.isfinite(self.losses[-1])
 
-    def learn(self, until_s: float, budget_s: float) -> None:
-        """Take steps until so much of its time is spent, or one is not finite."""
-        while self.spent_s < until_s and not self.has_failed:
+    @property
+    def n_windows(self) -> int:
+        """Windows that it has heard."""
+        return self.trainer.n_steps * self.trainer.training.batch_size
+
+    @property
+    def spent(self) -> float:
+        """Share of its budget that it has spent."""
+        if self.budget.n_windows is None:
+            return self.spent_s / self.budget.seconds
+        return self.n_windows / self.budget.n_windows
+
+    def learn(self, until: float) -> None:
+        """Take steps until such a share of its budget is spent, or one is not finite."""
+        while self.spent < until and not self.has_failed:
             begun = clock()
-            self.trainer.step(int(SCHEDULE * self.spent_s / budget_s))
+            self.trainer.step(int(SCHEDULE * self.spent))
             self.losses.append(self.trainer.loss)
             self.spent_s += clock() - begun
 
     def facts(self) -> dict[str, Any]:
         """Return how far it came."""
-        n_steps = self.trainer.n_steps
         return {
             "seconds": round(self.spent_s, 1),
-            "windows": n_steps * self.trainer.training.batch_size,
+            "windows": self.n_windows,
             "last_training_loss": rounded(mean(self.losses)),
-            "not_finite_at_step": n_steps if self.has_failed else None,
+            "not_finite_at_step": self.trainer.n_steps if self.has_failed else None,
         }
 
 
 def measure(
-    data: Path, work: Path, size: str, n_patches: int, *, minutes: float, seeds: list[int]
+    data: Path,
+    work: Path,
+    size: str,
+    n_patches: int,
+    *,
+    budget: Budget,
+    seeds: list[int],
+    ours_only: bool = False,
 ) -> dict[str, Any]:
     """Train and score every contestant on windows of so many patches, once a seed."""
+    compared = [one for one in contestants(size) if one.model == SIZES[size] or not ours_only]
     workspace = indexed(data, work)
     labels = read_labels(data)
     scores: dict[str, list[Scores]] = {}
@@ -102,8 +141,8 @@ def measure(
     for seed in seeds:
         training = replace(CONFIG.training, seed=seed)
         config = in_windows_of(n_patches, replace(CONFIG, training=training))
-        score(UNTRAINED, Trainer(contestants(size)[0], open_sampler(workspace, config), config))
-        for name, pupil in taught(workspace, size, minutes * 60, config).items():
+        score(UNTRAINED, Trainer(compared[0], open_sampler(workspace, config), config))
+        for name, pupil in taught(workspace, compared, budget, config).items():
             trained.setdefault(name, []).append(pupil.facts())
             if not pupil.has_failed:
                 score(name, pupil.trainer)
@@ -111,7 +150,8 @@ def measure(
         "protocol": "folds 1 and 2, each against the other",
         "encoder": size,
         "patches": n_patches,
-        "minutes_each": minutes,
+        "minutes_each": None if budget.n_windows else budget.seconds / 60,
+        "windows_each": budget.n_windows,
         "time_is": "on the clock" if device().type == "cuda" else "of the processor, all threads",
         "seeds": seeds,
         "contestants": {
@@ -123,17 +163,17 @@ def measure(
 
 
 def taught(
-    workspace: Workspace, size: str, budget_s: float, config: OscineConfig
+    workspace: Workspace, compared: list[Contestant], budget: Budget, config: OscineConfig
 ) -> dict[str, Pupil]:
-    """Train all contestants by turns, until each has spent its time."""
+    """Train all contestants by turns, until each has spent its budget."""
     pupils = {}
-    for one in contestants(size):
+    for one in compared:
         begun = clock()
         trainer = Trainer(one, open_sampler(workspace, config), config)
-        pupils[one.name] = Pupil(trainer=trainer, spent_s=clock() - begun)
-    for turn in range(1, int(np.ceil(budget_s / TURN_S)) + 1):
+        pupils[one.name] = Pupil(trainer=trainer, budget=budget, spent_s=clock() - begun)
+    for turn in range(1, budget.n_turns + 1):
         for pupil in pupils.values():
-            pupil.learn(min(turn * TURN_S, budget_s), budget_s)
+            pupil.learn(turn / budget.n_turns)
     return pupils
 
 
