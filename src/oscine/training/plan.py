@@ -406,7 +406,8 @@ def _notes(found: Plan, device: torch.device) -> list[str]:
     if found.steps * found.batch_size < LEAST_WINDOWS:
         notes.append(
             f"Runs of fewer than {LEAST_WINDOWS:,} windows end in the bad middle of training, "
-            "where an untrained model is as good (docs/recipe.md)."
+            "where an untrained model is as good; it is longer for wider models and longer windows "
+            "(docs/recipe.md)."
         )
     elif found.times_heard > MOST_TIMES_HEARD:
         notes.append(
